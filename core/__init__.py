@@ -1,0 +1,34 @@
+"""Postroom's core: what an embedding service imports."""
+
+from .commands import DeleteMessage, EditMessage, RecallMessage, SendMessage
+from .errors import InvalidCommand, Refusal, StorageFailure, UnknownId
+from .model import Conversation, Receipt, Rules, group, peer, room, service
+from .open import open_broker
+from .runtime.broker import Broker
+from .runtime.delivery import Delivery
+from .runtime.options import Options
+from .runtime.session import Session, Sink
+
+__all__ = [
+    "Broker",
+    "Conversation",
+    "DeleteMessage",
+    "Delivery",
+    "EditMessage",
+    "InvalidCommand",
+    "Options",
+    "RecallMessage",
+    "Receipt",
+    "Refusal",
+    "Rules",
+    "SendMessage",
+    "Session",
+    "Sink",
+    "StorageFailure",
+    "UnknownId",
+    "group",
+    "open_broker",
+    "peer",
+    "room",
+    "service",
+]

@@ -1,0 +1,66 @@
+"""What a command must look like before the writer sees it."""
+
+import msgspec
+
+from .commands import Command, EditMessage, SendMessage
+from .errors import InvalidCommand
+from .limits import BODY_BYTES_MAX, DEDUP_BYTES_MAX, NAME_BYTES_MAX, WAIT_ACK_MS_MAX
+from .model import LANES, Format
+
+
+def check(command: Command) -> None:
+    """Raises InvalidCommand naming the first field that is not as `core.commands` says."""
+    match command:
+        case SendMessage():
+            check_send(command)
+        case EditMessage():
+            check_name("by", command.by)
+            check_body(command.body, command.format)
+        case _:
+            by = getattr(command, "by", None)
+            if by is not None:
+                check_name("by", by)
+
+
+def check_send(command: SendMessage) -> None:
+    """The fields of a message to be sent."""
+    check_name("sender", command.sender)
+    check_name("to", command.to.id)
+    if command.to.kind != "peer" or command.to.line != 0:
+        raise InvalidCommand(f"to: {command.to.kind} conversations are not served by this version")
+    check_body(command.body, command.format)
+    if command.lane not in LANES:
+        raise InvalidCommand(f"lane: must be one of {', '.join(LANES)}")
+    if command.dedup is not None and not 1 <= utf8_length("dedup", command.dedup) <= DEDUP_BYTES_MAX:
+        raise InvalidCommand(f"dedup: must be 1 to {DEDUP_BYTES_MAX} bytes")
+    if command.wait_ack_ms is not None and not 0 < command.wait_ack_ms <= WAIT_ACK_MS_MAX:
+        raise InvalidCommand(f"wait_ack_ms: must be 1 to {WAIT_ACK_MS_MAX}")
+
+
+def check_name(field: str, name: str) -> None:
+    """A user, app or conversation name: 1 to 255 bytes of UTF-8."""
+    if not 1 <= utf8_length(field, name) <= NAME_BYTES_MAX:
+        raise InvalidCommand(f"{field}: must be 1 to {NAME_BYTES_MAX} bytes")
+
+
+def check_body(body: bytes, format: Format) -> None:
+    """At most 256 KiB, and what its format says it is."""
+    if len(body) > BODY_BYTES_MAX:
+        raise InvalidCommand(f"body: {len(body)} bytes are more than the {BODY_BYTES_MAX} allowed")
+    try:
+        if format == "text":
+            body.decode()
+        elif format == "json":
+            msgspec.json.decode(body)
+        else:
+            raise InvalidCommand("format: must be text or json")
+    except (UnicodeDecodeError, msgspec.DecodeError, RecursionError) as error:
+        raise InvalidCommand(f"body: not {format}") from error
+
+
+def utf8_length(field: str, text: str) -> int:
+    """Bytes of the text in UTF-8. Raises InvalidCommand if it has none (a lone surrogate)."""
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError as error:
+        raise InvalidCommand(f"{field}: not valid text") from error

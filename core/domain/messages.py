@@ -1,0 +1,247 @@
+"""Messages: sent, edited, recalled, deleted; and the dedup outcomes that make sending them again safe."""
+
+from hashlib import blake2b
+from itertools import chain
+
+import msgspec
+
+from ..commands import Command, DeleteMessage, EditMessage, RecallMessage, SendMessage
+from ..errors import DedupMismatch, MessageIsRecalled, QueueFull, UnknownMessage
+from ..events import MessageConfirmed, MessageDeleted, MessageEdited, MessageRecalled, MessageSent, Queued, Withdrawn
+from ..ids import ExpiryMs, MessageId, Position, UnixMs, message_at, position_of
+from ..limits import DEDUP_TTL_MS
+from ..model import Receipt, Rules
+from ..ports import Headers, ReadViews, Views
+from ..rows import Body, ChangedRow, DedupRow, Header
+from .decision import Decision, Now, Wait
+from .queues import apply_queued, enqueue, leave
+
+_encoder = msgspec.msgpack.Encoder()
+
+
+# Sending.
+
+
+def decide_send(command: SendMessage, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
+    """Raises DedupMismatch; QueueFull if the recipient's queue refuses."""
+    digest = b""
+    if command.dedup is not None:
+        digest = command_digest(command)
+        kept = views.dedup(command.app, command.sender, command.dedup)
+        if kept is not None and kept.expires_ms > now.expiry_ms:
+            return _repeat(command, kept, digest, views)
+    recipient = command.to.id
+    id = message_at(now.position)
+    at_ms = _at(command.app, views, now)
+    queued: tuple[Queued, ...] = ()
+    if command.queue:
+        copy = enqueue(views, command.app, recipient, now, rules, owns_body=not command.history)
+        if not copy.stored:
+            raise QueueFull(f"the queue of {recipient!r} is full")
+        queued = (copy,)
+    event = MessageSent(
+        app=command.app,
+        id=id,
+        conversation=command.to,
+        sender=command.sender,
+        lane=command.lane,
+        at_ms=at_ms,
+        history=command.history,
+        queued=queued,
+        dedup=command.dedup,
+        dedup_digest=digest,
+        dedup_expires_ms=ExpiryMs(max(now.wall_ms, now.expiry_ms) + DEDUP_TTL_MS if digest else 0),
+    )
+    header = Header(
+        type="message",
+        app=command.app,
+        id=id,
+        conversation=command.to,
+        sender=command.sender,
+        lane=command.lane,
+        format=command.format,
+        at_ms=at_ms,
+        queue=command.queue,
+        history=command.history,
+        via=command.via,
+    )
+    wait: Wait = "offline"
+    if command.wait_ack_ms is not None and online(views, command.app, recipient):
+        wait = "pending"
+    return Decision(
+        (event,), Receipt(id=id, at_ms=at_ms), Body(header, command.body), command.queue or command.history, wait
+    )
+
+
+def _repeat(command: SendMessage, kept: DedupRow, digest: bytes, views: ReadViews) -> Decision:
+    """The answer to a retry: the first outcome, and how the message stands now."""
+    if kept.digest != digest:
+        raise DedupMismatch(f"dedup key {command.dedup!r} was used for another message")
+    wait: Wait = "offline"
+    if kept.confirmed:
+        wait = "delivered"
+    elif online(views, command.app, command.to.id):
+        wait = "pending"
+    return Decision(result=Receipt(id=kept.id, at_ms=kept.at_ms, duplicate=True), wait=wait)
+
+
+def command_digest(command: SendMessage) -> bytes:
+    """What makes two sends the same: everything the recipient or the store would see of them."""
+    what = (command.to, command.body, command.format, command.queue, command.history, command.lane)
+    return blake2b(_encoder.encode(what), digest_size=16).digest()
+
+
+def online(views: ReadViews, app: str, user: str) -> bool:
+    """Whether a session of this epoch is open."""
+    epoch = views.epoch
+    return any(row.epoch == epoch for row in views.sessions(app, user))
+
+
+def _at(app: str, views: ReadViews, now: Now) -> UnixMs:
+    """The time given to what happens now: never before anything live of its app."""
+    return max(now.wall_ms, views.totals(app).newest_at_ms)
+
+
+def apply_sent(views: Views, position: Position, event: MessageSent) -> list[Position]:
+    """Queue entries, timeline row, dedup outcome."""
+    app = event.app
+    ended = apply_queued(views, app, position, event.queued)
+    views.set_newest_at(app, event.at_ms)
+    if event.history:
+        views.put_timeline(app, event.conversation, event.sender, event.at_ms, event.id)
+    if event.dedup is not None:
+        row = DedupRow(event.dedup_digest, event.id, event.at_ms, event.dedup_expires_ms)
+        views.put_dedup(app, event.sender, event.dedup, row)
+    return ended
+
+
+def apply_confirmed(views: Views, event: MessageConfirmed) -> None:
+    """A retry of this send will find that it was acknowledged."""
+    row = views.dedup(event.app, event.sender, event.dedup)
+    if row is not None and row.id == event.id:
+        views.put_dedup(event.app, event.sender, event.dedup, msgspec.structs.replace(row, confirmed=True))
+
+
+# Changing.
+
+
+def decide_edit(command: EditMessage, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
+    """Raises UnknownMessage, MessageIsRecalled."""
+    header = _kept(command, command.id, views, headers)
+    if header.type == "recalled":
+        raise MessageIsRecalled(f"message {command.id} was recalled")
+    at_ms = _at(command.app, views, now)
+    event = MessageEdited(
+        app=command.app, id=command.id, by=command.by, at_ms=at_ms, queued=_tell(header, views, now, rules)
+    )
+    header = msgspec.structs.replace(header, type="edited", by=command.by, format=command.format)
+    return Decision((event,), Receipt(id=command.id, at_ms=at_ms), Body(header, command.body), keeps_body=True)
+
+
+def decide_recall(command: RecallMessage, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
+    """Raises UnknownMessage. A repeated recall writes nothing and says so."""
+    header = _kept(command, command.id, views, headers)
+    at_ms = _at(command.app, views, now)
+    if header.type == "recalled":
+        return Decision(result=Receipt(id=command.id, at_ms=at_ms, duplicate=True))
+    event = MessageRecalled(
+        app=command.app, id=command.id, by=command.by, at_ms=at_ms, queued=_tell(header, views, now, rules)
+    )
+    header = msgspec.structs.replace(header, type="recalled", by=command.by)
+    return Decision((event,), Receipt(id=command.id, at_ms=at_ms), Body(header, b""), keeps_body=True)
+
+
+def decide_delete(command: DeleteMessage, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
+    """Raises UnknownMessage."""
+    header = _kept(command, command.id, views, headers)
+    changed = views.changed(command.id)
+    withdrawn = []
+    for user in _recipients(header):
+        about = (position_of(command.id), *(changed.changes if changed else ()))
+        positions = tuple(position for position in about if views.entry(command.app, user, position))
+        if positions:
+            withdrawn.append(Withdrawn(user, positions))
+    at_ms = _at(command.app, views, now)
+    event = MessageDeleted(
+        app=command.app,
+        id=command.id,
+        by=command.by,
+        at_ms=at_ms,
+        timeline=header.conversation if header.history else None,
+        sender=header.sender if header.history else "",
+        sent_ms=header.at_ms if header.history else UnixMs(0),
+        withdrawn=tuple(withdrawn),
+        queued=_tell(header, views, now, rules, last=True),
+    )
+    told = any(copy.stored for copy in event.queued)
+    header = msgspec.structs.replace(header, type="deleted", by=command.by)
+    return Decision((event,), Receipt(id=command.id, at_ms=at_ms), Body(header, b""), keeps_body=told)
+
+
+def _kept(command: Command, id: MessageId, views: ReadViews, headers: Headers) -> Header:
+    """The current header of a message of the command's app."""
+    changed = views.changed(id)
+    header = headers.header(changed.body if changed else position_of(id))
+    if header is None or header.id != id or header.app != command.app or header.type == "deleted":
+        raise UnknownMessage(f"no message {id} is kept")
+    return header
+
+
+def _recipients(header: Header) -> tuple[str, ...]:
+    return (header.conversation.id,)
+
+
+def _tell(header: Header, views: ReadViews, now: Now, rules: Rules, *, last: bool = False) -> tuple[Queued, ...]:
+    """The change as an entry of its own, for whoever has acknowledged the message or has a session open.
+
+    Whoever has neither sees the change in the message's own place. `last`: nothing else of the message is kept.
+    """
+    if not header.queue:
+        return ()
+    copies = []
+    for user in _recipients(header):
+        row = views.user(header.app, user)
+        if (row is not None and row.acked_through >= position_of(header.id)) or online(views, header.app, user):
+            owns = last or not header.history
+            copies.append(enqueue(views, header.app, user, now, rules, owns_body=owns))
+    return tuple(copies)
+
+
+def apply_changed(views: Views, position: Position, event: MessageEdited | MessageRecalled) -> list[Position]:
+    """The body now lies under this position; the newest entry about it owns it."""
+    app, id = event.app, event.id
+    old = views.changed(id)
+    ended = [old.body if old else position_of(id)]
+    changes = tuple(change for change in old.changes if views.change(change) is not None) if old else ()
+    for copy in event.queued:
+        if not (copy.stored and copy.owns_body):
+            continue
+        for earlier in chain((position_of(id),), changes):
+            entry = views.entry(app, copy.user, earlier)
+            if entry is not None and entry.owns_body:
+                views.remove_entries(app, copy.user, (entry,))
+                views.put_entry(app, copy.user, entry._replace(owns_body=False))
+    if any(copy.stored for copy in event.queued):
+        changes = (*changes, position)
+        views.put_change(position, id)
+    views.put_changed(id, ChangedRow(position, changes))
+    views.set_newest_at(app, event.at_ms)
+    return ended + apply_queued(views, app, position, event.queued)
+
+
+def apply_deleted(views: Views, position: Position, event: MessageDeleted) -> list[Position]:
+    """Queued copies are withdrawn, history forgets it; the notice, if any, lies under this position."""
+    app, id = event.app, event.id
+    old = views.changed(id)
+    ended: list[Position] = []
+    for copies in event.withdrawn:
+        entries = [views.entry(app, copies.user, place) for place in copies.positions]
+        ended += leave(views, app, copies.user, [entry for entry in entries if entry is not None], "withdrawn")
+    if event.timeline is not None:
+        views.remove_timeline(app, event.timeline, event.sender, event.sent_ms, id)
+        ended.append(old.body if old else position_of(id))
+        views.remove_changed(id)
+    if any(copy.stored for copy in event.queued):
+        views.put_change(position, id)
+    views.set_newest_at(app, event.at_ms)
+    return ended + apply_queued(views, app, position, event.queued)

@@ -1,0 +1,155 @@
+"""Epochs and sessions: who is online, and what an ack takes out of a queue."""
+
+from collections.abc import Iterator
+from itertools import takewhile
+
+import msgspec
+
+from ..commands import Ack, EndStaleSessions, ExpireDedup, ExpireQueue, Login, Logout, StartEpoch
+from ..errors import TooManySessions
+from ..events import Acked, AnyEvent, DedupExpired, EpochStarted, LoggedIn, LoggedOut, MessageConfirmed, QueueExpired
+from ..ids import MessageId, Position, message_at
+from ..limits import SESSIONS_PER_USER_MAX, SWEEP_STEP
+from ..model import Rules
+from ..ports import Headers, ReadViews, Views
+from ..rows import SessionRow
+from .decision import Decision, Now, Welcome
+from .queues import expired_count, leave, lost
+
+
+def decide_epoch(command: StartEpoch, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
+    """The next epoch."""
+    return Decision((EpochStarted(epoch=views.epoch + 1),))
+
+
+def decide_login(command: Login, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
+    """A session, after what is over has been accounted for. Raises TooManySessions."""
+    app, user = command.app, command.user
+    rows = views.sessions(app, user)
+    stale = [row for row in rows if row.epoch != views.epoch]
+    if len(rows) - len(stale) >= SESSIONS_PER_USER_MAX:
+        raise TooManySessions(f"{user!r} has {SESSIONS_PER_USER_MAX} sessions open")
+    events: list[AnyEvent] = list(_end(app, user, stale, len(rows)))
+    over = expired_count(views, app, user, now.expiry_ms)
+    if over:
+        events.append(QueueExpired(app=app, user=user, count=over))
+    ends = views.queue_ends(app, user)
+    row = views.user(app, user)
+    missed = lost(row, ends) + over - row.lost_at_ack if row else 0
+    session = Position(now.position + len(events))
+    queued = ends.count - over
+    events.append(
+        LoggedIn(
+            app=app,
+            user=user,
+            session=session,
+            epoch=views.epoch,
+            first=len(rows) == len(stale),
+            queued=queued,
+            missed=missed,
+        )
+    )
+    return Decision(tuple(events), Welcome(session, queued, missed))
+
+
+def decide_logout(command: Logout, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
+    """Nothing, if the session is closed already."""
+    rows = views.sessions(command.app, command.user)
+    ending = [row for row in rows if row.session == command.session]
+    return Decision(tuple(_end(command.app, command.user, ending, len(rows))))
+
+
+def _end(app: str, user: str, ending: list[SessionRow], open_count: int) -> Iterator[LoggedOut]:
+    for index, row in enumerate(ending, 1):
+        yield LoggedOut(app=app, user=user, session=row.session, last=index == open_count)
+
+
+def decide_stale(command: EndStaleSessions, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
+    """Log out the sessions of earlier epochs, user by user, some `SWEEP_STEP` of them."""
+    events: list[LoggedOut] = []
+    seen = set()
+    for app, user, _ in views.stale_sessions():
+        if (app, user) in seen:
+            continue
+        seen.add((app, user))
+        rows = views.sessions(app, user)
+        events += _end(app, user, [row for row in rows if row.epoch != views.epoch], len(rows))
+        if len(events) >= SWEEP_STEP:
+            break
+    return Decision(tuple(events))
+
+
+def decide_ack(command: Ack, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
+    """The prefix up to `through` leaves the queue; an entry among it that is past its expiry was handled all the same."""
+    app, user = command.app, command.user
+    events: list[AnyEvent] = []
+    row = views.user(app, user)
+    if row is not None:
+        covered = list(takewhile(lambda entry: entry.position <= command.through, views.entries(app, user)))
+        if covered or command.through > row.acked_through or lost(row, views.queue_ends(app, user)) > row.lost_at_ack:
+            last = covered[-1] if covered else None
+            events.append(
+                Acked(
+                    app=app,
+                    user=user,
+                    session=command.session,
+                    through=command.through,
+                    count=len(covered),
+                    id=(views.change(last.position) or message_at(last.position)) if last else MessageId(0),
+                    seq=last.seq if last else 0,
+                )
+            )
+    events += (
+        MessageConfirmed(app=app, id=awaited.id, sender=awaited.sender, dedup=awaited.dedup)
+        for awaited in command.confirmed
+    )
+    return Decision(tuple(events))
+
+
+def decide_expire(command: ExpireQueue, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
+    """Account for one queue's expired prefix."""
+    over = expired_count(views, command.app, command.user, now.expiry_ms)
+    return Decision((QueueExpired(app=command.app, user=command.user, count=over),) if over else ())
+
+
+def decide_expire_dedup(command: ExpireDedup, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
+    """Forget up to `SWEEP_STEP` outcomes that are over."""
+    count = 0
+    for expires_ms, position in views.dedup_ends():
+        if expires_ms > now.expiry_ms or count == SWEEP_STEP:
+            break
+        count += 1
+        through = expires_ms, position
+    return Decision((DedupExpired(expires_ms=through[0], position=through[1], count=count),) if count else ())
+
+
+def apply_login(views: Views, event: LoggedIn) -> None:
+    """The user is online."""
+    views.put_session(event.app, event.user, SessionRow(event.session, event.epoch))
+
+
+def apply_logout(views: Views, event: LoggedOut) -> None:
+    """The session is closed."""
+    views.remove_session(event.app, event.user, event.session)
+
+
+def apply_acked(views: Views, event: Acked) -> list[Position]:
+    """The prefix leaves the queue; what was lost before is no longer news."""
+    app, user = event.app, event.user
+    covered = list(takewhile(lambda entry: entry.position <= event.through, views.entries(app, user)))
+    assert len(covered) == event.count
+    ended = leave(views, app, user, covered, "acked")
+    row = views.user(app, user)
+    assert row is not None
+    through = max(row.acked_through, event.through)
+    lost_now = lost(row, views.queue_ends(app, user))
+    views.put_user(msgspec.structs.replace(row, acked_through=through, lost_at_ack=lost_now))
+    return ended
+
+
+def apply_dedup_expired(views: Views, event: DedupExpired) -> None:
+    """Outcomes up to this place are forgotten."""
+    over = list(takewhile(lambda end: end <= (event.expires_ms, event.position), views.dedup_ends()))
+    assert len(over) == event.count
+    for expires_ms, position in over:
+        views.remove_dedup(expires_ms, position)

@@ -1,0 +1,116 @@
+"""Whose fault it is: `Refusal` is the caller's or the moment's, `StorageFailure` the machine's, AssertionError ours."""
+
+from typing import ClassVar
+
+
+class Refusal(Exception):
+    """A command was not carried out and nothing was written. `code` is stable and part of the API."""
+
+    code: ClassVar[str] = "refused"
+
+    def __init__(self, message: str, *, retry_after_ms: int | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.retry_after_ms = retry_after_ms
+        """How long waiting may help, or None if it does not."""
+
+
+class InvalidCommand(Refusal):
+    """A field is missing, of the wrong form or over its limit; the message names it."""
+
+    code = "invalid"
+
+
+class UnknownApp(Refusal):
+    """No such app is configured here."""
+
+    code = "unknown_app"
+
+
+class UnknownMessage(Refusal):
+    """The app keeps no message of this id: never sent, transient, expired, collected without history, or deleted."""
+
+    code = "unknown_message"
+
+
+class MessageIsRecalled(Refusal):
+    """A recalled message has no text to edit."""
+
+    code = "recalled"
+
+
+class UnknownId(Refusal):
+    """An ack named a frame that this session was not sent, or not within its window."""
+
+    code = "unknown_id"
+
+
+class QueueFull(Refusal):
+    """The recipient's queue is full and its app refuses rather than drops (`overflow = "refuse"`)."""
+
+    code = "queue_full"
+
+
+class DedupMismatch(Refusal):
+    """The dedup key was used within 24 hours for another command."""
+
+    code = "dedup_mismatch"
+
+
+class TooManySessions(Refusal):
+    """The user has as many sessions open as one user may."""
+
+    code = "too_many_sessions"
+
+
+class RateLimited(Refusal):
+    """Over a configured rate; `retry_after_ms` says when the next one would pass."""
+
+    code = "rate_limited"
+
+
+class Overloaded(Refusal):
+    """The broker has no room for the command now; `retry_after_ms` says when to try again."""
+
+    code = "overloaded"
+
+
+class NoSpace(Refusal):
+    """The disk is full: messages wait until space returns; reading, acks, recalls and deletes go on."""
+
+    code = "no_space"
+
+
+class ShuttingDown(Refusal):
+    """The broker is closing in good order and takes nothing new."""
+
+    code = "shutting_down"
+
+
+class Internal(Refusal):
+    """The broker met a fault of its own in this command, which wrote nothing; the log has the cause under `incident`."""
+
+    code = "internal"
+
+    def __init__(self, incident: str) -> None:
+        super().__init__(f"internal error {incident}")
+        self.incident = incident
+
+
+class StorageFailure(Exception):
+    """The machine failed under the broker, which is closed for good.
+
+    The outcome of what was waiting is unknown: after reopening, repeat only what carries a `dedup` key.
+    """
+
+
+class StoreInUse(StorageFailure):
+    """Another process holds this data directory."""
+
+
+class UnknownFormat(StorageFailure):
+    """The data directory was written by a version this one does not know."""
+
+
+class Corruption(Exception):
+    """A stored record is not what was written; the message names it. Nothing was deleted."""

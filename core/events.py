@@ -1,0 +1,199 @@
+"""Facts, as the log keeps them. A tag is literal and versioned: a new meaning is a new tag.
+
+No event carries a body, and none leaves to `apply` what only config or a clock could tell.
+"""
+
+from typing import ClassVar
+
+import msgspec
+
+from .ids import ExpiryMs, MessageId, Position, UnixMs
+from .model import Conversation, Lane
+
+
+class Queued(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """What one recipient's queue did with one copy."""
+
+    user: str
+    seq: int
+    """The recipient's running number of the copy, from 1."""
+    expires_s: int
+    """Seconds since 2020, by the expiry clock."""
+    evicted: int = 0
+    """Entries dropped from the front to make room."""
+    expired: int = 0
+    """Dropped like these, but past their expiry anyway; they stood before the evicted ones."""
+    stored: bool = True
+    """False if the queue was full under `refuse`: the copy took its `seq` and counts as evicted."""
+    owns_body: bool = False
+    """The body this copy shows ends with this entry."""
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag_field="event"):
+    """Something that happened."""
+
+    brings_body: ClassVar[bool] = False
+    """Whether a body may lie under the event's position."""
+
+
+class EpochStarted(Event, frozen=True, kw_only=True, tag="epoch-started.1"):
+    """A process took the store over; sessions of earlier epochs are offline."""
+
+    epoch: int
+
+
+class MessageSent(Event, frozen=True, kw_only=True, tag="message-sent.1"):
+    """A message was accepted."""
+
+    brings_body = True
+
+    app: str
+    id: MessageId
+    conversation: Conversation
+    sender: str
+    lane: Lane
+    at_ms: UnixMs
+    history: bool
+    queued: tuple[Queued, ...] = ()
+    dedup: str | None = None
+    dedup_digest: bytes = b""
+    """Digest of what was sent under the dedup key."""
+    dedup_expires_ms: ExpiryMs = ExpiryMs(0)
+
+
+class MessageEdited(Event, frozen=True, kw_only=True, tag="message-edited.1"):
+    """A message has a new body, which lies under this event's position."""
+
+    brings_body = True
+
+    app: str
+    id: MessageId
+    by: str
+    at_ms: UnixMs
+    queued: tuple[Queued, ...] = ()
+    """The change as an entry of its own, for whoever may have seen the old text."""
+
+
+class MessageRecalled(Event, frozen=True, kw_only=True, tag="message-recalled.1"):
+    """A message's body is gone; its header, marked as recalled, lies under this event's position."""
+
+    brings_body = True
+
+    app: str
+    id: MessageId
+    by: str
+    at_ms: UnixMs
+    queued: tuple[Queued, ...] = ()
+
+
+class Withdrawn(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Entries that left one recipient's queue unacknowledged, because their message is gone."""
+
+    user: str
+    positions: tuple[Position, ...]
+
+
+class MessageDeleted(Event, frozen=True, kw_only=True, tag="message-deleted.1"):
+    """A message is gone, with its queued copies; if somebody must be told, its header lies under this event's position."""
+
+    brings_body = True
+
+    app: str
+    id: MessageId
+    by: str
+    at_ms: UnixMs
+    timeline: Conversation | None = None
+    """Where it was kept for history, and the peer who sent it."""
+    sender: str = ""
+    sent_ms: UnixMs = UnixMs(0)
+    withdrawn: tuple[Withdrawn, ...] = ()
+    queued: tuple[Queued, ...] = ()
+
+
+class MessageConfirmed(Event, frozen=True, kw_only=True, tag="message-confirmed.1"):
+    """The recipient acknowledged a message whose sender waits with a dedup key."""
+
+    app: str
+    id: MessageId
+    sender: str
+    dedup: str
+
+
+class LoggedIn(Event, frozen=True, kw_only=True, tag="logged-in.1"):
+    """A session opened; its number is this event's position."""
+
+    app: str
+    user: str
+    session: Position
+    epoch: int
+    first: bool
+    """The user had no session before."""
+    queued: int
+    """Unexpired entries waiting."""
+    missed: int
+    """Entries evicted or expired since the user's last ack."""
+
+
+class LoggedOut(Event, frozen=True, kw_only=True, tag="logged-out.1"):
+    """A session ended."""
+
+    app: str
+    user: str
+    session: Position
+    last: bool
+    """The user has no session left."""
+
+
+class Acked(Event, frozen=True, kw_only=True, tag="acked.1"):
+    """A session acknowledged a prefix of its user's queue."""
+
+    app: str
+    user: str
+    session: Position
+    through: Position
+    count: int
+    """Entries that left the queue."""
+    id: MessageId
+    """The message the last of them was about, or 0."""
+    seq: int
+    """The running number of that entry, or 0."""
+
+
+class QueueExpired(Event, frozen=True, kw_only=True, tag="queue-expired.1"):
+    """The first entries of a queue were past their expiry and left it."""
+
+    app: str
+    user: str
+    count: int
+
+
+class DedupExpired(Event, frozen=True, kw_only=True, tag="dedup-expired.1"):
+    """Dedup outcomes up to and including this place in the order of their ends are forgotten."""
+
+    expires_ms: ExpiryMs
+    position: Position
+    count: int
+
+
+AnyEvent = (
+    EpochStarted
+    | MessageSent
+    | MessageEdited
+    | MessageRecalled
+    | MessageDeleted
+    | MessageConfirmed
+    | LoggedIn
+    | LoggedOut
+    | Acked
+    | QueueExpired
+    | DedupExpired
+)
+
+
+class Record(msgspec.Struct, frozen=True):
+    """An event where it stands in the log."""
+
+    position: Position
+    clock_ms: ExpiryMs
+    """The expiry clock of its commit."""
+    event: AnyEvent

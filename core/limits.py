@@ -1,0 +1,60 @@
+"""Every bound of the core, each with its reason; the relations between them are asserted here."""
+
+from typing import Final
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+
+# Names and bodies
+NAME_BYTES_MAX: Final = 255
+"""UTF-8 bytes of an app, user or conversation name: the vendors allow 64 characters, up to 4 bytes each."""
+BODY_BYTES_MAX: Final = 256 * KIB
+"""The largest vendor limit is 32 KiB (anyRTC 3); a batch must still hold many."""
+DEDUP_BYTES_MAX: Final = 128
+WAIT_ACK_MS_MAX: Final = 60_000
+"""How long a sender may wait for its recipient's ack; HTTP clients give up long before."""
+
+# Queues
+QUEUE_MESSAGES_MAX: Final = 10_000
+"""The largest configurable cap: collecting such a queue (entry and body each) is one command."""
+DEDUP_TTL_MS: Final = 86_400_000
+"""24 hours: what clients and gateways retry within."""
+
+# One command, one batch
+COMMAND_ROWS_MAX: Final = 30_010
+"""Row writes of the largest command: entry, drop and user row for each of 10,000 recipients, and its own few."""
+BATCH_ROWS_MAX: Final = 10_000
+"""A batch takes no further command beyond this: 10,000 puts on cold queues are some 0.15 s."""
+BATCH_BYTES_MAX: Final = 16 * MIB
+SWEEP_STEP: Final = 1_000
+"""Things one sweeping or trimming step ends, so that none holds the writer for long."""
+
+# The inbox
+INBOX_COMMANDS_MAX: Final = 8_192
+INBOX_BYTES_MAX: Final = 64 * MIB
+INBOX_MARK_PERCENT: Final = {"high": 100, "normal": 90, "low": 50}
+"""How full the inbox may be for a lane to enter it."""
+INBOX_CONTROL_PERCENT: Final = 110
+"""Logins, logouts, recalls and deletes have a further tenth: they give room back."""
+INBOX_WAITING_MAX: Final = 8_192
+SUBMIT_DEADLINE_S: Final = 5
+"""How long a command waits for its place; shorter than the 10 s after which clients give up."""
+OVERLOADED_RETRY_MS: Final = 1_000
+
+# Sessions
+SESSIONS_PER_USER_MAX: Final = 64
+SESSION_WINDOW_FRAMES: Final = 4_096
+"""Sent frames a session remembers for acks."""
+SESSION_BUFFER_BYTES: Final = 1 * MIB
+FRAME_OVERHEAD_BYTES: Final = 256
+"""What a buffered frame costs besides its body."""
+PAGE_ENTRIES: Final = 64
+PAGE_BYTES: Final = 256 * KIB
+"""What a session reads from disk in one short transaction."""
+ACK_WAITERS_MAX: Final = 8_192
+"""Senders waiting for a recipient's ack, per broker."""
+
+assert COMMAND_ROWS_MAX >= 2 * QUEUE_MESSAGES_MAX + 10  # collecting a queue: entry and body each
+assert BATCH_BYTES_MAX >= 4 * BODY_BYTES_MAX
+assert PAGE_BYTES <= SESSION_BUFFER_BYTES
+assert INBOX_BYTES_MAX >= BATCH_BYTES_MAX

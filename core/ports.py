@@ -1,0 +1,230 @@
+"""What the core needs of a store.
+
+`ReadViews` is all that `decide` may ask, `Views` what `apply` may change. The rest is for the runtime: one `Transaction` at a
+time on the writer's thread, `Snapshot`s on any.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+import msgspec
+
+from .events import Record
+from .ids import ExpiryMs, MessageId, Position, UnixMs
+from .model import Conversation
+from .rows import Body, ChangedRow, DedupRow, Entry, Header, QueueEnds, SessionRow, Totals, UserRow
+
+
+class ReadViews(Protocol):
+    """The state as of the last event applied."""
+
+    @property
+    def position(self) -> Position:
+        """The last event applied."""
+
+    @property
+    def clock_ms(self) -> ExpiryMs:
+        """The newest value of the expiry clock."""
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the process that writes; 0 before the first."""
+
+    def totals(self, app: str) -> Totals:
+        """The app's running numbers."""
+
+    def all_totals(self) -> dict[str, Totals]:
+        """Every app's, as of the last commit."""
+
+    def user(self, app: str, user: str) -> UserRow | None:
+        """The recipient's row; None if nothing was ever queued for them."""
+
+    def queue_ends(self, app: str, user: str) -> QueueEnds:
+        """Count, first and last of a queue."""
+
+    def entry(self, app: str, user: str, position: Position) -> Entry | None:
+        """The entry made by the event at this position, if it is still queued."""
+
+    def entries(self, app: str, user: str, *, after: Position = Position(0)) -> Iterator[Entry]:
+        """Entries beyond a position, oldest first."""
+
+    def sessions(self, app: str, user: str) -> Sequence[SessionRow]:
+        """The user's session rows, of every epoch, oldest first."""
+
+    def dedup(self, app: str, sender: str, key: str) -> DedupRow | None:
+        """The outcome kept under a dedup key, also when it is over."""
+
+    def changed(self, id: MessageId) -> ChangedRow | None:
+        """What became of a message that was edited or recalled."""
+
+    def change(self, position: Position) -> MessageId | None:
+        """The message that the change at this position, still somebody's entry, is about."""
+
+    def dedup_ends(self) -> Iterator[tuple[ExpiryMs, Position]]:
+        """Dedup outcomes in the order in which they end."""
+
+    def stale_sessions(self) -> Iterator[tuple[str, str, SessionRow]]:
+        """Session rows of earlier epochs with their app and user, oldest epoch first."""
+
+    def queue_owners(self, *, after: bytes = b"") -> Iterator[tuple[bytes, str, str, Entry]]:
+        """Every non-empty queue: a place to resume after, app, user, first entry."""
+
+
+class Views(ReadViews, Protocol):
+    """The state, to be changed by `apply` alone."""
+
+    def advance(self, record: Record) -> None:
+        """Note that this record is applied."""
+
+    def start_epoch(self, epoch: int) -> None:
+        """Sessions of other epochs are offline from here."""
+
+    def tally(
+        self, app: str, *, accepted: int = 0, acked: int = 0, evicted: int = 0, expired: int = 0, withdrawn: int = 0
+    ) -> None:
+        """Add to the app's running numbers; what is queued follows each term by itself."""
+
+    def set_newest_at(self, app: str, at_ms: UnixMs) -> None:
+        """The newest time given to a live message of the app."""
+
+    def put_user(self, row: UserRow) -> None:
+        """Replace a recipient's row."""
+
+    def put_entry(self, app: str, user: str, entry: Entry) -> None:
+        """Add an entry to a queue; a queue holds one entry a position."""
+
+    def remove_entries(self, app: str, user: str, entries: Iterable[Entry]) -> None:
+        """Take entries out of a queue."""
+
+    def put_session(self, app: str, user: str, row: SessionRow) -> None:
+        """A session is open."""
+
+    def remove_session(self, app: str, user: str, session: Position) -> None:
+        """A session is closed."""
+
+    def put_dedup(self, app: str, sender: str, key: str, row: DedupRow) -> None:
+        """Keep (or replace) an outcome."""
+
+    def remove_dedup(self, expires_ms: ExpiryMs, position: Position) -> None:
+        """Forget the outcome that ends at this place in the order of ends."""
+
+    def put_changed(self, id: MessageId, row: ChangedRow) -> None:
+        """Note what became of a message."""
+
+    def remove_changed(self, id: MessageId) -> None:
+        """Nothing more is known of the message."""
+
+    def put_change(self, position: Position, id: MessageId) -> None:
+        """The change at this position is somebody's entry."""
+
+    def remove_change(self, position: Position) -> None:
+        """It no longer is."""
+
+    def put_timeline(self, app: str, conversation: Conversation, sender: str, at_ms: UnixMs, id: MessageId) -> None:
+        """Keep a message in its conversation's timeline."""
+
+    def remove_timeline(self, app: str, conversation: Conversation, sender: str, at_ms: UnixMs, id: MessageId) -> None:
+        """Take it out."""
+
+
+class Headers(Protocol):
+    """Headers of kept messages: for `decide` and readers; `apply` has no way to them."""
+
+    def header(self, position: Position) -> Header | None:
+        """The header of the body that the event at this position brought, if it is still kept."""
+
+
+class Bodies(Headers, Protocol):
+    """Kept bodies."""
+
+    def body(self, position: Position) -> Body | None:
+        """Header and payload. Raises Corruption if the record is not what was written."""
+
+
+class Snapshot(Protocol):
+    """One consistent state to read. Copy out and close: an open snapshot keeps pages from being used again."""
+
+    @property
+    def views(self) -> ReadViews:
+        """Live views."""
+
+    @property
+    def bodies(self) -> Bodies:
+        """Kept bodies."""
+
+    def log(self, *, after: Position = Position(0)) -> Iterator[Record]:
+        """The log's records beyond a position, oldest first. Raises Corruption."""
+
+
+class Transaction(Protocol):
+    """Everything written between begin and commit, or nothing of it."""
+
+    @property
+    def views(self) -> Views:
+        """Live views, with this transaction's changes."""
+
+    @property
+    def bodies(self) -> Bodies:
+        """Kept bodies, with this transaction's changes."""
+
+    def append(self, record: Record) -> None:
+        """Add to the log's end. The position is beyond every one before."""
+
+    def put_body(self, position: Position, body: Body) -> None:
+        """Keep the body that the event at this position brought."""
+
+    def delete_body(self, position: Position) -> None:
+        """End a body; nothing happens if there is none."""
+
+    def trim(self, before_ms: ExpiryMs, limit: int) -> int:
+        """Fold up to `limit` of the oldest records stamped before this clock into base; how many it were."""
+
+
+class StoreStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """A store's size."""
+
+    file_bytes: int
+    used_bytes: int
+    """Up to the last page ever used; the rest of the file is room kept ahead."""
+    reserve_bytes: int
+    """Of that room, what is kept for acks and the like when the disk is full."""
+    log_records: int
+
+
+class Store(Protocol):
+    """Keeps log, bodies and views together: one transaction changes all of them or none."""
+
+    @property
+    def durable(self) -> bool:
+        """Whether a commit survives the process, and calls may wait for a disk. The memory store says no to both."""
+
+    @property
+    def failures(self) -> tuple[type[BaseException], ...]:
+        """What its operations raise, besides StorageFailure, when the machine fails."""
+
+    def transaction(self) -> AbstractContextManager[Transaction]:
+        """Begin, and commit when the block ends (durably, before it returns); an exception inside undoes everything.
+
+        One at a time, begun and ended on one thread. Raises StorageFailure if the commit fails: what the disk holds is then
+        unknown, and the store must be closed.
+        """
+
+    def snapshot(self) -> AbstractContextManager[Snapshot]:
+        """The state as of the last commit. Any thread; keep it open for less than a second."""
+
+    def room(self, wanted_bytes: int) -> int:
+        """Bytes that writes may take before the disk could refuse one; tries to extend to `wanted_bytes` and the reserve."""
+
+    @property
+    def reserve_bytes(self) -> int:
+        """Of `room`, what is kept for acks and the like."""
+
+    def maintain(self) -> None:
+        """Release what dead readers hold. Call it at the start and every minute."""
+
+    def statistics(self) -> StoreStatistics:
+        """The store's size now."""
+
+    def close(self) -> None:
+        """Release everything. Idempotent; no transaction may be open."""

@@ -1,0 +1,110 @@
+"""What the views hold: one frozen value a row, and the header that every kept body begins with."""
+
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from .ids import ExpiryMs, MessageId, Position, UnixMs
+from .model import Conversation, Format, Lane
+
+
+class Entry(NamedTuple):
+    """One copy waiting in a recipient's queue."""
+
+    position: Position
+    """Of the message, or of the change that made the entry."""
+    seq: int
+    expires_s: int
+    owns_body: bool
+
+
+class QueueEnds(msgspec.Struct, frozen=True):
+    """How long a queue is, and its first and last entry (None if it is empty)."""
+
+    count: int
+    first: Entry | None
+    last: Entry | None
+
+
+class Totals(msgspec.Struct, array_like=True):
+    """One app's running numbers, counted up in place. Always accepted = acked + queued + evicted + expired + withdrawn."""
+
+    newest_at_ms: UnixMs = UnixMs(0)
+    accepted: int = 0
+    acked: int = 0
+    queued: int = 0
+    evicted: int = 0
+    expired: int = 0
+    withdrawn: int = 0
+
+
+class UserRow(msgspec.Struct, frozen=True, array_like=True):
+    """What a recipient's queue alone does not tell.
+
+    `next_seq` is as of the last write; entries after it carry theirs. Evictions follow from the rest: every copy took a
+    number, and what is neither acked, queued, expired nor withdrawn was evicted.
+    """
+
+    app: str
+    user: str
+    next_seq: int = 1
+    acked: int = 0
+    expired: int = 0
+    withdrawn: int = 0
+    lost_at_ack: int = 0
+    """Evicted and expired as of the last ack."""
+    acked_through: Position = Position(0)
+
+
+class SessionRow(NamedTuple):
+    """An open session, and the process it belongs to."""
+
+    session: Position
+    epoch: int
+
+
+class DedupRow(msgspec.Struct, frozen=True, array_like=True):
+    """The first outcome of a dedup key."""
+
+    digest: bytes
+    id: MessageId
+    at_ms: UnixMs
+    expires_ms: ExpiryMs
+    confirmed: bool = False
+
+
+class ChangedRow(msgspec.Struct, frozen=True, array_like=True):
+    """A message that was edited or recalled."""
+
+    body: Position
+    """Where its current body lies."""
+    changes: tuple[Position, ...] = ()
+    """Changes that lie in somebody's queue as entries of their own."""
+
+
+BodyType = Literal["message", "edited", "recalled", "deleted"]
+
+
+class Header(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """What is known of a message besides its text; every body on disk begins with it."""
+
+    type: BodyType
+    app: str
+    id: MessageId
+    conversation: Conversation
+    sender: str
+    lane: Lane
+    format: Format
+    at_ms: UnixMs
+    queue: bool
+    history: bool
+    via: str
+    by: str = ""
+    """Who edited, recalled or deleted it."""
+
+
+class Body(msgspec.Struct, frozen=True):
+    """A header and the bytes as they came."""
+
+    header: Header
+    payload: bytes

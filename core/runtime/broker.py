@@ -1,0 +1,272 @@
+"""The broker: commands in, receipts out once they are on disk, sessions for whoever receives."""
+
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager
+
+import msgspec
+import trio
+
+from ..checks import check, check_name
+from ..commands import Command, Login, Logout, SendMessage, StartEpoch
+from ..errors import Refusal, ShuttingDown, StorageFailure, UnknownApp
+from ..limits import PAGE_BYTES
+from ..model import LANES, Confirmation, Lane, Receipt, Rules
+from ..ports import Snapshot, Store
+from .clock import Clock, ExpiryClock
+from .fanout import Fanout
+from .host import SessionHost
+from .inbox import Inbox
+from .options import Options
+from .pending import Call, Group, Pending, Settled
+from .session import Session, Sink
+from .settle import Settler
+from .statistics import BrokerStatistics, Counters
+from .sweeper import Sweeper
+from .waits import Waits
+from .writer import Writer
+
+_log = logging.getLogger("postroom.core.broker")
+
+
+class Broker:
+    """One open store. Get it from `open_broker`; use it from its trio loop."""
+
+    def __init__(
+        self, store: Store, rules: Mapping[str, Rules] | None, options: Options, clock: Clock, nursery: trio.Nursery
+    ) -> None:
+        assert options.session_buffer_bytes >= PAGE_BYTES
+        self._store = store
+        self._apps = rules
+        self._options = options
+        self._nursery = nursery
+        self._counters = Counters()
+        self._waits = Waits()
+        with store.snapshot() as snapshot:
+            self._expiry = ExpiryClock(clock, snapshot.views.clock_ms)
+        self._settler = Settler(store, clock, self._expiry)
+        self._inbox = Inbox(options.submit_deadline_s, self._counters)
+        self._fanout = Fanout(self._waits, self._counters)
+        self._writer = Writer(
+            store, self._settler, self._inbox, self._fanout, self._waits, self._counters, self._rules_of
+        )
+        self._host = SessionHost(store, self._writer, self._waits, self._expiry, self._counters, nursery)
+        self._failure: StorageFailure | None = None
+
+    # For callers.
+
+    async def submit(self, command: Command) -> Receipt:
+        """Carry out a command; when this returns, its outcome is on disk.
+
+        Raises a Refusal (nothing was written), or StorageFailure if the broker is closed for good (outcome unknown). Waits for
+        its place up to the submit deadline. Cancelled before the command is taken, it is withdrawn; after that it is carried
+        out and the outcome dropped. Any task may call it; commands of one task and lane are carried out in order.
+        """
+        if not isinstance(command, SendMessage) or command.wait_ack_ms is None:
+            return (await self._carry_out(self._pending(command, Call()))).receipt()
+        with self._waits.place():
+            pending = self._pending(command, Call())
+            settled = await self._carry_out(pending)
+            receipt = settled.receipt()
+            confirmation: Confirmation = "delivered" if settled.wait == "delivered" else "offline"
+            if pending.waiter is not None:
+                try:
+                    confirmation = await pending.waiter.wait(trio.current_time() + command.wait_ack_ms / 1000)
+                finally:
+                    self._waits.remove(pending.waiter)
+            return msgspec.structs.replace(receipt, confirmation=confirmation)
+
+    async def submit_many(self, commands: Sequence[Command]) -> list[Receipt | Refusal]:
+        """Carry out many commands; their outcomes in order, a Refusal as a value. One refusal leaves the others alone.
+
+        They enter as places free, in order within a lane, each with a deadline of its own. Raises StorageFailure as `submit`.
+        Waiting for acks is for `submit` alone: `wait_ack_ms` is ignored here.
+        """
+        group = Group()
+        outcomes: list[Pending | Exception] = []
+        lanes: dict[Lane, list[tuple[int, Pending]]] = {lane: [] for lane in LANES}
+        for index, command in enumerate(commands):
+            try:
+                pending = self._pending(command, group)
+            except Refusal as refusal:
+                outcomes.append(refusal)
+            else:
+                outcomes.append(pending)
+                lanes[pending.lane].append((index, pending))
+
+        async def feed(lane: list[tuple[int, Pending]]) -> None:
+            for index, pending in lane:
+                try:
+                    await self._enter(pending)
+                except (Refusal, StorageFailure) as error:
+                    outcomes[index] = error
+
+        entered: list[Pending] = []
+        try:
+            async with trio.open_nursery() as nursery:
+                for lane in lanes.values():
+                    if lane:
+                        nursery.start_soon(feed, lane)
+            entered = [outcome for outcome in outcomes if isinstance(outcome, Pending)]
+            await group.wait_for(len(entered))
+        except BaseException:
+            for outcome in outcomes:
+                if isinstance(outcome, Pending):
+                    outcome.withdrawn = True
+            raise
+        return [_value(outcome) for outcome in outcomes]
+
+    @asynccontextmanager
+    async def connect(self, *, app: str, user: str, sink: Sink | None = None) -> AsyncIterator[Session]:
+        """A session of the user, open as long as the block runs; its login is on disk when the block begins.
+
+        Iterate the session, or give it a sink. Raises TooManySessions, UnknownApp, InvalidCommand, Overloaded, NoSpace.
+        """
+        check_name("user", user)
+        session = Session(self._host, app, user, self._options.session_buffer_bytes, sink)
+        pending = self._pending(Login(app=app, user=user), Call())
+        pending.session = session
+        # A login that was taken happens, so somebody must stay to log it out: bounded by the deadline and one commit.
+        with trio.CancelScope(shield=True):
+            settled = await self._carry_out(pending)
+        settled.raise_refusal()
+        try:
+            yield session
+        finally:
+            self._fanout.detach(session)
+            session.close("shutdown")
+            if self._failure is None:
+                with trio.CancelScope(shield=True):
+                    await self._log_out(session)
+
+    def snapshot(self) -> AbstractContextManager[Snapshot]:
+        """The state as of the last commit, to read. Keep it open for less than a second."""
+        return self._store.snapshot()
+
+    def statistics(self) -> BrokerStatistics:
+        """The broker's numbers now."""
+        counters = self._counters
+        with self._store.snapshot() as snapshot:
+            totals = snapshot.views.all_totals()
+        return BrokerStatistics(
+            totals=totals,
+            delivered=dict(counters.delivered),
+            shed=dict(counters.shed),
+            refusals=dict(counters.refusals),
+            session_dropped=dict(counters.session_dropped),
+            sessions=dict(counters.sessions),
+            batch_commands=counters.batch_commands.histogram(),
+            commit_ms=counters.commit_ms.histogram(),
+            inbox_commands=len(self._inbox),
+            waiters=self._waits.count,
+            full=self._settler.full,
+            store=self._store.statistics(),
+        )
+
+    # Closing, in this order.
+
+    def close_sessions(self) -> None:
+        """Tell every session that the broker shuts down; their owners leave, which logs them out."""
+        for session in self._fanout.sessions():
+            session.close("shutdown")
+
+    def stop_waits(self) -> None:
+        """End every wait for an ack as timed out."""
+        self._waits.stop()
+
+    async def drain(self) -> None:
+        """Take nothing new (ShuttingDown), and wait until everything taken is answered."""
+        self._inbox.close(lambda: ShuttingDown("the broker is shutting down"))
+        await self._writer.drained()
+
+    # Its own life; `open_broker` looks after it.
+
+    async def start(self, failed: Callable[[], None]) -> None:
+        """Take the store over and run. `failed` is called when the store has. Raises StorageFailure."""
+        self._nursery.start_soon(self._write, failed)
+        settled = await self._carry_out(self._pending(StartEpoch(), Call()))
+        if isinstance(settled.result, Refusal):
+            raise StorageFailure(f"cannot start: {settled.result.message}")
+        settled.raise_refusal()
+        sweeper = Sweeper(self._store, self._writer, self._expiry, self._options, self._sweep)
+        self._nursery.start_soon(sweeper.run)
+
+    @property
+    def failure(self) -> StorageFailure | None:
+        """Why the broker is closed for good, if it is."""
+        return self._failure
+
+    async def _write(self, failed: Callable[[], None]) -> None:
+        try:
+            await self._writer.run()
+        except StorageFailure as failure:
+            self._fail(failure)
+            failed()
+        except Exception as fault:  # noqa: BLE001 - a fault in making a commit known: nobody can tell who was told
+            _log.exception("the writer stopped by a fault of its own")
+            self._fail(StorageFailure(f"the writer stopped: {fault!r}"))
+            failed()
+
+    def _fail(self, failure: StorageFailure) -> None:
+        self._failure = failure
+        self._inbox.close(lambda: StorageFailure(str(failure)))
+        for pending in self._inbox.empty() + self._writer.abandon():
+            pending.settle(Settled(failure))
+        for session in self._fanout.sessions():
+            session.close("failure")
+        self._waits.stop()
+
+    # Commands.
+
+    def _rules_of(self, app: str) -> Rules:
+        if self._apps is None:
+            check_name("app", app)
+            return Rules()
+        rules = self._apps.get(app)
+        if rules is None:
+            raise UnknownApp(f"app {app!r} is not configured")
+        return rules
+
+    def _pending(self, command: Command, caller: Call | Group) -> Pending:
+        """Raises UnknownApp, InvalidCommand."""
+        try:
+            rules = self._rules_of(command.app) if command.app else Rules()
+            check(command)
+        except Refusal as refusal:
+            self._counters.refusals[command.app, refusal.code] += 1
+            raise
+        return Pending(command, rules, caller)
+
+    async def _enter(self, pending: Pending) -> None:
+        try:
+            await self._inbox.enter(pending)
+        except Refusal as refusal:
+            self._counters.refusals[pending.command.app, refusal.code] += 1
+            raise
+
+    async def _carry_out(self, pending: Pending) -> Settled:
+        await self._enter(pending)
+        assert isinstance(pending.caller, Call)
+        return await pending.caller.wait(pending)
+
+    async def _sweep(self, command: Command) -> Settled:
+        return await self._carry_out(self._pending(command, Call()))
+
+    async def _log_out(self, session: Session) -> None:
+        call = Call()
+        pending = self._pending(Logout(app=session.app, user=session.user, session=session.id), call)
+        self._inbox.put(pending)
+        await call.wait(pending)
+
+
+def _value(outcome: Pending | Exception) -> Receipt | Refusal:
+    if isinstance(outcome, StorageFailure):
+        raise StorageFailure(str(outcome)) from outcome
+    if isinstance(outcome, Refusal):
+        return outcome
+    assert isinstance(outcome, Pending)
+    assert outcome.settled is not None
+    try:
+        return outcome.settled.receipt()
+    except Refusal as refusal:
+        return refusal

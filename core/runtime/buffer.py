@@ -1,0 +1,151 @@
+"""What a session has not handed out yet: queued frames in position order, the rest in lanes, all within a budget of bytes.
+
+Queued frames go out in position order whatever their lane. The rest goes highest lane first, but never before an earlier frame
+of its own conversation and lane; what finds no room is dropped, lowest lane first, and counted.
+"""
+
+from collections import deque
+from collections.abc import Callable
+
+import msgspec
+
+from ..ids import Position
+from ..limits import FRAME_OVERHEAD_BYTES
+from ..model import LANES, Conversation, Lane
+from .delivery import Delivery
+
+Waiting = tuple[Delivery, Position]
+"""An unqueued frame, and the queued position that must have gone out before it."""
+
+
+def frame_bytes(frame: Delivery) -> int:
+    """What a frame counts in the budget."""
+    return len(frame.body) + FRAME_OVERHEAD_BYTES
+
+
+class FrameBuffer:
+    """The frames between the log and one session's sink."""
+
+    def __init__(self, budget_bytes: int) -> None:
+        self._budget = budget_bytes
+        self._bytes = 0
+        self._queued: deque[Delivery] = deque()
+        self._lanes: dict[Lane, deque[Waiting]] = {lane: deque() for lane in LANES}
+        self._newest: dict[tuple[Conversation | None, Lane], Position] = {}
+        self.reading = False
+        """Queued frames are being read from disk: what is held of them is not all there is."""
+        self.covered = Position(0)
+        """While reading: queued frames up to here are held, out or gone."""
+        self._acked: Delivery | None = None
+        self._dropped = 0
+
+    @property
+    def bytes(self) -> int:
+        """What is held now."""
+        return self._bytes
+
+    def push_queued(self, frame: Delivery) -> bool:
+        """Hold a queued frame; False (and it is not held) if the budget is spent. A single frame always fits."""
+        size = frame_bytes(frame)
+        if self._bytes and self._bytes + size > self._budget:
+            return False
+        self.hold(frame)
+        return True
+
+    def hold(self, frame: Delivery) -> None:
+        """Hold a queued frame that was read when there was room."""
+        self._queued.append(frame)
+        self._newest[frame.conversation, frame.lane] = frame.position
+        self._bytes += frame_bytes(frame)
+
+    def push(self, frame: Delivery) -> None:
+        """Hold an unqueued frame until earlier queued ones are out: those of its conversation and lane; while reading, all.
+
+        If the budget is spent, frames of lower lanes make room; else this one is dropped.
+        """
+        size = frame_bytes(frame)
+        lowest_first = LANES[: LANES.index(frame.lane) : -1]
+        for lane in lowest_first:
+            while self._bytes + size > self._budget and self._lanes[lane]:
+                self._drop(self._lanes[lane].popleft()[0])
+        if self._bytes and self._bytes + size > self._budget:
+            self._dropped += 1
+            return
+        after = frame.position if self.reading else self._newest.get((frame.conversation, frame.lane), Position(0))
+        self._lanes[frame.lane].append((frame, after))
+        self._bytes += size
+
+    def tell_acked(self, frame: Delivery) -> None:
+        """Another session acknowledged: forget what is held of that prefix, and say so; the newest word replaces others."""
+        self._keep(lambda held: None if held.position <= frame.position else held)
+        self._acked = frame
+
+    def revise(self, change: Delivery) -> None:
+        """A message changed: what is held of it shows its new state, or goes."""
+
+        def revised(held: Delivery) -> Delivery | None:
+            if held.id != change.id or held.position >= change.position:
+                return held
+            if change.type == "deleted":
+                return None
+            type = "recalled" if change.type == "recalled" else held.type
+            return msgspec.structs.replace(
+                held, type=type, body=change.body, format=change.format, by=change.by if type != "message" else ""
+            )
+
+        self._keep(revised)
+        for lane, waiting in self._lanes.items():
+            kept = deque((new, after) for held, after in waiting if (new := revised(held)) is not None)
+            self._bytes += sum(frame_bytes(frame) for frame, _ in kept) - sum(frame_bytes(held) for held, _ in waiting)
+            self._lanes[lane] = kept
+
+    def peek(self) -> Delivery | None:
+        """What goes out next; None if nothing may."""
+        if self._dropped:
+            return Delivery(type="dropped", count=self._dropped)
+        if self._acked is not None:
+            return self._acked
+        found = self._next()
+        return found[0] if found else None
+
+    def pop(self) -> None:
+        """What `peek` gave is out."""
+        if self._dropped:
+            self._dropped = 0
+        elif self._acked is not None:
+            self._acked = None
+        else:
+            found = self._next()
+            assert found is not None
+            frame, source = found
+            source.popleft()
+            self._bytes -= frame_bytes(frame)
+            if source is self._queued:
+                key = frame.conversation, frame.lane
+                if self._newest.get(key) == frame.position:
+                    del self._newest[key]
+
+    def _next(self) -> tuple[Delivery, deque[Delivery] | deque[Waiting]] | None:
+        head = self._queued[0] if self._queued else None
+        for lane in LANES:
+            waiting = self._lanes[lane]
+            if waiting:
+                frame, after = waiting[0]
+                in_turn = head is None or (
+                    head.position > after and (lane != head.lane or head.position > frame.position)
+                )
+                if in_turn and (self.covered >= after or not self.reading):
+                    return frame, waiting
+            if head is not None and lane == head.lane:
+                return head, self._queued
+        return None
+
+    def _keep(self, revise: Callable[[Delivery], Delivery | None]) -> None:
+        kept = deque(frame for held in self._queued if (frame := revise(held)) is not None)
+        self._bytes += sum(map(frame_bytes, kept)) - sum(map(frame_bytes, self._queued))
+        self._queued = kept
+        self._newest = {(frame.conversation, frame.lane): frame.position for frame in kept}
+
+    def _drop(self, frame: Delivery) -> None:
+        self._bytes -= frame_bytes(frame)
+        self._dropped += 1

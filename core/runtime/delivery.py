@@ -1,0 +1,61 @@
+"""What a session receives."""
+
+from typing import Literal
+
+import msgspec
+
+from ..ids import MessageId, Position, UnixMs
+from ..model import Conversation, Format, Lane, peer
+from ..rows import Body, Header
+
+DeliveryType = Literal["message", "edited", "recalled", "deleted", "acked", "dropped"]
+
+
+class Delivery(msgspec.Struct, frozen=True, kw_only=True):
+    """One frame, as the receiver sees it: a peer conversation is named by the other side."""
+
+    type: DeliveryType
+    id: MessageId = MessageId(0)
+    conversation: Conversation | None = None
+    sender: str = ""
+    body: bytes = b""
+    format: Format = "text"
+    at_ms: UnixMs = UnixMs(0)
+    lane: Lane = "normal"
+    queued: bool = False
+    """It waits in the recipient's queue until acknowledged."""
+    seq: int | None = None
+    """Its running number there."""
+    via: str = ""
+    by: str = ""
+    """Who edited, recalled or deleted it."""
+    count: int = 0
+    """Of `dropped`: how many frames."""
+    position: Position = Position(0)
+    """Of the event that made it; for the broker's own order."""
+
+
+def delivery(body: Body, type: DeliveryType, user: str, position: Position, seq: int | None) -> Delivery:
+    """The frame of a message, or of what became of it, for one receiver; `seq` if it is queued."""
+    header = body.header
+    return Delivery(
+        type=type,
+        id=header.id,
+        conversation=seen_by(user, header),
+        sender=header.sender,
+        body=body.payload,
+        format=header.format,
+        at_ms=header.at_ms,
+        lane=header.lane,
+        queued=seq is not None,
+        seq=seq,
+        via=header.via,
+        by=header.by,
+        position=position,
+    )
+
+
+def seen_by(user: str, header: Header) -> Conversation:
+    """The conversation under the name it has for this user."""
+    conversation = header.conversation
+    return peer(header.sender) if conversation.kind == "peer" and user == conversation.id else conversation

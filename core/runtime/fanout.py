@@ -1,0 +1,127 @@
+"""Making a commit known: to the sessions it concerns and to the senders that wait, in the order of the log."""
+
+import logging
+from collections.abc import Callable
+
+from ..commands import Awaited, SendMessage
+from ..domain import Welcome
+from ..errors import Refusal
+from ..events import (
+    Acked,
+    LoggedIn,
+    LoggedOut,
+    MessageConfirmed,
+    MessageDeleted,
+    MessageEdited,
+    MessageRecalled,
+    MessageSent,
+    Queued,
+    Record,
+)
+from ..model import Receipt
+from ..rows import Body
+from .delivery import Delivery, delivery
+from .pending import Pending, Settled
+from .session import Session
+from .statistics import Counters
+from .waits import Waiter, Waits
+
+_log = logging.getLogger("postroom.core.fanout")
+
+
+class Fanout:
+    """The open sessions of a broker, by user."""
+
+    def __init__(self, waits: Waits, counters: Counters) -> None:
+        self._sessions: dict[tuple[str, str], list[Session]] = {}
+        self._waits = waits
+        self._counters = counters
+
+    def sessions(self) -> list[Session]:
+        """All that are open."""
+        return [session for sessions in self._sessions.values() for session in sessions]
+
+    def publish(self, outcomes: dict[Pending, Settled]) -> None:
+        """Tell everyone concerned by a batch, command by command, and hand each caller its outcome."""
+        for pending, settled in outcomes.items():
+            if isinstance(settled.result, Refusal):
+                self._counters.refusals[pending.command.app, settled.result.code] += 1
+            elif settled.wait == "pending" and not pending.withdrawn:
+                self._wait(pending, settled)
+            for record in settled.records:
+                self._tell(record, pending, settled.body)
+            pending.settle(settled)
+
+    def detach(self, session: Session) -> None:
+        """The session's owner is gone: nothing more for it."""
+        key = session.app, session.user
+        sessions = self._sessions.get(key, [])
+        if session in sessions:
+            sessions.remove(session)
+            self._counters.sessions[session.app] -= 1
+        if not sessions:
+            self._sessions.pop(key, None)
+
+    def _wait(self, pending: Pending, settled: Settled) -> None:
+        """Before any session is offered the message: its ack may come at once."""
+        command = pending.command
+        if not isinstance(command, SendMessage) or command.wait_ack_ms is None:
+            return
+        assert isinstance(settled.result, Receipt)
+        awaited = Awaited(settled.result.id, command.sender, command.dedup or "")
+        durable = command.dedup is not None
+        pending.waiter = Waiter(command.app, command.to.id, awaited, queued=command.queue, durable=durable)
+        self._waits.add(pending.waiter)
+
+    def _tell(self, record: Record, pending: Pending, body: Body | None) -> None:
+        match record.event:
+            case MessageSent() | MessageEdited() | MessageRecalled() | MessageDeleted() as event:
+                assert body is not None
+                self._offer(record, event.app, event.queued, body)
+            case Acked() as event:
+                self._waits.acked(event.app, event.user, event.through)
+                self._tell_acked(event)
+            case MessageConfirmed() as event:
+                self._waits.confirmed(event.app, event.id)
+            case LoggedIn() as event:
+                self._attach(pending, event)
+            case LoggedOut() as event if event.last:
+                self._waits.offline(event.app, event.user)
+
+    def _offer(self, record: Record, app: str, copies: tuple[Queued, ...], body: Body) -> None:
+        """To the sessions of everyone who got a copy; of a message that is not queued, to those of its receiver."""
+        if not body.header.queue:
+            self._to(app, body.header.conversation.id, record, body, None)
+        for copy in copies:
+            self._to(app, copy.user, record, body, copy.seq if copy.stored else None)
+
+    def _to(self, app: str, user: str, record: Record, body: Body, seq: int | None) -> None:
+        sessions = self._sessions.get((app, user))
+        if sessions:
+            frame = delivery(body, body.header.type, user, record.position, seq)
+            for session in tuple(sessions):
+                _guarded(session, session.offer, frame)
+
+    def _tell_acked(self, event: Acked) -> None:
+        if not event.count:
+            return
+        others = [other for other in self._sessions.get((event.app, event.user), ()) if other.id != event.session]
+        frame = Delivery(type="acked", id=event.id, seq=event.seq, queued=True, position=event.through)
+        for session in others:
+            _guarded(session, session.acked_elsewhere, frame)
+
+    def _attach(self, pending: Pending, event: LoggedIn) -> None:
+        session = pending.session
+        if session is None:
+            return
+        self._sessions.setdefault((event.app, event.user), []).append(session)
+        self._counters.sessions[event.app] += 1
+        session.opened(Welcome(event.session, event.queued, event.missed))
+
+
+def _guarded(session: Session, tell: Callable[[Delivery], None], frame: Delivery) -> None:
+    try:
+        tell(frame)
+    except Exception:  # noqa: BLE001 - a sink is somebody else's code: its fault costs its session only
+        _log.exception("a sink of %s/%s failed; its session is closed", session.app, session.user)
+        session.close("failure")

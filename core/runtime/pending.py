@@ -1,0 +1,142 @@
+"""Commands on their way, and their outcomes on the way back."""
+
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+import outcome
+import trio
+
+from ..commands import Ack, Command, DeleteMessage, EditMessage, Login, Logout, RecallMessage, SendMessage
+from ..domain import Wait, Welcome
+from ..errors import StorageFailure
+from ..events import Record
+from ..model import Lane, Receipt, Rules
+from ..rows import Body
+from ..space import cost_bytes, rows
+
+if TYPE_CHECKING:
+    from .session import Session
+    from .waits import Waiter
+
+_OVERHEAD_BYTES = 512
+
+
+class Settled(msgspec.Struct, frozen=True):
+    """What a command came to, once it is on disk; a refused one has no records."""
+
+    result: Receipt | Welcome | Exception | None
+    records: tuple[Record, ...] = ()
+    body: Body | None = None
+    wait: Wait = "offline"
+
+    def raise_refusal(self) -> None:
+        """Raise the outcome, if it is a Refusal or StorageFailure."""
+        if isinstance(self.result, StorageFailure):
+            raise StorageFailure(str(self.result)) from self.result  # many callers share it: each gets one of its own
+        if isinstance(self.result, Exception):
+            raise self.result
+
+    def receipt(self) -> Receipt:
+        """The outcome of a caller's command. Raises Refusal or StorageFailure."""
+        self.raise_refusal()
+        assert isinstance(self.result, Receipt)
+        return self.result
+
+
+class Caller(Protocol):
+    """Whoever waits for outcomes."""
+
+    def done(self, pending: "Pending") -> None:
+        """Called once, when the command is settled."""
+
+
+class Pending:
+    """One command from the moment it is submitted until its caller has its outcome."""
+
+    __slots__ = (
+        "caller", "command", "control", "cost", "lane", "never_refused", "rows", "rules", "session", "settled", "size",
+        "waiter", "withdrawn",
+    )  # fmt: skip
+
+    def __init__(self, command: Command, rules: Rules, caller: "Caller") -> None:
+        self.command = command
+        self.rules = rules
+        self.caller = caller
+        self.settled: Settled | None = None
+        self.rows = rows(command, rules)
+        self.cost = cost_bytes(command, rules)
+        self.size = _OVERHEAD_BYTES
+        self.lane: Lane = "high"
+        self.control = isinstance(command, Login | Logout | RecallMessage | DeleteMessage)
+        """It has a further tenth of the inbox."""
+        self.never_refused = isinstance(command, Ack | Logout)
+        """It waits for room on the disk rather than be refused."""
+        if isinstance(command, SendMessage):
+            self.lane = command.lane
+            self.size += len(command.body)
+        elif isinstance(command, EditMessage):
+            self.lane = "normal"
+            self.size += len(command.body)
+        self.withdrawn = False
+        """The caller is gone: not carried out if the writer has not taken it, and nobody to tell if it has."""
+        self.session: Session | None = None
+        """Of a Login: who logs in."""
+        self.waiter: Waiter | None = None
+        """Of a send whose caller waits for an ack that may still come."""
+
+    def settle(self, settled: Settled) -> None:
+        """Hand over the outcome."""
+        self.settled = settled
+        self.caller.done(self)
+
+
+class Call:
+    """One caller waiting for one command."""
+
+    __slots__ = ("_task",)
+
+    def __init__(self) -> None:
+        self._task: trio.lowlevel.Task | None = None
+
+    def done(self, pending: Pending) -> None:
+        """Wake the caller, if it still waits."""
+        if self._task is not None:
+            trio.lowlevel.reschedule(self._task, outcome.Value(None))
+            self._task = None
+
+    async def wait(self, pending: Pending) -> Settled:
+        """The outcome. Cancelled before the command is taken, it is withdrawn; after that it is carried out regardless."""
+        if pending.settled is None:
+            self._task = trio.lowlevel.current_task()
+
+            def abort(_: object) -> trio.lowlevel.Abort:
+                self._task = None
+                pending.withdrawn = True
+                return trio.lowlevel.Abort.SUCCEEDED
+
+            await trio.lowlevel.wait_task_rescheduled(abort)
+        assert pending.settled is not None
+        return pending.settled
+
+
+class Group:
+    """One caller waiting for many commands."""
+
+    def __init__(self) -> None:
+        self._done = 0
+        self._awaited: int | None = None
+        self._all = trio.Event()
+
+    def done(self, _: Pending) -> None:
+        """One more has its outcome."""
+        self._done += 1
+        if self._done == self._awaited:
+            self._all.set()
+
+    async def wait_for(self, count: int) -> None:
+        """Until that many have their outcomes."""
+        self._awaited = count
+        if self._done < count:
+            await self._all.wait()
+        else:
+            await trio.lowlevel.checkpoint()

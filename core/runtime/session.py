@@ -1,0 +1,247 @@
+"""A session: a cursor over its user's queue, and a sink for everything else the user should see now.
+
+It gets the unexpired entries from before its login, oldest first, then every event after it: no gap, nothing twice, no
+reordering. What it is too slow for in memory it reads on from disk.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Literal, Protocol, Self
+
+import trio
+
+from ..domain import Welcome
+from ..ids import MessageId, Position
+from ..limits import PAGE_BYTES
+from .buffer import FrameBuffer
+from .delivery import Delivery
+from .reading import Page
+from .window import SentWindow
+
+CloseReason = Literal["shutdown", "failure"]
+
+
+class Sink(Protocol):
+    """Where a session's frames go."""
+
+    def offer(self, delivery: Delivery) -> bool:
+        """Take a frame without blocking; False if there is no room now. Call `Session.resume` when there is again."""
+
+    def close(self, reason: CloseReason) -> None:
+        """The broker ends the session; leave its `connect` block soon."""
+
+
+class Host(Protocol):
+    """What a session asks of its broker."""
+
+    async def read_page(self, app: str, user: str, after: Position) -> Page:
+        """A page of the user's queue."""
+
+    def start(self, task: Callable[[], Awaitable[None]]) -> None:
+        """Run a task for as long as the broker is open."""
+
+    def delivered(self, app: str) -> None:
+        """A message was handed to a sink."""
+
+    def dropped(self, app: str, count: int) -> None:
+        """Frames were dropped for a session."""
+
+    def acknowledge(self, session: "Session", through: Position, ids: list[MessageId]) -> None:
+        """Put an ack in the session's slot."""
+
+    async def acknowledged(self, session: "Session") -> None:
+        """Wait until what is in the session's slot now is on disk."""
+
+
+class Session:
+    """One session of a user, from `Broker.connect`. Iterate it, unless it was given a sink."""
+
+    def __init__(self, host: Host, app: str, user: str, budget_bytes: int, sink: Sink | None) -> None:
+        self.app = app
+        self.user = user
+        self.welcome = Welcome(Position(0), 0, 0)
+        self._host = host
+        self._sink: Sink = sink or _Handover(self)
+        self._buffer = FrameBuffer(budget_bytes)
+        self._budget = budget_bytes
+        self._window = SentWindow()
+        self._cursor = Position(0)
+        self._newest = Position(0)
+        self._acked = Position(0)
+        self._changes: list[Delivery] = []
+        self._room = trio.Event()
+        self._closed: CloseReason | None = None
+
+    @property
+    def id(self) -> Position:
+        """The session's number: the position of its login; 0 before that."""
+        return self.welcome.session
+
+    # Receiving.
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Delivery:
+        """The next frame. Ends when the broker closes; raises StorageFailure through `open_broker` if that failed."""
+        assert isinstance(self._sink, _Handover)  # frames of a session with a sink of its own go there
+        return await self._sink.take()
+
+    def resume(self) -> None:
+        """The sink has room: hand it what waits."""
+        while self._closed is None:
+            frame = self._buffer.peek()
+            if frame is None or not self._sink.offer(frame):
+                break
+            self._buffer.pop()
+            self._note(frame)
+        if self._buffer.reading and self._buffer.bytes <= self._budget - PAGE_BYTES:
+            self._room.set()
+
+    # Acknowledging.
+
+    async def ack(self, delivery: Delivery) -> None:
+        """Acknowledge this frame and all sent before it; returns once that is on disk.
+
+        Raises UnknownId if it is not among the last 4,096 frames. Cancelled, it may still be carried out.
+        """
+        await self.ack_id(delivery.id, delivery.seq)
+
+    def ack_soon(self, delivery: Delivery) -> None:
+        """The same, not waiting for the disk: what a crash forgets comes again."""
+        self.ack_id_soon(delivery.id, delivery.seq)
+
+    async def ack_id(self, id: MessageId, seq: int | None = None) -> None:
+        """`ack` by a message's id; with `seq` it names exactly that frame, else the id's oldest unacknowledged one."""
+        self.ack_id_soon(id, seq)
+        await self._host.acknowledged(self)
+
+    def ack_id_soon(self, id: MessageId, seq: int | None = None) -> None:
+        """`ack_soon` by a message's id."""
+        through, ids = self._window.ack(id, seq)
+        self._host.acknowledge(self, through, ids)
+
+    # What the broker tells it, in the order of the log.
+
+    def opened(self, welcome: Welcome) -> None:
+        """Its login is on disk: read what waits, if anything does."""
+        self.welcome = welcome
+        self._newest = welcome.session
+        if welcome.queued:
+            self._read_on()
+        else:
+            self._cursor = welcome.session
+
+    def offer(self, frame: Delivery) -> None:
+        """A new message or change; called as its commit is made known."""
+        if frame.type != "message":
+            self._buffer.revise(frame)
+            if self._buffer.reading:
+                self._changes.append(frame)
+        if not frame.queued:
+            self._buffer.push(frame)
+        elif self._buffer.reading:
+            self._newest = frame.position
+        elif not self._buffer.push_queued(frame):
+            self._newest = frame.position
+            self._read_on()
+        else:
+            self._cursor = frame.position
+        self.resume()
+
+    def acked_elsewhere(self, frame: Delivery) -> None:
+        """Another session of the user acknowledged a prefix of the queue."""
+        self._acked = max(self._acked, frame.position)
+        self._buffer.tell_acked(frame)
+        self.resume()
+
+    def close(self, reason: CloseReason) -> None:
+        """The broker closes."""
+        if self._closed is None:
+            self._closed = reason
+            self._sink.close(reason)
+            self._room.set()
+
+    @property
+    def closed(self) -> CloseReason | None:
+        """Why the broker ended it, if it did."""
+        return self._closed
+
+    # Reading on from disk.
+
+    def _read_on(self) -> None:
+        self._buffer.reading = True
+        self._buffer.covered = self._cursor
+        self._room = trio.Event()
+        self._host.start(self._read)
+
+    async def _read(self) -> None:
+        while self._closed is None:
+            if self._buffer.bytes > self._budget - PAGE_BYTES:
+                await self._room.wait()
+                self._room = trio.Event()
+                continue
+            self._changes.clear()
+            page = await self._host.read_page(self.app, self.user, self._cursor)
+            self._take(page)
+            if page.complete and page.as_of >= self._newest:
+                self._buffer.reading = False
+                self._cursor = max(self._cursor, self._newest)
+                self.resume()
+                return
+            self.resume()
+
+    def _take(self, page: Page) -> None:
+        for frame in page.deliveries:
+            if frame.position > self._acked:
+                self._buffer.hold(frame)
+        # What changed while the page was being read.
+        for change in self._changes:
+            self._buffer.revise(change)
+        self._cursor = self._buffer.covered = page.through
+
+    def _note(self, frame: Delivery) -> None:
+        if frame.type == "dropped":
+            self._host.dropped(self.app, frame.count)
+        elif frame.type != "acked":
+            self._window.note(frame.id, frame.seq, frame.position if frame.queued else None)
+            if frame.type == "message":
+                self._host.delivered(self.app)
+
+
+class _Handover:
+    """The sink of an iterated session: takes a frame when somebody waits for one, so that sent means yielded."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._wanted = False
+        self._frame: Delivery | None = None
+        self._ready = trio.Event()
+
+    def offer(self, delivery: Delivery) -> bool:
+        if not self._wanted:
+            return False
+        self._wanted = False
+        self._frame = delivery
+        self._ready.set()
+        return True
+
+    def close(self, reason: CloseReason) -> None:
+        self._ready.set()
+
+    async def take(self) -> Delivery:
+        """The next frame. Raises StopAsyncIteration when the broker closed."""
+        await trio.lowlevel.checkpoint()
+        if self._frame is None:
+            if self._session.closed is not None:
+                raise StopAsyncIteration
+            self._wanted = True
+            self._ready = trio.Event()
+            self._session.resume()
+            try:
+                await self._ready.wait()
+            finally:
+                self._wanted = False
+        frame, self._frame = self._frame, None
+        if frame is None:
+            raise StopAsyncIteration
+        return frame

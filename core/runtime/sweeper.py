@@ -1,0 +1,102 @@
+"""What time ends: sessions of dead processes, dedup outcomes, queue entries, old events. All in bounded steps."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+from typing import TypeVar
+
+import trio
+
+from ..commands import Command, EndStaleSessions, ExpireDedup, ExpireQueue
+from ..errors import Refusal, StorageFailure
+from ..expiry import expired
+from ..ids import ExpiryMs
+from ..limits import SWEEP_STEP
+from ..ports import Snapshot, Store
+from .clock import ExpiryClock
+from .options import Options
+from .pending import Settled
+from .writer import Writer
+
+T = TypeVar("T")
+
+
+class Sweeper:
+    """Asks the writer for what is due. Until it has, readers pass over what is over anyway."""
+
+    def __init__(
+        self,
+        store: Store,
+        writer: Writer,
+        expiry: ExpiryClock,
+        options: Options,
+        carry_out: Callable[[Command], Awaitable[Settled]],
+    ) -> None:
+        self._store = store
+        self._writer = writer
+        self._expiry = expiry
+        self._options = options
+        self._carry_out = carry_out
+
+    async def run(self) -> None:
+        """Sweep at once, then again and again, until the store fails."""
+        while True:
+            with suppress(Refusal):  # no room, or closing: the next round tries again
+                try:
+                    await self._round()
+                except StorageFailure:
+                    return
+            await trio.sleep(self._options.sweep_every_s)
+
+    async def _round(self) -> None:
+        await self._read(lambda _: self._store.maintain())
+        await self._due_for_trimming()
+        await self._repeat(EndStaleSessions())
+        await self._repeat(ExpireDedup())
+        await self._expire_queues()
+
+    async def _repeat(self, command: Command) -> None:
+        while (await self._carry_out(command)).records:
+            pass
+
+    async def _expire_queues(self) -> None:
+        after = b""
+        while True:
+            after, owners = await self._read(partial(self._expired_owners, after))
+            for app, user in owners:
+                await self._carry_out(ExpireQueue(app=app, user=user))
+            if not after:
+                return
+
+    def _expired_owners(self, after: bytes, snapshot: Snapshot) -> tuple[bytes, list[tuple[str, str]]]:
+        """Users whose first entry is over, among the next some; and where to go on, or nothing."""
+        now = self._expiry.now()
+        owners = []
+        for count, (place, app, user, first) in enumerate(snapshot.views.queue_owners(after=after), 1):
+            if expired(first.expires_s, now):
+                owners.append((app, user))
+            if count == SWEEP_STEP:
+                return place, owners
+        return b"", owners
+
+    async def _due_for_trimming(self) -> None:
+        retention = self._options.log_retention_ms
+        now = self._expiry.now()
+        oldest = await self._read(_oldest)
+        if oldest is None or oldest >= now - retention:
+            self._writer.trim(None, urgent=False)
+        else:
+            self._writer.trim(ExpiryMs(now - retention), urgent=oldest < now - retention - retention // 10)
+
+    async def _read(self, read: Callable[[Snapshot], T]) -> T:
+        def work() -> T:
+            with self._store.snapshot() as snapshot:
+                return read(snapshot)
+
+        return await trio.to_thread.run_sync(work) if self._store.durable else work()
+
+
+def _oldest(snapshot: Snapshot) -> ExpiryMs | None:
+    """The clock of the log's first record."""
+    first = next(snapshot.log(), None)
+    return first.clock_ms if first else None

@@ -1,0 +1,128 @@
+"""Senders that wait for their recipient's ack."""
+
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import trio
+
+from ..commands import Awaited
+from ..errors import Overloaded
+from ..ids import MessageId, Position, position_of
+from ..limits import ACK_WAITERS_MAX, OVERLOADED_RETRY_MS
+from ..model import Confirmation
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+class Waiter:
+    """One caller waiting for one message's ack."""
+
+    def __init__(self, app: str, user: str, awaited: Awaited, *, queued: bool, durable: bool) -> None:
+        self.app = app
+        self.user = user
+        self.awaited = awaited
+        self.queued = queued
+        self.durable = durable
+        """The caller may come back with a dedup key: the ack counts once it is in the log."""
+        self._ended = trio.Event()
+        self._confirmation: Confirmation = "timeout"
+
+    def end(self, confirmation: Confirmation) -> None:
+        """The wait is over."""
+        if not self._ended.is_set():
+            self._confirmation = confirmation
+            self._ended.set()
+
+    async def wait(self, deadline: float) -> Confirmation:
+        """How the wait ended; "timeout" if it has not by the deadline (trio's clock)."""
+        with trio.move_on_at(deadline):
+            await self._ended.wait()
+        return self._confirmation
+
+
+class Waits:
+    """All waits of a broker, by recipient and by message."""
+
+    def __init__(self) -> None:
+        self._by_user: dict[tuple[str, str], list[Waiter]] = {}
+        self._by_message: dict[tuple[str, MessageId], list[Waiter]] = {}
+        self._reserved = 0
+
+    @property
+    def count(self) -> int:
+        """Places taken."""
+        return self._reserved
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """A place, taken before anything is written. Raises Overloaded if there is none."""
+        if self._reserved >= ACK_WAITERS_MAX:
+            raise Overloaded("too many senders wait for an ack", retry_after_ms=OVERLOADED_RETRY_MS)
+        self._reserved += 1
+        try:
+            yield
+        finally:
+            self._reserved -= 1
+
+    def add(self, waiter: Waiter) -> None:
+        """Called as the message's commit is made known, before any session is offered it."""
+        self._by_user.setdefault((waiter.app, waiter.user), []).append(waiter)
+        self._by_message.setdefault((waiter.app, waiter.awaited.id), []).append(waiter)
+
+    def remove(self, waiter: Waiter) -> None:
+        """Nobody waits on it any more."""
+        _remove(self._by_user, (waiter.app, waiter.user), waiter)
+        _remove(self._by_message, (waiter.app, waiter.awaited.id), waiter)
+
+    def received(self, app: str, user: str, ids: list[MessageId]) -> list[Awaited]:
+        """A session acknowledged these frames. Ends waits for unqueued messages; returns those that end with an event."""
+        if (app, user) not in self._by_user:
+            return []
+        durable = []
+        for id in ids:
+            for waiter in self._by_message.get((app, id), ()):
+                if waiter.user != user or waiter.queued:
+                    continue
+                if waiter.durable:
+                    durable.append(waiter.awaited)
+                else:
+                    waiter.end("delivered")
+        return durable
+
+    def covered(self, app: str, user: str, through: Position) -> list[Awaited]:
+        """Queued messages up to a position whose senders may come back with a dedup key."""
+        return [
+            waiter.awaited
+            for waiter in self._by_user.get((app, user), ())
+            if waiter.durable and waiter.queued and position_of(waiter.awaited.id) <= through
+        ]
+
+    def acked(self, app: str, user: str, through: Position) -> None:
+        """A prefix of the queue was acknowledged, on disk."""
+        for waiter in self._by_user.get((app, user), ()):
+            if waiter.queued and not waiter.durable and position_of(waiter.awaited.id) <= through:
+                waiter.end("delivered")
+
+    def confirmed(self, app: str, id: MessageId) -> None:
+        """That a message was acknowledged is on disk."""
+        for waiter in self._by_message.get((app, id), ()):
+            waiter.end("delivered")
+
+    def offline(self, app: str, user: str) -> None:
+        """The user's last session ended."""
+        for waiter in self._by_user.get((app, user), ()):
+            waiter.end("offline")
+
+    def stop(self) -> None:
+        """The broker closes: nobody will acknowledge any more."""
+        for waiters in self._by_user.values():
+            for waiter in waiters:
+                waiter.end("timeout")
+
+
+def _remove(index: dict[Key, list[Waiter]], key: Key, waiter: Waiter) -> None:
+    waiters = index[key]
+    waiters.remove(waiter)
+    if not waiters:
+        del index[key]

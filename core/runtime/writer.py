@@ -1,0 +1,207 @@
+"""The writer: takes batches from the inbox, has them settled on its thread, and makes them known.
+
+Whatever arrives while one commit runs is the next batch. It is the only task that writes.
+"""
+
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+import trio
+
+from ..commands import Ack, Awaited, Login, Logout
+from ..errors import StorageFailure
+from ..ids import ExpiryMs, Position
+from ..limits import BATCH_ROWS_MAX, SWEEP_STEP
+from ..model import Rules
+from ..ports import Store
+from ..space import TRIM_RECORD_BYTES
+from .fanout import Fanout
+from .inbox import Inbox
+from .pending import Group, Pending, Settled
+from .session import Session
+from .settle import Settler
+from .statistics import Counters
+from .waits import Waits
+
+_TRIM_SHARE: Final = 10
+"""Under load, trimming takes at most one part in so many of the writer's time."""
+_NO_ROOM_PAUSE_S: Final = 0.2
+"""Before trying again what not even the reserve has room for."""
+
+T = TypeVar("T")
+
+
+class Slot:
+    """What one session acknowledged and the writer has not taken yet: only the newest matters."""
+
+    def __init__(self) -> None:
+        self.through = Position(0)
+        self.confirmed: dict[Awaited, None] = {}
+        self.call = Group()
+        self.settled: Settled | None = None
+
+    def done(self, pending: Pending) -> None:
+        """It is on disk, or never will be."""
+        self.settled = pending.settled
+        self.call.done(pending)
+
+    async def wait(self) -> None:
+        """Until it is on disk. Raises what became of it instead."""
+        await self.call.wait_for(1)
+        assert self.settled is not None
+        self.settled.raise_refusal()
+
+
+class Writer:
+    """Owns the order of everything that is written."""
+
+    def __init__(
+        self,
+        store: Store,
+        settler: Settler,
+        inbox: Inbox,
+        fanout: Fanout,
+        waits: Waits,
+        counters: Counters,
+        rules: Callable[[str], Rules],
+    ) -> None:
+        self._store = store
+        self._settler = settler
+        self._inbox = inbox
+        self._fanout = fanout
+        self._waits = waits
+        self._counters = counters
+        self._thread = trio.CapacityLimiter(1)
+        self._slots: dict[Session, Slot] = {}
+        self._rules = rules
+        self._trim_before: ExpiryMs | None = None
+        self._trim_urgent = False
+        self._trim_next = 0.0
+        self._idle = trio.Event()
+        self._taken: list[Pending] = []
+
+    async def run(self) -> None:
+        """Write until cancelled, which waits for the batch under way. Raises StorageFailure when the store failed."""
+        while True:
+            await self._work()
+            await self._write()
+            await self._trim()
+
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        """Run `work` on the writer's thread, if the store may block; never abandoned half-way."""
+        if not self._store.durable:
+            await trio.lowlevel.checkpoint()
+            return work()
+        return await trio.to_thread.run_sync(work, limiter=self._thread)  # which waits for it even if cancelled
+
+    async def drained(self) -> None:
+        """Wait until nothing is left to write."""
+        while self._inbox or self._slots or self._taken:
+            self._idle = trio.Event()
+            await self._idle.wait()
+
+    def abandon(self) -> list[Pending]:
+        """What was taken, and the acks that were not, when nothing will be written any more."""
+        left = self._taken + [self._ack(session) for session in list(self._slots)]
+        self._taken = []
+        return left
+
+    # Acks.
+
+    def acknowledge(self, session: Session, through: Position, confirmed: list[Awaited]) -> None:
+        """Put an ack in the session's slot; it is never refused."""
+        slot = self._slots.get(session)
+        if slot is None:
+            slot = self._slots[session] = Slot()
+        slot.through = max(slot.through, through)
+        slot.confirmed.update(dict.fromkeys(confirmed))
+        self._inbox.arrived.set()
+
+    def slot(self, session: Session) -> Slot | None:
+        """What of the session's acks is not taken yet."""
+        return self._slots.get(session)
+
+    # Trimming.
+
+    def trim(self, before: ExpiryMs | None, *, urgent: bool) -> None:
+        """Fold what is older into base: in quiet moments, and under load within a share of the time unless it is urgent."""
+        self._trim_before = before
+        self._trim_urgent = urgent
+        if before is not None:
+            self._inbox.arrived.set()
+
+    # The loop.
+
+    async def _work(self) -> None:
+        if not (self._inbox or self._slots or self._trim_before is not None):
+            self._idle.set()
+            await self._inbox.arrived.wait()
+
+    async def _write(self) -> None:
+        batch = self._take()
+        if not batch:
+            return
+        self._taken = batch
+        began = trio.current_time()
+        outcomes, later = await self.in_thread(lambda: self._settler.settle(batch))
+        self._counters.batch_commands.add(len(batch))
+        self._counters.commit_ms.add((trio.current_time() - began) * 1000)
+        self._taken = []
+        self._inbox.put_back(later)
+        self._fanout.publish(outcomes)
+        if not outcomes:
+            await trio.sleep(_NO_ROOM_PAUSE_S)
+
+    def _take(self) -> list[Pending]:
+        """Acks first; a login or logout follows the acks of its user's sessions."""
+        acks: list[Pending] = []
+        for session in list(self._slots):
+            if sum(pending.rows for pending in acks) >= BATCH_ROWS_MAX:
+                break
+            acks.append(self._ack(session))
+        commands = self._inbox.take()
+        if self._slots:
+            users = {
+                (pending.command.app, pending.command.user)
+                for pending in commands
+                if isinstance(pending.command, Login | Logout)
+            }
+            acks += [self._ack(session) for session in list(self._slots) if (session.app, session.user) in users]
+        if not (self._inbox or self._slots):
+            self._inbox.arrived = trio.Event()
+        return acks + commands
+
+    def _ack(self, session: Session) -> Pending:
+        slot = self._slots.pop(session)
+        covered = self._waits.covered(session.app, session.user, slot.through)
+        command = Ack(
+            app=session.app,
+            user=session.user,
+            session=session.id,
+            through=slot.through,
+            confirmed=tuple({**slot.confirmed, **dict.fromkeys(covered)}),
+        )
+        return Pending(command, self._rules(session.app), slot)
+
+    async def _trim(self) -> None:
+        before = self._trim_before
+        if before is None or (self._inbox and not self._trim_urgent and trio.current_time() < self._trim_next):
+            return
+        began = trio.current_time()
+        if not await self.in_thread(lambda: self._trim_step(before)):
+            self._trim_before = None
+        ended = trio.current_time()
+        self._trim_next = ended + (ended - began) * (_TRIM_SHARE - 1)
+
+    def _trim_step(self, before: ExpiryMs) -> bool:
+        room = self._store.room(SWEEP_STEP * TRIM_RECORD_BYTES)
+        limit = min(SWEEP_STEP, room // TRIM_RECORD_BYTES)
+        if limit <= 0:
+            return False
+        try:
+            with self._store.transaction() as transaction:
+                return transaction.trim(before, limit) == limit
+        except StorageFailure:
+            raise
+        except BaseException as error:
+            raise StorageFailure(f"trimming was stopped by {error!r}") from error

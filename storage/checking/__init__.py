@@ -1,0 +1,1 @@
+"""What `verify` checks, in a process of its own; `postroom.storage.verify` starts it and reads its report."""

@@ -1,0 +1,133 @@
+"""Bodies and who needs them: each entry and timeline row has its body, each body has an owner and is sound."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from postroom.core.errors import Corruption
+from postroom.core.expiry import expired
+from postroom.core.ids import MessageId, Position, position_of
+from postroom.core.rows import Body, Entry
+
+from .. import keys
+from ..engine import Engine
+from ..keys import ENTRY, ENTRY_MIN, PAIR, U64, unpack_entry
+from ..reading import shown_by
+from ..records import decode_body
+from ..views import StoredViews
+from .compare import queue_name
+from .owned import Owned
+from .replay import MISFITS
+from .report import Problems, Progress
+
+_CHUNK: Final = 10_000
+
+
+class BodyCheck:
+    """Walks the live queues, the timelines and the bodies of one state."""
+
+    def __init__(self, engine: Engine, live: StoredViews, owned: Owned, problems: Problems) -> None:
+        self._engine = engine
+        self._owned = owned
+        self._problems = problems
+        self._views = live
+        self.queues = self.entries = self.timeline_rows = self.bodies = 0
+
+    def run(self) -> Iterator[Progress]:
+        """Check everything; says how far it is now and then."""
+        total = self._engine.count("live-queues")
+        for key, _ in self._engine.set_firsts("live-queues", b""):
+            self.queues += 1
+            self._queue(key)
+            if self.queues % 100 == 0:
+                yield Progress("queues", self.entries, total)
+        for key, _ in self._engine.scan("live", keys.TIMELINE, keys.TIMELINE):
+            self.timeline_rows += 1
+            self._timeline(key)
+            if self.timeline_rows % _CHUNK == 0:
+                yield Progress("timelines", self.timeline_rows)
+        for key, _ in self._engine.scan("live", keys.CHANGE, keys.CHANGE):
+            # A notice that several queues share lies under its change; whose entry it is, the queues have said.
+            self._owned.add(U64.unpack_from(key, 1)[0])
+        total = self._engine.count("bodies")
+        owners = self._owned.positions()
+        owner = next(owners, None)
+        for key, value in self._engine.scan("bodies", b""):
+            self.bodies += 1
+            position = int.from_bytes(key)
+            while owner is not None and owner < position:
+                owner = next(owners, None)
+            if owner != position:
+                self._problems.add("bodies", f"body {position} has no owner: no entry, timeline row or change")
+            self._body(key, value)
+            if self.bodies % _CHUNK == 0:
+                yield Progress("bodies", self.bodies, total)
+
+    def _queue(self, key: bytes) -> None:
+        """One queue's entries are in order and have their bodies."""
+        last = Entry(Position(0), 0, 0, owns_body=False)
+        for value in self._engine.set_scan("live-queues", key, ENTRY_MIN):
+            self.entries += 1
+            if len(value) != ENTRY.size:
+                self._problems.add("queues", f"{queue_name(self._engine, key)}: {value.hex()} is not an entry")
+                continue
+            entry = unpack_entry(value)
+            if entry.seq <= last.seq or entry.expires_s < last.expires_s:
+                self._problems.add("queues", f"{self._entry_name(key, entry)} is not in order behind {last.position}")
+            last = entry
+            self._entry(key, entry)
+
+    def _entry(self, key: bytes, entry: Entry) -> None:
+        try:
+            message, place = shown_by(self._views, entry)
+        except MISFITS:
+            self._problems.add("queues", f"{self._entry_name(key, entry)}: the rows of its message cannot be read")
+            return
+        if entry.owns_body:
+            self._owned.add(place)
+        if self._has_body(place) or expired(entry.expires_s, self._views.clock_ms):
+            return
+        self._problems.add(
+            "queues", f"{self._entry_name(key, entry)} has no body: message {message} should have one at {place}"
+        )
+
+    def _timeline(self, key: bytes) -> None:
+        try:
+            _, id = PAIR.unpack_from(key, 17)
+            changed = self._views.changed(MessageId(id))
+        except MISFITS:
+            self._problems.add("timelines", f"timeline row {key.hex()}: the rows of its message cannot be read")
+            return
+        place = changed.body if changed else position_of(MessageId(id))
+        self._owned.add(place)
+        if not self._has_body(place):
+            self._problems.add("timelines", f"timeline row {key.hex()}: message {id} has no body at {place}")
+
+    def _body(self, key: bytes, value: bytes) -> None:
+        """It is what was written, and its header names the message that the rows lead from."""
+        try:
+            body = decode_body(key, value)
+        except Corruption as error:
+            self._problems.add("bodies", str(error))
+            return
+        position = Position(U64.unpack(key)[0])
+        if not self._is_of(body, position):
+            self._problems.add(
+                "bodies", f"body {position} is of message {body.header.id}, whose body does not lie here"
+            )
+
+    def _is_of(self, body: Body, position: Position) -> bool:
+        id = body.header.id
+        if body.header.type == "message":
+            return position_of(id) == position
+        try:
+            changed = self._views.changed(id)
+            about = self._views.change(position) if body.header.type == "deleted" else None
+        except MISFITS:
+            return True  # told already
+        return about == id if body.header.type == "deleted" else changed is not None and changed.body == position
+
+    def _has_body(self, position: Position) -> bool:
+        return 0 <= position < 1 << 64 and self._engine.get("bodies", U64.pack(position)) is not None
+
+    def _entry_name(self, key: bytes, entry: Entry) -> str:
+        return f"{queue_name(self._engine, key)}: entry {entry.position} (seq {entry.seq})"

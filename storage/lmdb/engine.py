@@ -1,0 +1,75 @@
+"""An LMDB transaction as an `Engine`."""
+
+from collections.abc import Iterator, Mapping
+
+import lmdb
+
+from postroom.core.errors import Corruption
+
+from ..engine import Sets, State, Table
+
+
+class LmdbEngine:
+    """One LMDB transaction's tables. Values are copies: nothing points into the map."""
+
+    def __init__(self, transaction: "lmdb.Transaction[bytes]", databases: Mapping[str, lmdb._Database]) -> None:
+        self._transaction = transaction
+        self._databases = databases
+
+    def get(self, table: Table, key: bytes) -> bytes | None:
+        return self._transaction.get(key, db=self._databases[table])
+
+    def put(self, table: Table, key: bytes, value: bytes) -> None:
+        self._transaction.put(key, value, db=self._databases[table])
+
+    def append(self, table: Table, key: bytes, value: bytes) -> None:
+        if not self._transaction.put(key, value, db=self._databases[table], append=True):
+            raise Corruption(f"{table}: key {key.hex()} is not beyond the last one")
+
+    def delete(self, table: Table, key: bytes) -> None:
+        self._transaction.delete(key, db=self._databases[table])
+
+    def scan(self, table: Table, start: bytes, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        with self._transaction.cursor(db=self._databases[table]) as cursor:
+            if not cursor.set_range(start):
+                return
+            for key, value in cursor:
+                if not key.startswith(prefix):
+                    return
+                yield key, value
+
+    def last_key(self, table: Table) -> bytes | None:
+        with self._transaction.cursor(db=self._databases[table]) as cursor:
+            return cursor.key() if cursor.last() else None
+
+    def count(self, table: Table | Sets) -> int:
+        entries: int = self._transaction.stat(self._databases[table])["entries"]
+        return entries
+
+    def clear(self, state: State) -> None:
+        for name in state:
+            self._transaction.drop(self._databases[name], delete=False)
+
+    def set_ends(self, sets: Sets, key: bytes) -> tuple[int, bytes, bytes] | None:
+        with self._transaction.cursor(db=self._databases[sets]) as cursor:
+            if not cursor.set_key(key):
+                return None
+            count, first = cursor.count(), cursor.value()
+            cursor.last_dup()
+            return count, first, cursor.value()
+
+    def set_add(self, sets: Sets, key: bytes, value: bytes) -> None:
+        self._transaction.put(key, value, db=self._databases[sets])
+
+    def set_remove(self, sets: Sets, key: bytes, value: bytes) -> None:
+        self._transaction.delete(key, value, db=self._databases[sets])
+
+    def set_scan(self, sets: Sets, key: bytes, start: bytes) -> Iterator[bytes]:
+        with self._transaction.cursor(db=self._databases[sets]) as cursor:
+            if cursor.set_range_dup(key, start):
+                yield from cursor.iternext_dup()
+
+    def set_firsts(self, sets: Sets, start: bytes) -> Iterator[tuple[bytes, bytes]]:
+        with self._transaction.cursor(db=self._databases[sets]) as cursor:
+            if cursor.set_range(start):
+                yield from cursor.iternext_nodup(keys=True, values=True)

@@ -1,0 +1,114 @@
+"""Opening the environment, the same way for everyone: broker, readers beside it, tools."""
+
+import fcntl
+import os
+from pathlib import Path
+from typing import Final
+
+import lmdb
+import msgspec
+
+from postroom.core.errors import StorageFailure, StoreInUse, UnknownFormat
+
+from ..engine import SETS, TABLES
+
+MAP_BYTES: Final = 1 << 40
+"""1 TiB of address space, not of memory or disk. It never grows: that would close every open reader."""
+FORMAT_VERSION: Final = 1
+"""Of log records, bodies and keys."""
+VIEWS_VERSION: Final = 1
+"""Of what `apply` does with them. A change brings a function from old base rows to new ones; live is then rebuilt."""
+_DATA_FILE: Final = "data.mdb"
+_READER_TABLE: Final = "lock.mdb"
+_LOCK_FILE: Final = "postroom.lock"
+_META_KEY: Final = b"versions"
+
+
+class Versions(msgspec.Struct, frozen=True, array_like=True):
+    """What wrote a data directory."""
+
+    format: int = FORMAT_VERSION
+    views: int = VIEWS_VERSION
+
+
+def data_file(directory: Path) -> Path:
+    """LMDB's file in a data directory."""
+    return directory / _DATA_FILE
+
+
+def reader_table(directory: Path) -> Path:
+    """LMDB's list of open readers, which every opener shares."""
+    return directory / _READER_TABLE
+
+
+def open_environment(
+    directory: Path, *, readonly: bool = False, sync: bool = True, lock: bool = True
+) -> lmdb.Environment:
+    """LMDB 0.9 with the map everyone uses; `lock` is for whoever knows that nobody else has it open.
+
+    Raises StorageFailure saying which directory and why.
+    """
+    try:
+        return lmdb.open(
+            str(directory),
+            map_size=MAP_BYTES,
+            max_dbs=len(TABLES) + len(SETS) + 2,
+            max_readers=512,
+            readonly=readonly,
+            create=not readonly,
+            sync=sync,
+            lock=lock,
+            lib_version=0,
+        )
+    except lmdb.Error as error:
+        raise StorageFailure(f"{directory}: {error}") from error
+
+
+def open_databases(environment: lmdb.Environment, *, create: bool) -> dict[str, lmdb._Database]:
+    """Handles of every table and set. Raises StorageFailure if one is missing."""
+    try:
+        with environment.begin(write=create) as transaction:
+            handles: dict[str, lmdb._Database] = {
+                name: environment.open_db(name.encode(), transaction, create=create, dupsort=dup, dupfixed=dup)
+                for names, dup in ((TABLES, False), (SETS, True))
+                for name in names
+            }
+            _check_versions(transaction, handles["meta"], write=create)
+    except lmdb.Error as error:
+        raise StorageFailure(f"{environment.path()}: not a data directory of postroom: {error}") from error
+    return handles
+
+
+def _check_versions(transaction: "lmdb.Transaction[bytes]", meta: lmdb._Database, *, write: bool) -> None:
+    row = transaction.get(_META_KEY, db=meta)
+    if row is None:
+        if not write or transaction.stat(meta)["entries"]:
+            raise UnknownFormat("the data directory has no version record")
+        transaction.put(_META_KEY, msgspec.msgpack.encode(Versions()), db=meta)
+        return
+    try:
+        versions = msgspec.msgpack.decode(row, type=Versions)
+    except msgspec.DecodeError as error:
+        raise UnknownFormat(f"the version record of the data directory is not one: {error}") from error
+    if versions != Versions():
+        raise UnknownFormat(
+            f"the data directory has format {versions.format}, views {versions.views}; "
+            f"this version of postroom reads format {FORMAT_VERSION}, views {VIEWS_VERSION}"
+        )
+
+
+class DirectoryLock:
+    """At most one writer a data directory: a flock on a file of ours, which readers do not take."""
+
+    def __init__(self, directory: Path) -> None:
+        """Raises StoreInUse if another process has it."""
+        self._descriptor = os.open(directory / _LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._descriptor)
+            raise StoreInUse(f"{directory} is in use by another postroom process") from error
+
+    def release(self) -> None:
+        """Let the next one in."""
+        os.close(self._descriptor)

@@ -1,0 +1,120 @@
+"""Reading a data directory from a process of its own, beside its broker or without one. Nothing is created or changed.
+
+A broker cannot use pages again that a snapshot may still see, so a snapshot is closed within a second, and reading goes
+on from the position where it stopped.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Final, Self
+
+import lmdb
+
+from postroom.core.errors import Corruption, StorageFailure
+from postroom.core.events import Record
+from postroom.core.ids import MessageId, Position, message_at
+from postroom.core.ports import ReadViews
+from postroom.core.rows import Entry
+
+from .engine import BASE
+from .errors import NotADataDirectory
+from .lmdb.engine import LmdbEngine
+from .lmdb.environment import data_file, open_databases, open_environment, reader_table
+from .transaction import StoredSnapshot
+from .views import StoredViews
+
+PAGE_RECORDS: Final = 1_000
+"""Log records read in one snapshot: a few milliseconds."""
+
+
+class ReadSnapshot(StoredSnapshot):
+    """A snapshot that also shows the state at the log's beginning."""
+
+    def __init__(self, engine: LmdbEngine) -> None:
+        super().__init__(engine)
+        self.engine = engine
+        self.base = StoredViews(engine, BASE)
+
+
+class Reader:
+    """A data directory, open for reading."""
+
+    def __init__(self, directory: Path, *, cut_short_ok: bool = False) -> None:
+        """Raises NotADataDirectory, UnknownFormat, StorageFailure, and Corruption if the file is cut short.
+
+        `cut_short_ok` is for who can afford that touching a page that is not there ends the process.
+        """
+        require_data(directory)
+        # LMDB would make a missing reader table. Without one no broker has the file open; `check` notices if one comes.
+        self._alone = not reader_table(directory).exists()
+        self._directory = directory
+        self.environment = open_environment(directory, readonly=True, lock=not self._alone)
+        try:
+            missing = missing_bytes(self.environment, data_file(directory))
+            if missing and not cut_short_ok:
+                raise Corruption(f"{data_file(directory)} is cut short by {missing} bytes: see `postroom verify`")
+            self.databases = open_databases(self.environment, create=False)
+        except BaseException as error:
+            self.environment.close()
+            if isinstance(error.__cause__, lmdb.NotFoundError):
+                raise NotADataDirectory(str(error)) from error
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[ReadSnapshot]:
+        """The state as of the last commit. Raises StorageFailure."""
+        try:
+            with self.environment.begin() as raw:
+                yield ReadSnapshot(LmdbEngine(raw, self.databases))
+        except lmdb.Error as error:
+            raise StorageFailure(f"{self._directory}: {error}") from error
+        self.check()
+
+    def records(self, after: Position, *, limit: int = PAGE_RECORDS) -> Sequence[Record]:
+        """The next records of the log, in one short snapshot. Raises Corruption if the first of them is damaged."""
+        records: list[Record] = []
+        with self.snapshot() as snapshot:
+            try:
+                records.extend(islice(snapshot.log(after=after), limit))
+            except Corruption:
+                # Whoever asks again, from behind the last sound one, gets the error.
+                if not records:
+                    raise
+        return records
+
+    def check(self) -> None:
+        """Raises StorageFailure if what was read may have changed meanwhile: there was no reader table to be in."""
+        if self._alone and reader_table(self._directory).exists():
+            raise StorageFailure(f"{self._directory}: a broker started while it was read; do it again")
+
+    def close(self) -> None:
+        """Release the directory. Idempotent."""
+        self.environment.close()
+
+
+def require_data(directory: Path) -> None:
+    """Raises NotADataDirectory unless there is an LMDB file, whatever it holds."""
+    file = data_file(directory)
+    if not file.is_file():
+        raise NotADataDirectory(f"{directory} is not a data directory of postroom: there is no {file.name} in it")
+
+
+def missing_bytes(environment: lmdb.Environment, file: Path) -> int:
+    """How much is cut off the file's end. Touching a page that is not there would end the process."""
+    end: int = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
+    return max(0, end - file.stat().st_size)
+
+
+def shown_by(views: ReadViews, entry: Entry) -> tuple[MessageId, Position]:
+    """The message that an entry is about, and where the body lies that a reader gets for it."""
+    message = views.change(entry.position)
+    changed = views.changed(message or message_at(entry.position))
+    return message or message_at(entry.position), changed.body if changed else entry.position

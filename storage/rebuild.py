@@ -1,0 +1,172 @@
+"""Putting live views recomputed from base + log in the place of those that are there."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import lmdb
+import msgspec
+
+from postroom.core.errors import Corruption, StorageFailure
+from postroom.core.limits import MIB
+
+from .checking.replay import apply_record, opened
+from .checking.report import Progress
+from .engine import BASE, LIVE
+from .errors import NotEnoughRoom
+from .keys import ENTRY_MIN
+from .lmdb.engine import LmdbEngine
+from .lmdb.environment import DirectoryLock, data_file, open_databases, open_environment
+from .lmdb.space import Space
+from .reading import missing_bytes, require_data
+from .room import pages_bytes
+from .transaction import StoredSnapshot
+from .views import StoredViews
+
+CHUNK_ROWS: Final = 256
+"""Rows written between two looks at the room that is left."""
+CHUNK_BYTES: Final = 4 * MIB
+"""What these take at most: a page each, those that split, and the list of freed pages at the end."""
+
+
+class Rebuilt(msgspec.Struct, frozen=True, kw_only=True):
+    """What live is made of now."""
+
+    position: int
+    """The last event."""
+    log_records: int
+    rows: int
+    rows_before: int
+    entries: int
+    entries_before: int
+
+
+def rebuild(directory: Path, *, progress: Callable[[Progress], None]) -> Rebuilt:
+    """Recompute live from base + log and put it in place, in one transaction: all of it or nothing, also after a crash.
+
+    Log, base and bodies stay as they are; what live holds now is not looked at. Raises StoreInUse beside a broker,
+    NotADataDirectory, UnknownFormat, NotEnoughRoom, Corruption naming the record that stopped it, StorageFailure; nothing
+    was changed then.
+    """
+    require_data(directory)
+    with _opened(directory) as (environment, databases):
+        file = data_file(directory)
+        missing = missing_bytes(environment, file)
+        if missing:
+            raise Corruption(f"{file} is cut short by {missing} bytes; nothing can be rebuilt from it")
+        space = Space(environment, file)
+        taken = max(space.file_bytes, space.used_bytes)
+        try:
+            with environment.begin(write=True) as raw:
+                rebuilt = _Rebuild(raw, databases, directory, space, progress).run()
+        except BaseException as error:
+            # The room taken ahead was for this alone.
+            os.truncate(file, taken)
+            if isinstance(error, lmdb.Error):
+                raise StorageFailure(f"{directory}: {error}; nothing was changed") from error
+            raise
+        finally:
+            space.close()
+    return rebuilt
+
+
+@contextmanager
+def _opened(directory: Path) -> Iterator[tuple[lmdb.Environment, dict[str, lmdb._Database]]]:
+    """The environment, with the lock that a broker takes."""
+    try:
+        lock = DirectoryLock(directory)
+    except OSError as error:
+        raise StorageFailure(f"{directory}: {error.strerror}") from error
+    try:
+        environment = open_environment(directory)
+        try:
+            yield environment, open_databases(environment, create=False)
+        finally:
+            environment.close()
+    finally:
+        lock.release()
+
+
+class _Rebuild:
+    """One run, within one write transaction."""
+
+    def __init__(
+        self,
+        raw: "lmdb.Transaction[bytes]",
+        databases: dict[str, lmdb._Database],
+        directory: Path,
+        space: Space,
+        progress: Callable[[Progress], None],
+    ) -> None:
+        self._raw = raw
+        self._databases = databases
+        self._directory = directory
+        self._space = space
+        self._progress = progress
+        self._engine = LmdbEngine(raw, databases)
+        self._unchecked = CHUNK_ROWS
+
+    def run(self) -> Rebuilt:
+        """Everything but the commit."""
+        engine = self._engine
+        rows_before, entries_before = engine.count("live"), engine.count("live-queues")
+        engine.clear(LIVE)
+        self._copy_base()
+        if opened(engine, LIVE) is None:
+            raise Corruption("base: its clock row cannot be read")
+        views, records = self._apply_log()
+        return Rebuilt(
+            position=views.position,
+            log_records=records,
+            rows=engine.count("live"),
+            rows_before=rows_before,
+            entries=engine.count("live-queues"),
+            entries_before=entries_before,
+        )
+
+    def _copy_base(self) -> None:
+        engine = self._engine
+        done, total = 0, engine.count("base") + engine.count("base-queues")
+        for key, value in engine.scan(BASE.rows, b""):
+            self._room_for(1)
+            engine.append(LIVE.rows, key, value)
+            done += 1
+            self._say("copying base", done, total)
+        for key, _ in engine.set_firsts(BASE.queues, b""):
+            for value in engine.set_scan(BASE.queues, key, ENTRY_MIN):
+                self._room_for(1)
+                engine.set_add(LIVE.queues, key, value)
+                done += 1
+                self._say("copying base", done, total)
+
+    def _apply_log(self) -> tuple[StoredViews, int]:
+        views = StoredViews(self._engine, LIVE)
+        done, total = 0, self._engine.count("log")
+        for record in StoredSnapshot(self._engine).log():
+            # A message to many writes an entry and a row for each; what events take away takes no room.
+            self._room_for(8 + 2 * len(getattr(record.event, "queued", ())))
+            apply_record(views, record)
+            done += 1
+            self._say("applying the log", done, total)
+        self._room_for(CHUNK_ROWS)
+        views.flush()
+        return views, done
+
+    def _room_for(self, rows: int) -> None:
+        """Raises NotEnoughRoom if the disk might not take these rows; LMDB would call that an input/output error."""
+        self._unchecked += rows
+        if self._unchecked < CHUNK_ROWS:
+            return
+        # Within the transaction a page is written over once it is live's; so live's pages are what the file grows by.
+        wanted = pages_bytes(self._raw, self._databases, *LIVE)
+        wanted += CHUNK_BYTES * (1 + self._unchecked // CHUNK_ROWS)
+        room = self._space.room(wanted)
+        if room < wanted + self._space.reserve_bytes:
+            raise NotEnoughRoom(self._directory, wanted + self._space.reserve_bytes, room)
+        self._unchecked = 0
+
+    def _say(self, stage: str, done: int, total: int) -> None:
+        if done % CHUNK_ROWS == 0 or done == total:
+            self._progress(Progress(stage, done, total))
