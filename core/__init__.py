@@ -8,9 +8,11 @@ from .runtime.broker import Broker
 from .runtime.delivery import Delivery
 from .runtime.options import Options
 from .runtime.session import Session, Sink
+from .runtime.thread import BrokerThread
 
 __all__ = [
     "Broker",
+    "BrokerThread",
     "Conversation",
     "DeleteMessage",
     "Delivery",

@@ -60,6 +60,8 @@ def check_body(body: bytes, format: Format) -> None:
 
 def utf8_length(field: str, text: str) -> int:
     """Bytes of the text in UTF-8. Raises InvalidCommand if it has none (a lone surrogate)."""
+    if text.isascii():
+        return len(text)
     try:
         return len(text.encode())
     except UnicodeEncodeError as error:

@@ -34,7 +34,7 @@ class SendMessage(Command, frozen=True, kw_only=True):
     dedup: str | None = None
     """1 to 128 bytes. Within 24 hours the same sender's retry with this key gets the first outcome and sends nothing."""
     wait_ack_ms: int | None = None
-    """Answer only when a session of the recipient acknowledged it, went offline, or this much time (at most a minute) passed."""
+    """Answer only when a session of the recipient acknowledged it, went offline, or this time (at most a minute) passed."""
     via: str = "embedded"
     """Which transport brought it."""
 

@@ -19,10 +19,9 @@ class Entry(NamedTuple):
 
 
 class QueueEnds(msgspec.Struct, frozen=True):
-    """How long a queue is, and its first and last entry (None if it is empty)."""
+    """How long a queue is, and its last entry (None if it is empty)."""
 
     count: int
-    first: Entry | None
     last: Entry | None
 
 

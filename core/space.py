@@ -20,51 +20,59 @@ from .commands import (
     SendMessage,
     StartEpoch,
 )
-from .limits import BODY_BYTES_MAX, QUEUE_MESSAGES_MAX, SWEEP_STEP
+from .limits import BODY_BYTES_MAX, COMMAND_ROWS_MAX, QUEUE_MESSAGES_MAX, SWEEP_STEP
 from .model import Rules
 
 ROW_BYTES: Final = 4096
-"""A row written on a cold page costs the page; 10,000 puts on cold queues took 40 MiB."""
-_SEND_ROWS: Final = 8
-"""Log, body, entry, user row, timeline, two of dedup, totals."""
-TRIM_RECORD_BYTES: Final = 8 * ROW_BYTES
+"""A row written on a cold page costs the page; 10,000 puts on cold queues took 40 MiB. So does a row removed, since pages
+are copied on write."""
 BATCH_BYTES: Final = 64 * ROW_BYTES
 """What a commit costs besides its rows: roots, branches, the list of freed pages."""
+TRIM_RECORD_BYTES: Final = 8 * ROW_BYTES
 
+_SEND_ROWS: Final = 8
+"""Log, body, entry, user row, timeline, two of dedup, totals."""
+_CHANGE_ROWS: Final = _SEND_ROWS + 4
+_QUEUE_ROWS: Final = 10
+"""What collecting a queue writes besides its entries and their bodies."""
+
+_FIXED: Final[dict[type[Command], int]] = {
+    SendMessage: _SEND_ROWS,
+    EditMessage: _CHANGE_ROWS,
+    RecallMessage: _CHANGE_ROWS,
+    Logout: _CHANGE_ROWS,
+    StartEpoch: _CHANGE_ROWS,
+    ExpireDedup: 2 * SWEEP_STEP,
+    EndStaleSessions: 3 * SWEEP_STEP,
+}
 _GIVES_BACK: Final = (Ack, DeleteMessage, ExpireDedup, ExpireQueue, EndStaleSessions, Logout, RecallMessage, StartEpoch)
 
 
-def rows(command: Command, rules: Rules) -> int:
-    """How many rows the command writes or removes at most."""
-    match command:
-        case SendMessage():
-            return _SEND_ROWS
-        case EditMessage() | RecallMessage() | Logout() | StartEpoch():
-            return _SEND_ROWS + 4
-        case Ack() | Login() | ExpireQueue() | DeleteMessage():
-            return rules.queue_messages + 10
-        case _:
-            return 4 * SWEEP_STEP
-
-
-def cost_bytes(command: Command, rules: Rules) -> int:
-    """How much of the disk the command takes at most; removing a row costs its page too, since pages are copied on write."""
-    cost = rows(command, rules) * ROW_BYTES
+def estimate(command: Command, rules: Rules) -> tuple[int, int]:
+    """How many rows the command writes or removes at most, and how many bytes of the disk that may take."""
+    rows = _FIXED.get(type(command)) or rules.queue_messages + _QUEUE_ROWS
+    size = rows * ROW_BYTES
     if isinstance(command, SendMessage | EditMessage):
-        cost += len(command.body) + ROW_BYTES
-    return cost
+        size += len(command.body) + ROW_BYTES
+    return rows, size
 
 
 def admit(commands: Sequence[tuple[Command, int]], room: int, reserve: int) -> list[bool]:
-    """Which of a batch's (command, cost) fit: messages above the reserve, what gives room back into all of it, logins into
-    the reserve's upper half."""
-    floor = {True: 0, False: reserve}
+    """Which of a batch's (command, cost) fit into the room.
+
+    Messages fit above the reserve, logins into its upper half, what gives room back into all of it.
+    """
     left = room - BATCH_BYTES
     admitted = []
     for command, cost in commands:
-        keeps = reserve // 2 if isinstance(command, Login) else floor[isinstance(command, _GIVES_BACK)]
-        # A queue of thousands could never be collected from the reserve if its worst case had to fit; it never is the case.
-        cost = min(cost, reserve // 4) if keeps < reserve else cost
+        keeps = reserve
+        if isinstance(command, _GIVES_BACK):
+            keeps = 0
+        elif isinstance(command, Login):
+            keeps = reserve // 2
+        if keeps < reserve:
+            # The worst case of a queue of thousands would never fit a small reserve; it never happens all at once.
+            cost = min(cost, reserve // 4)
         fits = left - cost >= keeps
         admitted.append(fits)
         if fits:
@@ -72,5 +80,5 @@ def admit(commands: Sequence[tuple[Command, int]], room: int, reserve: int) -> l
     return admitted
 
 
-assert _SEND_ROWS * ROW_BYTES + BODY_BYTES_MAX < 1 << 20  # one message fits the least reserve a disk can have
-assert QUEUE_MESSAGES_MAX + 10 < 30_010
+assert _SEND_ROWS * ROW_BYTES + BODY_BYTES_MAX < 1 << 20  # one message fits the least room a disk is asked for
+assert QUEUE_MESSAGES_MAX + _QUEUE_ROWS <= COMMAND_ROWS_MAX

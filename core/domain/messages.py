@@ -1,5 +1,6 @@
 """Messages: sent, edited, recalled, deleted; and the dedup outcomes that make sending them again safe."""
 
+from collections.abc import Collection, Iterator, Mapping
 from hashlib import blake2b
 from itertools import chain
 
@@ -8,11 +9,12 @@ import msgspec
 from ..commands import Command, DeleteMessage, EditMessage, RecallMessage, SendMessage
 from ..errors import DedupMismatch, MessageIsRecalled, QueueFull, UnknownMessage
 from ..events import MessageConfirmed, MessageDeleted, MessageEdited, MessageRecalled, MessageSent, Queued, Withdrawn
+from ..expiry import expired
 from ..ids import ExpiryMs, MessageId, Position, UnixMs, message_at, position_of
 from ..limits import DEDUP_TTL_MS
 from ..model import Receipt, Rules
 from ..ports import Headers, ReadViews, Views
-from ..rows import Body, ChangedRow, DedupRow, Header
+from ..rows import Body, ChangedRow, DedupRow, Entry, Header
 from .decision import Decision, Now, Wait
 from .queues import apply_queued, enqueue, leave
 
@@ -127,7 +129,7 @@ def apply_confirmed(views: Views, event: MessageConfirmed) -> None:
 
 def decide_edit(command: EditMessage, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
     """Raises UnknownMessage, MessageIsRecalled."""
-    header = _kept(command, command.id, views, headers)
+    header = _kept(command, command.id, views, headers, now)
     if header.type == "recalled":
         raise MessageIsRecalled(f"message {command.id} was recalled")
     at_ms = _at(command.app, views, now)
@@ -140,7 +142,7 @@ def decide_edit(command: EditMessage, views: ReadViews, headers: Headers, now: N
 
 def decide_recall(command: RecallMessage, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
     """Raises UnknownMessage. A repeated recall writes nothing and says so."""
-    header = _kept(command, command.id, views, headers)
+    header = _kept(command, command.id, views, headers, now)
     at_ms = _at(command.app, views, now)
     if header.type == "recalled":
         return Decision(result=Receipt(id=command.id, at_ms=at_ms, duplicate=True))
@@ -153,12 +155,10 @@ def decide_recall(command: RecallMessage, views: ReadViews, headers: Headers, no
 
 def decide_delete(command: DeleteMessage, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
     """Raises UnknownMessage."""
-    header = _kept(command, command.id, views, headers)
-    changed = views.changed(command.id)
+    header = _kept(command, command.id, views, headers, now)
     withdrawn = []
     for user in _recipients(header):
-        about = (position_of(command.id), *(changed.changes if changed else ()))
-        positions = tuple(position for position in about if views.entry(command.app, user, position))
+        positions = tuple(entry.position for entry in _entries(header, user, views))
         if positions:
             withdrawn.append(Withdrawn(user, positions))
     at_ms = _at(command.app, views, now)
@@ -171,18 +171,24 @@ def decide_delete(command: DeleteMessage, views: ReadViews, headers: Headers, no
         sender=header.sender if header.history else "",
         sent_ms=header.at_ms if header.history else UnixMs(0),
         withdrawn=tuple(withdrawn),
-        queued=_tell(header, views, now, rules, last=True),
+        queued=_tell(header, views, now, rules, withdrawn={copies.user: copies.positions for copies in withdrawn}),
     )
     told = any(copy.stored for copy in event.queued)
     header = msgspec.structs.replace(header, type="deleted", by=command.by)
     return Decision((event,), Receipt(id=command.id, at_ms=at_ms), Body(header, b""), keeps_body=told)
 
 
-def _kept(command: Command, id: MessageId, views: ReadViews, headers: Headers) -> Header:
-    """The current header of a message of the command's app."""
+def _kept(command: Command, id: MessageId, views: ReadViews, headers: Headers, now: Now) -> Header:
+    """The current header of a message of the command's app. One past its expiry is not there, swept or not."""
     changed = views.changed(id)
     header = headers.header(changed.body if changed else position_of(id))
     if header is None or header.id != id or header.app != command.app or header.type == "deleted":
+        raise UnknownMessage(f"no message {id} is kept")
+    if not header.history and all(
+        expired(entry.expires_s, now.expiry_ms)
+        for user in _recipients(header)
+        for entry in _entries(header, user, views)
+    ):
         raise UnknownMessage(f"no message {id} is kept")
     return header
 
@@ -191,10 +197,27 @@ def _recipients(header: Header) -> tuple[str, ...]:
     return (header.conversation.id,)
 
 
-def _tell(header: Header, views: ReadViews, now: Now, rules: Rules, *, last: bool = False) -> tuple[Queued, ...]:
+def _entries(header: Header, user: str, views: ReadViews) -> Iterator[Entry]:
+    """A recipient's entries about a message: its own, and those of its changes."""
+    changed = views.changed(header.id)
+    for position in (position_of(header.id), *(changed.changes if changed else ())):
+        entry = views.entry(header.app, user, position)
+        if entry is not None:
+            yield entry
+
+
+def _tell(
+    header: Header,
+    views: ReadViews,
+    now: Now,
+    rules: Rules,
+    *,
+    withdrawn: Mapping[str, Collection[Position]] | None = None,
+) -> tuple[Queued, ...]:
     """The change as an entry of its own, for whoever has acknowledged the message or has a session open.
 
-    Whoever has neither sees the change in the message's own place. `last`: nothing else of the message is kept.
+    Whoever has neither sees the change in the message's own place. `withdrawn`: nothing else of the message is kept, and
+    these entries leave each user's queue first.
     """
     if not header.queue:
         return ()
@@ -202,8 +225,9 @@ def _tell(header: Header, views: ReadViews, now: Now, rules: Rules, *, last: boo
     for user in _recipients(header):
         row = views.user(header.app, user)
         if (row is not None and row.acked_through >= position_of(header.id)) or online(views, header.app, user):
-            owns = last or not header.history
-            copies.append(enqueue(views, header.app, user, now, rules, owns_body=owns))
+            owns = withdrawn is not None or not header.history
+            leaving = withdrawn.get(user, ()) if withdrawn else ()
+            copies.append(enqueue(views, header.app, user, now, rules, owns_body=owns, leaving=leaving))
     return tuple(copies)
 
 

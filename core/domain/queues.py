@@ -4,7 +4,7 @@ What has expired is always a prefix, because no entry expires before the one ahe
 history belongs to that recipient's newest entry about it (`owns_body`) and ends when the entry leaves the queue.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from itertools import islice, takewhile
 
 import msgspec
@@ -18,18 +18,31 @@ from ..rows import Entry, QueueEnds, UserRow
 from .decision import Now
 
 
-def enqueue(views: ReadViews, app: str, user: str, now: Now, rules: Rules, *, owns_body: bool) -> Queued:
-    """What the queue does with one more copy. `stored` is False if it is full and refuses."""
+def enqueue(
+    views: ReadViews,
+    app: str,
+    user: str,
+    now: Now,
+    rules: Rules,
+    *,
+    owns_body: bool,
+    leaving: Collection[Position] = (),
+) -> Queued:
+    """What the queue does with one more copy. `stored` is False if it is full and refuses.
+
+    `leaving`: entries that the same event takes out first, so that nothing has to make room in their place.
+    """
     ends = views.queue_ends(app, user)
     seq = next_seq(views.user(app, user), ends)
     expires = expires_s(now.wall_ms, now.expiry_ms, rules.queue_ttl_ms)
     if ends.last is None:
         return Queued(user, seq, expires, owns_body=owns_body)
     expires = max(expires, ends.last.expires_s)
-    excess = ends.count + 1 - rules.queue_messages
+    excess = ends.count - len(leaving) + 1 - rules.queue_messages
     if excess <= 0:
         return Queued(user, seq, expires, owns_body=owns_body)
-    over = sum(expired(entry.expires_s, now.expiry_ms) for entry in islice(views.entries(app, user), excess))
+    staying = (entry for entry in views.entries(app, user) if entry.position not in leaving)
+    over = sum(expired(entry.expires_s, now.expiry_ms) for entry in islice(staying, excess))
     if rules.overflow == "refuse" and over < excess:
         return Queued(user, seq, expires, expired=over, stored=False)
     return Queued(user, seq, expires, excess - over, over, owns_body=owns_body)
@@ -46,9 +59,8 @@ def apply_queued(views: Views, app: str, position: Position, copies: Iterable[Qu
             ended += release(views, entries)
         evicted = copy.evicted if copy.stored else copy.evicted + 1
         views.tally(app, accepted=1, evicted=evicted, expired=copy.expired)
-        row = views.user(app, copy.user)
-        if row is None or copy.expired or not copy.stored:
-            row = row or UserRow(app, copy.user)
+        if copy.seq == 1 or copy.expired or not copy.stored:
+            row = views.user(app, copy.user) or UserRow(app, copy.user)
             views.put_user(
                 msgspec.structs.replace(
                     row, next_seq=max(row.next_seq, copy.seq + 1), expired=row.expired + copy.expired

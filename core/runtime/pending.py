@@ -12,7 +12,7 @@ from ..errors import StorageFailure
 from ..events import Record
 from ..model import Lane, Receipt, Rules
 from ..rows import Body
-from ..space import cost_bytes, rows
+from ..space import estimate
 
 if TYPE_CHECKING:
     from .session import Session
@@ -63,8 +63,7 @@ class Pending:
         self.rules = rules
         self.caller = caller
         self.settled: Settled | None = None
-        self.rows = rows(command, rules)
-        self.cost = cost_bytes(command, rules)
+        self.rows, self.cost = estimate(command, rules)
         self.size = _OVERHEAD_BYTES
         self.lane: Lane = "high"
         self.control = isinstance(command, Login | Logout | RecallMessage | DeleteMessage)

@@ -58,7 +58,11 @@ class Settler:
 
     def _admit(self, batch: Sequence[Pending]) -> tuple[list[Pending], dict[Pending, Settled], list[Pending]]:
         """What fits on the disk, what is refused for want of room, and what waits for the next batch."""
-        room = self._store.room(sum(pending.cost for pending in batch) + BATCH_BYTES)
+        cost = sum(pending.cost for pending in batch) + BATCH_BYTES
+        room = self._store.room(cost)
+        if room - self._store.reserve_bytes >= cost:
+            self.full = False
+            return list(batch), {}, []
         commands = [(pending.command, pending.cost) for pending in batch]
         fits = admit(commands, room, self._store.reserve_bytes)
         if all(fits):

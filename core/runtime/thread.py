@@ -1,0 +1,235 @@
+"""The broker from synchronous code and from asyncio: trio runs in a thread of its own, answers are futures."""
+
+import threading
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import AbstractAsyncContextManager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+import trio
+
+from ..commands import Command
+from ..domain import Welcome
+from ..errors import Refusal, StorageFailure
+from ..ids import MessageId
+from ..model import Receipt, Rules
+from ..open import open_broker
+from ..ports import Store
+from .broker import Broker
+from .delivery import Delivery
+from .options import Options
+from .session import Session
+from .statistics import BrokerStatistics
+
+T = TypeVar("T")
+
+
+class BrokerThread:
+    """A broker in a thread; enter it to open the store, leave it to drain and close.
+
+    Every method may be called from any thread. Futures are `concurrent.futures` ones: `.result()` in synchronous code,
+    `await asyncio.wrap_future(…)` under asyncio. A future raises what the broker's method would; after the block, or once
+    the store has failed, StorageFailure.
+    """
+
+    def __init__(
+        self, where: str | Path | Store, *, rules: Mapping[str, Rules] | None = None, options: Options | None = None
+    ) -> None:
+        """As `open_broker`. Nothing is opened before the block begins."""
+        self._open: Callable[[], AbstractAsyncContextManager[Broker]] = lambda: open_broker(
+            where, rules=rules, options=options
+        )
+        self._opened: Future[None] = Future()
+        self._ended: Future[None] = Future()
+        self._pending: set[Future[object]] = set()
+        self._broker: Broker
+        self._token: trio.lowlevel.TrioToken
+        self._calls: trio.Nursery
+        self._hosted: trio.Nursery
+        self._leave: trio.Event
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def __enter__(self) -> Self:
+        """Raises StoreInUse, UnknownFormat, StorageFailure."""
+        threading.Thread(target=self._run, name="postroom-broker", daemon=True).start()
+        self._opened.result()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Waits until what was taken is on disk. Raises StorageFailure if the store failed meanwhile."""
+        self._soon(self._leave.set)
+        if error is None:
+            self._ended.result()
+        else:
+            self._ended.exception()
+
+    def submit(self, command: Command) -> Future[Receipt]:
+        """`Broker.submit`. Once it is under way, cancelling the future changes nothing."""
+        return self.call(lambda: self._broker.submit(command))
+
+    def submit_many(self, commands: Sequence[Command]) -> Future[list[Receipt | Refusal]]:
+        """`Broker.submit_many`."""
+        return self.call(lambda: self._broker.submit_many(commands))
+
+    def statistics(self) -> Future[BrokerStatistics]:
+        """`Broker.statistics`."""
+
+        async def statistics() -> BrokerStatistics:
+            return self._broker.statistics()
+
+        return self.call(statistics)
+
+    def connect(self, *, app: str, user: str) -> "SessionThread":
+        """A session of the user; enter it to log in, iterate it to receive."""
+        return SessionThread(self, app, user)
+
+    def call(self, work: Callable[[], Awaitable[T]]) -> Future[T]:
+        """Run a coroutine function in the broker's loop; its outcome is the future's."""
+        future: Future[T] = Future()
+        with self._lock:
+            if self._closed:
+                future.set_exception(StorageFailure("the broker is closed"))
+                return future
+            self._pending.add(future)  # type: ignore[arg-type]  # Future is invariant; only its exception is ever set
+        future.add_done_callback(self._pending.discard)
+        self._soon(lambda: self._calls.start_soon(_fulfil, work, future))
+        return future
+
+    def host(self, task: Callable[[], Awaitable[None]]) -> None:
+        """Run a task in the broker's loop; it is cancelled when the block ends. Raises StorageFailure if it is closed."""
+        with self._lock:
+            if self._closed:
+                raise StorageFailure("the broker is closed")
+        self._soon(lambda: self._hosted.start_soon(task))
+
+    def _soon(self, work: Callable[[], object]) -> None:
+        with suppress(trio.RunFinishedError):  # closed meanwhile: `_close` fails what waits
+            self._token.run_sync_soon(work)
+
+    def _run(self) -> None:
+        try:
+            trio.run(self._main)
+        except BaseException as error:  # noqa: BLE001 - the thread's end is told to whoever waits for it
+            self._close(error)
+        else:
+            self._close(None)
+
+    async def _main(self) -> None:
+        self._token = trio.lowlevel.current_trio_token()
+        self._leave = trio.Event()
+        async with (
+            self._open() as self._broker,
+            trio.open_nursery() as self._calls,
+            trio.open_nursery() as self._hosted,
+        ):
+            self._opened.set_result(None)
+            await self._leave.wait()
+            self._broker.close_sessions()
+            self._broker.stop_waits()
+            self._hosted.cancel_scope.cancel()
+
+    def _close(self, error: BaseException | None) -> None:
+        with self._lock:
+            self._closed = True
+        for future in list(self._pending):
+            if not future.done():
+                future.set_exception(StorageFailure(str(error or "the broker is closed")))
+        for end in (self._opened, self._ended):
+            if end.done():
+                continue
+            if error is None:
+                end.set_result(None)
+            else:
+                end.set_exception(error)
+
+
+class SessionThread:
+    """A session from another thread, from `BrokerThread.connect`."""
+
+    def __init__(self, thread: BrokerThread, app: str, user: str) -> None:
+        self._thread = thread
+        self._app = app
+        self._user = user
+        self._session: Session
+        self._leave: trio.Event
+        self._left: Future[None] = Future()
+
+    def __enter__(self) -> Self:
+        """Raises what `Broker.connect` does."""
+        opened: Future[None] = Future()
+        self._thread.host(lambda: self._hold(opened))
+        opened.result()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Returns once the session is logged out."""
+        self.close().exception()
+
+    @property
+    def welcome(self) -> Welcome:
+        """What waited at the login."""
+        return self._session.welcome
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Delivery:
+        """The next frame; ends when the broker closes."""
+        try:
+            return self.receive().result()
+        except StopAsyncIteration:
+            raise StopIteration from None
+
+    def receive(self) -> Future[Delivery]:
+        """The next frame as a future, one at a time; its StopAsyncIteration says that the broker closed."""
+        return self._thread.call(self._session.__anext__)
+
+    def ack(self, delivery: Delivery) -> Future[None]:
+        """`Session.ack`: done once it is on disk."""
+        return self._thread.call(lambda: self._session.ack(delivery))
+
+    def ack_id(self, id: MessageId, seq: int | None = None) -> Future[None]:
+        """`Session.ack_id`."""
+        return self._thread.call(lambda: self._session.ack_id(id, seq))
+
+    def close(self) -> Future[None]:
+        """Log out; done once that is on disk."""
+
+        async def close() -> None:
+            self._leave.set()
+            await trio.lowlevel.checkpoint()
+
+        self._thread.call(close).exception()
+        return self._left
+
+    async def _hold(self, opened: Future[None]) -> None:
+        self._leave = trio.Event()
+        try:
+            async with self._thread._broker.connect(app=self._app, user=self._user) as self._session:
+                opened.set_result(None)
+                await self._leave.wait()
+        except (Refusal, StorageFailure) as error:
+            if not opened.done():
+                opened.set_exception(error)
+        finally:
+            if not opened.done():
+                opened.set_exception(StorageFailure("the broker is closed"))
+            self._left.set_result(None)
+
+
+async def _fulfil(work: Callable[[], Awaitable[T]], future: Future[T]) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        result = await work()
+    except Exception as error:  # noqa: BLE001 - it is the future's
+        future.set_exception(error)
+    else:
+        future.set_result(result)
