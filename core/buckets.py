@@ -52,5 +52,7 @@ def take(bucket: Bucket, rate: Rate, cost: int, now: MonotonicMs) -> tuple[Bucke
     if price <= bucket.level:
         return msgspec.structs.replace(bucket, level=bucket.level - price), 0
     if rate.penalty_ms:
-        return msgspec.structs.replace(bucket, blocked_until=MonotonicMs(now + rate.penalty_ms)), rate.penalty_ms
+        # Not before the window ends either: the first call after a shorter penalty would start the next one.
+        until = max(now + rate.penalty_ms, bucket.at + rate.per_ms)
+        return msgspec.structs.replace(bucket, blocked_until=MonotonicMs(until)), until - now
     return bucket, bucket.at + rate.per_ms - now

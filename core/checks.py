@@ -26,6 +26,7 @@ def check_send(command: SendMessage) -> None:
     """The fields of a message to be sent."""
     check_name("sender", command.sender)
     check_name("to", command.to.id)
+    check_name("via", command.via)
     if command.to.kind != "peer" or command.to.line != 0:
         raise InvalidCommand(f"to: {command.to.kind} conversations are not served by this version")
     check_body(command.body, command.format)

@@ -18,14 +18,14 @@ _BY_RANK: Final[tuple[Lane, ...]] = ("high", "normal", "low")
 _NORMAL_FIRST: Final[tuple[Lane, ...]] = ("normal", "high", "low")
 _LOW_FIRST: Final[tuple[Lane, ...]] = ("low", "high", "normal")
 
-assert (
-    LOW_WAIT_PICKS_MAX % NORMAL_WAIT_PICKS_MAX == 0
-)  # the low lane's picks fall on picks of the normal lane: one rule a pick
+# So the low lane's pick, the last but one of its round, is never one that the normal lane was promised.
+assert LOW_WAIT_PICKS_MAX % NORMAL_WAIT_PICKS_MAX == 0
+assert NORMAL_WAIT_PICKS_MAX > 2
 
 
 def preference(pick: int) -> Sequence[Lane]:
     """In which order the lanes are asked at the `pick`-th pick."""
-    if pick % LOW_WAIT_PICKS_MAX == LOW_WAIT_PICKS_MAX - 1:
+    if pick % LOW_WAIT_PICKS_MAX == LOW_WAIT_PICKS_MAX - 2:
         return _LOW_FIRST
     if pick % NORMAL_WAIT_PICKS_MAX == NORMAL_WAIT_PICKS_MAX - 1:
         return _NORMAL_FIRST

@@ -10,7 +10,7 @@ from ..commands import Command, DeleteMessage, EditMessage, RecallMessage, SendM
 from ..errors import DedupMismatch, MessageIsRecalled, QueueFull, UnknownMessage
 from ..events import MessageConfirmed, MessageDeleted, MessageEdited, MessageRecalled, MessageSent, Queued, Withdrawn
 from ..expiry import expired
-from ..ids import ExpiryMs, MessageId, Position, UnixMs, message_at, position_of
+from ..ids import POSITION_MAX, ExpiryMs, MessageId, Position, UnixMs, message_at, position_of
 from ..limits import DEDUP_TTL_MS
 from ..model import Receipt, Rules
 from ..ports import Headers, ReadViews, Views
@@ -180,6 +180,8 @@ def decide_delete(command: DeleteMessage, views: ReadViews, headers: Headers, no
 
 def _kept(command: Command, id: MessageId, views: ReadViews, headers: Headers, now: Now) -> Header:
     """The current header of a message of the command's app. One past its expiry is not there, swept or not."""
+    if not 0 < id <= POSITION_MAX:  # no key could be made of it
+        raise UnknownMessage(f"no message {id} is kept")
     changed = views.changed(id)
     header = headers.header(changed.body if changed else position_of(id))
     if header is None or header.id != id or header.app != command.app or header.type == "deleted":

@@ -52,6 +52,7 @@ class Broker:
         )
         self._host = SessionHost(store, self._writer, self._waits, self._expiry, self._counters, nursery)
         self._failure: StorageFailure | None = None
+        self._ended = False
 
     # For callers.
 
@@ -134,8 +135,8 @@ class Broker:
             yield session
         finally:
             self._fanout.detach(session)
-            session.close("shutdown")
-            if self._failure is None:
+            session.leave()
+            if not self._ended:
                 with trio.CancelScope(shield=True):
                     await self._log_out(session)
 
@@ -177,6 +178,7 @@ class Broker:
     async def drain(self) -> None:
         """Take nothing new (ShuttingDown), and wait until everything taken is answered."""
         self._inbox.close(lambda: ShuttingDown("the broker is shutting down"))
+        self._writer.trim(None, urgent=False)
         await self._writer.drained()
 
     # Its own life; `open_broker` looks after it.
@@ -200,20 +202,23 @@ class Broker:
         try:
             await self._writer.run()
         except StorageFailure as failure:
-            self._fail(failure)
+            self._failure = failure
             failed()
         except Exception as fault:  # noqa: BLE001 - a fault in making a commit known: nobody can tell who was told
             _log.exception("the writer stopped by a fault of its own")
-            self._fail(StorageFailure(f"the writer stopped: {fault!r}"))
+            self._failure = StorageFailure(f"the writer stopped: {fault!r}")
             failed()
+        finally:
+            self._end(self._failure or StorageFailure("the broker is closed"))
 
-    def _fail(self, failure: StorageFailure) -> None:
-        self._failure = failure
-        self._inbox.close(lambda: StorageFailure(str(failure)))
+    def _end(self, why: StorageFailure) -> None:
+        """Nothing will be written any more: tell everyone who waits."""
+        self._ended = True
+        self._inbox.close(lambda: StorageFailure(str(why)))
         for pending in self._inbox.empty() + self._writer.abandon():
-            pending.settle(Settled(failure))
+            pending.settle(Settled(why))
         for session in self._fanout.sessions():
-            session.close("failure")
+            session.fail(StorageFailure(str(why)))
         self._waits.stop()
 
     # Commands.
@@ -250,7 +255,9 @@ class Broker:
         return await pending.caller.wait(pending)
 
     async def _sweep(self, command: Command) -> Settled:
-        return await self._carry_out(self._pending(command, Call()))
+        """Also for apps that are not configured any more."""
+        rules = (self._apps or {}).get(command.app, Rules())
+        return await self._carry_out(Pending(command, rules, Call()))
 
     async def _log_out(self, session: Session) -> None:
         call = Call()

@@ -122,6 +122,6 @@ class Fanout:
 def _guarded(session: Session, tell: Callable[[Delivery], None], frame: Delivery) -> None:
     try:
         tell(frame)
-    except Exception:  # noqa: BLE001 - a sink is somebody else's code: its fault costs its session only
+    except Exception as error:  # noqa: BLE001 - a sink is somebody else's code: its fault costs its session only
         _log.exception("a sink of %s/%s failed; its session is closed", session.app, session.user)
-        session.close("failure")
+        session.fail(error)

@@ -94,8 +94,6 @@ class Inbox:
             rows += pending.rows
             size += pending.size
         self._admit()
-        if not self:
-            self.arrived = trio.Event()
         return batch
 
     def put_back(self, batch: list[Pending]) -> None:

@@ -4,12 +4,14 @@ It gets the unexpired entries from before its login, oldest first, then every ev
 reordering. What it is too slow for in memory it reads on from disk.
 """
 
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Literal, Protocol, Self
 
 import trio
 
 from ..domain import Welcome
+from ..errors import Corruption, StorageFailure
 from ..ids import MessageId, Position
 from ..limits import PAGE_BYTES
 from .buffer import FrameBuffer
@@ -18,6 +20,8 @@ from .reading import Page
 from .window import SentWindow
 
 CloseReason = Literal["shutdown", "failure"]
+
+_log = logging.getLogger("postroom.core.session")
 
 
 class Sink(Protocol):
@@ -70,6 +74,7 @@ class Session:
         self._changes: list[Delivery] = []
         self._room = trio.Event()
         self._closed: CloseReason | None = None
+        self._error: Exception | None = None
 
     @property
     def id(self) -> Position:
@@ -82,7 +87,7 @@ class Session:
         return self
 
     async def __anext__(self) -> Delivery:
-        """The next frame. Ends when the broker closes; raises StorageFailure through `open_broker` if that failed."""
+        """The next frame. Ends when the broker closes. Raises StorageFailure if its store failed, Corruption if a body did."""
         assert isinstance(self._sink, _Handover)  # frames of a session with a sink of its own go there
         return await self._sink.take()
 
@@ -155,16 +160,27 @@ class Session:
         self.resume()
 
     def close(self, reason: CloseReason) -> None:
-        """The broker closes."""
+        """The broker ends it."""
         if self._closed is None:
-            self._closed = reason
+            self.leave(reason)
             self._sink.close(reason)
-            self._room.set()
 
-    @property
-    def closed(self) -> CloseReason | None:
-        """Why the broker ended it, if it did."""
-        return self._closed
+    def fail(self, error: Exception) -> None:
+        """The broker ends it because of this."""
+        self._error = self._error or error
+        self.close("failure")
+
+    def leave(self, reason: CloseReason = "shutdown") -> None:
+        """Nothing more goes to its sink."""
+        self._closed = self._closed or reason
+        self._room.set()
+
+    def raise_if_closed(self) -> None:
+        """Raises what ended it: StopAsyncIteration in good order, else the error."""
+        if self._error is not None:
+            raise self._error
+        if self._closed is not None:
+            raise StopAsyncIteration
 
     # Reading on from disk.
 
@@ -175,6 +191,13 @@ class Session:
         self._host.start(self._read)
 
     async def _read(self) -> None:
+        try:
+            await self._read_pages()
+        except (Corruption, StorageFailure) as error:
+            _log.error("reading the queue of %s/%s failed: %s", self.app, self.user, error)
+            self.fail(error)
+
+    async def _read_pages(self) -> None:
         while self._closed is None:
             if self._buffer.bytes > self._budget - PAGE_BYTES:
                 await self._room.wait()
@@ -229,11 +252,10 @@ class _Handover:
         self._ready.set()
 
     async def take(self) -> Delivery:
-        """The next frame. Raises StopAsyncIteration when the broker closed."""
+        """The next frame, or what ended the session."""
         await trio.lowlevel.checkpoint()
         if self._frame is None:
-            if self._session.closed is not None:
-                raise StopAsyncIteration
+            self._session.raise_if_closed()
             self._wanted = True
             self._ready = trio.Event()
             self._session.resume()
@@ -243,5 +265,6 @@ class _Handover:
                 self._wanted = False
         frame, self._frame = self._frame, None
         if frame is None:
-            raise StopAsyncIteration
+            self._session.raise_if_closed()
+        assert frame is not None
         return frame

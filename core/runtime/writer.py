@@ -3,13 +3,14 @@
 Whatever arrives while one commit runs is the next batch. It is the only task that writes.
 """
 
+import logging
 from collections.abc import Callable
 from typing import Final, TypeVar
 
 import trio
 
 from ..commands import Ack, Awaited, Login, Logout
-from ..errors import StorageFailure
+from ..errors import Corruption
 from ..ids import ExpiryMs, Position
 from ..limits import BATCH_ROWS_MAX, SWEEP_STEP
 from ..model import Rules
@@ -29,6 +30,8 @@ _NO_ROOM_PAUSE_S: Final = 0.2
 """Before trying again what not even the reserve has room for."""
 
 T = TypeVar("T")
+
+_log = logging.getLogger("postroom.core.writer")
 
 
 class Slot:
@@ -133,8 +136,11 @@ class Writer:
     # The loop.
 
     async def _work(self) -> None:
-        if not (self._inbox or self._slots or self._trim_before is not None):
-            self._idle.set()
+        if self._inbox or self._slots:
+            return
+        self._idle.set()
+        if self._trim_before is None:
+            self._inbox.arrived = trio.Event()
             await self._inbox.arrived.wait()
 
     async def _write(self) -> None:
@@ -167,8 +173,6 @@ class Writer:
                 if isinstance(pending.command, Login | Logout)
             }
             acks += [self._ack(session) for session in list(self._slots) if (session.app, session.user) in users]
-        if not (self._inbox or self._slots):
-            self._inbox.arrived = trio.Event()
         return acks + commands
 
     def _ack(self, session: Session) -> Pending:
@@ -201,7 +205,6 @@ class Writer:
         try:
             with self._store.transaction() as transaction:
                 return transaction.trim(before, limit) == limit
-        except StorageFailure:
-            raise
-        except BaseException as error:
-            raise StorageFailure(f"trimming was stopped by {error!r}") from error
+        except Corruption as error:
+            _log.error("the log is not trimmed any more: %s; look at it with: postroom verify", error)
+            return False
