@@ -1,0 +1,201 @@
+"""What a data directory knows of one recipient: running numbers, sessions, and what waits. Never a text."""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+
+from postroom.core.domain.queues import lost, next_seq
+from postroom.core.errors import Corruption
+from postroom.core.expiry import expired
+from postroom.core.ids import EPOCH_MS, ExpiryMs, MessageId, Position, position_of
+from postroom.core.limits import PAGE_ENTRIES
+from postroom.core.rows import Entry, Header, SessionRow
+from postroom.storage.reading import Reader, ReadSnapshot, shown_by
+
+from .wording import moment, place, shown
+
+_UNKNOWN: Final = "(nothing known: no entry ever reached a queue of theirs, and no session is open)"
+
+
+class Waiting(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry of the queue."""
+
+    entry: Entry
+    expired: bool
+    id: MessageId
+    """The message it is about."""
+    header: Header | None
+    """What a session would be sent; None if the entry left the queue while this was read, or if it is damaged."""
+    size_bytes: int = 0
+    problem: str = ""
+    """What is wrong with its body."""
+
+
+class Recipient(msgspec.Struct, frozen=True, kw_only=True):
+    """One recipient as of one commit; the bodies as they were a moment later."""
+
+    app: str
+    user: str
+    known: bool
+    position: Position
+    clock_ms: ExpiryMs
+    epoch: int
+    accepted: int
+    acked: int
+    queued: int
+    evicted: int
+    expired: int
+    withdrawn: int
+    next_seq: int
+    acked_through: Position
+    missed: int
+    """Evicted or expired since the last ack: what the next login is told, expired entries still queued included."""
+    sessions: tuple[SessionRow, ...]
+    waiting: tuple[Waiting, ...]
+
+    @property
+    def problems(self) -> list[str]:
+        """What is wrong with it."""
+        return [waiting.problem for waiting in self.waiting if waiting.problem]
+
+
+def read(reader: Reader, app: str, user: str) -> Recipient:
+    """Rows and entries in one short snapshot, then the bodies a page at a time. Raises StorageFailure."""
+    with reader.snapshot() as snapshot:
+        views = snapshot.views
+        row, ends = views.user(app, user), views.queue_ends(app, user)
+        entries = list(views.entries(app, user))
+        sessions = tuple(views.sessions(app, user))
+        position, clock_ms, epoch = views.position, views.clock_ms, views.epoch
+    gone = lost(row, ends) if row else 0
+    over = sum(expired(entry.expires_s, clock_ms) for entry in entries)
+    return Recipient(
+        app=app,
+        user=user,
+        known=row is not None or bool(sessions),
+        position=position,
+        clock_ms=clock_ms,
+        epoch=epoch,
+        accepted=next_seq(row, ends) - 1,
+        acked=row.acked if row else 0,
+        queued=ends.count,
+        evicted=gone - row.expired if row else 0,
+        expired=row.expired if row else 0,
+        withdrawn=row.withdrawn if row else 0,
+        next_seq=next_seq(row, ends),
+        acked_through=row.acked_through if row else Position(0),
+        missed=gone + over - row.lost_at_ack if row else 0,
+        sessions=sessions,
+        waiting=tuple(_waiting(reader, app, user, entries, clock_ms)),
+    )
+
+
+def _waiting(reader: Reader, app: str, user: str, entries: list[Entry], clock_ms: ExpiryMs) -> Iterator[Waiting]:
+    for start in range(0, len(entries), PAGE_ENTRIES):
+        with reader.snapshot() as snapshot:
+            page = [_shown(snapshot, app, user, entry, clock_ms) for entry in entries[start : start + PAGE_ENTRIES]]
+        yield from page
+
+
+def _shown(snapshot: ReadSnapshot, app: str, user: str, entry: Entry, clock_ms: ExpiryMs) -> Waiting:
+    id, at = shown_by(snapshot.views, entry)
+    over = expired(entry.expires_s, clock_ms)
+    try:
+        body = snapshot.bodies.body(at)
+    except Corruption as error:
+        return Waiting(entry=entry, expired=over, id=id, header=None, problem=str(error))
+    if body is not None:
+        return Waiting(entry=entry, expired=over, id=id, header=body.header, size_bytes=len(body.payload))
+    still_there = snapshot.views.entry(app, user, entry.position) is not None
+    problem = f"queue entry {entry.position} has no body" if still_there and not over else ""
+    return Waiting(entry=entry, expired=over, id=id, header=None, problem=problem)
+
+
+def lines(recipient: Recipient) -> Iterator[str]:
+    """It for a person."""
+    who = recipient
+    yield f"app {shown(who.app)}, user {shown(who.user)}, as of event {who.position}, expiry clock {moment(who.clock_ms)}"
+    if not who.known:
+        yield _UNKNOWN
+        return
+    sums = f"acked {who.acked} + queued {who.queued} + evicted {who.evicted}"
+    yield f"  accepted {who.accepted} = {sums} + expired {who.expired} + withdrawn {who.withdrawn}"
+    yield f"  next seq {who.next_seq}, acknowledged through {who.acked_through}, missed at next login {who.missed}"
+    for row in who.sessions:
+        state = "open" if row.epoch == who.epoch else "of an earlier process, offline"
+        yield f"  session {row.session} (epoch {row.epoch}): {state}"
+    over = sum(waiting.expired for waiting in who.waiting)
+    yield f"  queue: {who.queued}" + (f", {over} of them expired" if over else "")
+    for waiting in who.waiting:
+        yield f"    {_entry_line(waiting)}"
+
+
+def _entry_line(waiting: Waiting) -> str:
+    entry = waiting.entry
+    until = f"{'EXPIRED' if waiting.expired else 'expires'} {moment(EPOCH_MS + entry.expires_s * 1000)}"
+    start = f"message {waiting.id}  seq {entry.seq}  {until}"
+    if waiting.header is None:
+        return f"{start}  {waiting.problem or 'no body: it left the queue while this was read, or is expired'}"
+    header = waiting.header
+    kept = ", in history" if header.history and header.type != "deleted" else ""
+    by = f" by {shown(header.by)}" if header.by else ""
+    body = f"{header.format}, {waiting.size_bytes} bytes"
+    own = f"  (entry {entry.position})" if entry.position != position_of(waiting.id) else ""
+    return f"{start}  {header.type}{by}, {shown(header.sender)} → {place(header.conversation)}, {body}{kept}{own}"
+
+
+def plain(recipient: Recipient) -> dict[str, Any]:
+    """It for a program; ids and positions as decimal strings."""
+    kept = (
+        "app",
+        "user",
+        "known",
+        "clock_ms",
+        "epoch",
+        "accepted",
+        "acked",
+        "queued",
+        "evicted",
+        "expired",
+        "withdrawn",
+    )
+    return {
+        **{name: getattr(recipient, name) for name in kept},
+        "position": str(recipient.position),
+        "next_seq": recipient.next_seq,
+        "acked_through": str(recipient.acked_through),
+        "missed": recipient.missed,
+        "sessions": [
+            {"session": str(row.session), "epoch": row.epoch, "online": row.epoch == recipient.epoch}
+            for row in recipient.sessions
+        ],
+        "queue": [_entry_plain(waiting) for waiting in recipient.waiting],
+    }
+
+
+def _entry_plain(waiting: Waiting) -> dict[str, Any]:
+    entry, header = waiting.entry, waiting.header
+    told: dict[str, Any] = {
+        "position": str(entry.position),
+        "id": str(waiting.id),
+        "seq": entry.seq,
+        "expires_ms": EPOCH_MS + entry.expires_s * 1000,
+        "expired": waiting.expired,
+        "owns_body": entry.owns_body,
+    }
+    if header is not None:
+        told |= {
+            "type": header.type,
+            "conversation": {field: getattr(header.conversation, field) for field in ("kind", "id", "line")},
+            "sender": header.sender,
+            "by": header.by,
+            "format": header.format,
+            "history": header.history,
+            "at_ms": header.at_ms,
+            "via": header.via,
+            "size_bytes": waiting.size_bytes,
+        }
+    if waiting.problem:
+        told["problem"] = waiting.problem
+    return told

@@ -1,0 +1,162 @@
+"""Events in words, for whoever asks what happened; and as JSON. No text of a message is in an event, so none is shown."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, assert_never
+
+import msgspec
+
+from postroom.core.events import (
+    Acked,
+    AnyEvent,
+    DedupExpired,
+    EpochStarted,
+    LoggedIn,
+    LoggedOut,
+    MessageConfirmed,
+    MessageDeleted,
+    MessageEdited,
+    MessageRecalled,
+    MessageSent,
+    Queued,
+    QueueExpired,
+    Record,
+)
+from postroom.core.model import Conversation
+
+_RECIPIENTS_SHOWN: Final = 3
+_IDS: Final = frozenset({"id", "session", "through", "position", "positions"})
+"""Fields that are decimal strings in JSON: 64-bit readers aside, nobody may round them."""
+_START: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def line(record: Record) -> str:
+    """One event for a person: position, time, app, what happened. A time by the expiry clock is marked with "~"."""
+    at_ms = getattr(record.event, "at_ms", None)
+    when = moment(at_ms) if at_ms is not None else "~" + moment(record.clock_ms)
+    app = shown(getattr(record.event, "app", "")) if hasattr(record.event, "app") else "-"
+    return f"{record.position}  {when:>25}  {app}  {words(record.event)}"
+
+
+def plain(record: Record) -> dict[str, object]:
+    """One event for a program: its fields, its tag as `event`, and what happened in words."""
+    event = record.event
+    told: dict[str, object] = {
+        "position": str(record.position),
+        "clock_ms": record.clock_ms,
+        "event": event.__struct_config__.tag,
+        **_plain(event, ""),
+        "words": words(event),
+    }
+    # The digest is of a text that may have been taken back, and short texts can be guessed from theirs.
+    told.pop("dedup_digest", None)
+    return told
+
+
+def moment(ms: int) -> str:
+    """A time in milliseconds since 1970 as people write it, in UTC."""
+    try:
+        return (_START + timedelta(milliseconds=ms)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    except OverflowError:
+        return f"{ms} ms"
+
+
+def shown(name: str) -> str:
+    """A name as it is, or quoted if it is empty or has blanks or what a terminal might obey."""
+    return name if name and name.isprintable() and not any(map(str.isspace, name)) else ascii(name)
+
+
+def safe(text: str) -> str:
+    """A line without what a terminal might obey."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
+def place(conversation: Conversation) -> str:
+    """A conversation."""
+    line = f" line {conversation.line}" if conversation.line else ""
+    return f"{conversation.kind} {shown(conversation.id)}{line}"
+
+
+def words(event: AnyEvent) -> str:
+    """What happened."""
+    match event:
+        case EpochStarted():
+            return f"epoch {event.epoch} begins: a process took over, earlier sessions are offline"
+        case MessageSent():
+            return _joined(f"message {event.id} {shown(event.sender)} → {place(event.conversation)}", _sent(event))
+        case MessageEdited():
+            return _joined(f"message {event.id} edited by {shown(event.by)}", _copies(event.queued))
+        case MessageRecalled():
+            return _joined(f"message {event.id} recalled by {shown(event.by)}", _copies(event.queued))
+        case MessageDeleted():
+            gone = (f"{counted(len(w.positions), 'entry')} withdrawn from {shown(w.user)}" for w in event.withdrawn)
+            return _joined(f"message {event.id} deleted by {shown(event.by)}", [*_few(gone), *_copies(event.queued)])
+        case MessageConfirmed():
+            return f"message {event.id} acknowledged, a retry by {shown(event.sender)} will be told so"
+        case LoggedIn():
+            first = ", now online" if event.first else ""
+            waiting = f"{event.queued} queued, {event.missed} missed"
+            return f"{shown(event.user)} logged in as session {event.session}{first}: {waiting}"
+        case LoggedOut():
+            last = ", now offline" if event.last else ""
+            return f"{shown(event.user)} logged out of session {event.session}{last}"
+        case Acked():
+            which = f", the last seq {event.seq} of message {event.id}" if event.count else ""
+            through = f"through {event.through}, {counted(event.count, 'entry')}{which}"
+            return f"{shown(event.user)} acknowledged {through}, in session {event.session}"
+        case QueueExpired():
+            return f"{counted(event.count, 'entry')} of {shown(event.user)} expired"
+        case DedupExpired():
+            return f"{counted(event.count, 'dedup key')} forgotten, up to {moment(event.expires_ms)}"
+        case _:
+            assert_never(event)
+
+
+def _sent(event: MessageSent) -> list[str]:
+    told: list[str] = [event.lane] if event.lane != "normal" else []
+    if event.history:
+        told.append("kept for history")
+    told += _copies(event.queued)
+    if not event.queued and not event.history:
+        told.append("for whoever is online only")
+    if event.dedup is not None:
+        told.append(f"dedup key {shown(event.dedup)}")
+    return told
+
+
+def _copies(copies: Iterable[Queued]) -> list[str]:
+    return _few(map(_copy, copies))
+
+
+def _copy(copy: Queued) -> str:
+    what = "queued for" if copy.stored else "refused by the full queue of"
+    dropped = [f"{verb} {count}" for verb, count in (("evicted", copy.evicted), ("expired", copy.expired)) if count]
+    return ", ".join([f"{what} {shown(copy.user)} as seq {copy.seq}", *dropped])
+
+
+def _few(parts: Iterable[str]) -> list[str]:
+    every = list(parts)
+    if len(every) <= _RECIPIENTS_SHOWN:
+        return every
+    return [*every[:_RECIPIENTS_SHOWN], f"and {len(every) - _RECIPIENTS_SHOWN} more"]
+
+
+def _joined(first: str, rest: Iterable[str]) -> str:
+    return ", ".join([first, *rest])
+
+
+def counted(count: int, what: str) -> str:
+    """A number of things."""
+    if count == 1:
+        return f"1 {what}"
+    return f"{count:,} {what[:-1]}ies" if what.endswith("ry") else f"{count:,} {what}s"
+
+
+def _plain(value: Any, name: str) -> Any:
+    if isinstance(value, msgspec.Struct):
+        return {field: _plain(getattr(value, field), field) for field in value.__struct_fields__}
+    if isinstance(value, tuple):
+        return [_plain(item, name) for item in value]
+    if isinstance(value, bytes):
+        return value.hex()
+    return str(value) if name in _IDS and type(value) is int else value

@@ -1,0 +1,107 @@
+"""The ASGI application: what a host on trio carries, taken to the shell and to the WebSocket sessions."""
+
+from collections.abc import Mapping
+from functools import partial
+
+import trio
+
+from postroom.core.errors import InvalidCommand, StorageFailure
+from postroom.transports.logs import get_logger
+
+from .asgi_socket import AsgiSocket
+from .asgi_wire import Scope, Send, abort_of, lifespan, request_of, send_reply
+from .body import BodyTooSlow, ClientGone, Receive, discard, read_body
+from .shell import Shell
+from .types import HttpReply, json_reply
+from .websocket import Serve
+
+_log = get_logger("postroom.http")
+
+
+class AsgiApp:
+    """Requests go to the shell, WebSockets to whoever serves their path. Any number of tasks may call it."""
+
+    def __init__(self, shell: Shell, websockets: Mapping[str, Serve]) -> None:
+        self._shell = shell
+        self._websockets = websockets
+        self._open = 0
+        self._idle = trio.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI 3. Returns when the request or the WebSocket has been served."""
+        if scope["type"] == "lifespan":
+            await lifespan(receive, send)
+            return
+        self._open += 1
+        try:
+            if scope["type"] == "http":
+                await self._http(scope, receive, send)
+            else:
+                await self._websocket(scope, receive, send)
+        except StorageFailure:
+            # The outcome is unknown, and an answer of any kind would claim to know it.
+            abort_of(scope)()
+            await trio.sleep_forever()  # until whoever owns the broker is cancelled with it
+        finally:
+            self._open -= 1
+            if not self._open:
+                self._idle.set()
+
+    @property
+    def open(self) -> int:
+        """Requests and WebSockets being served."""
+        return self._open
+
+    async def wait_idle(self) -> None:
+        """Wait until nothing is being served; what comes in the meantime is waited for as well."""
+        while self._open:
+            self._idle = trio.Event()
+            await self._idle.wait()
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            body = await read_body(receive)
+        except ClientGone:
+            return
+        except BodyTooSlow:
+            await _send_early(_problem(408, "timeout", "the request took too long"), receive, send)
+            return
+        reply = await self._shell.handle(request_of(scope, body), partial(discard, receive))
+        if reply is None:
+            return
+        if body is None:
+            await _send_early(reply, receive, send)
+        else:
+            await send_reply(send, reply)
+
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()  # websocket.connect
+        path = request_of(scope).path
+        try:
+            socket = AsgiSocket(scope, receive, send)
+        except InvalidCommand as refusal:
+            await send_reply(send, _problem(400, refusal.code, refusal.message), "websocket.http.response")
+            return
+        serve = self._websockets.get(path)
+        if serve is None:
+            await socket.reject(_problem(404, "not_found", "no route"))
+            return
+        try:
+            await serve(socket)
+        except StorageFailure:
+            raise
+        except Exception:  # noqa: BLE001  a fault of ours costs its session, and nobody else anything
+            _log.exception("incident", path=path)
+        await socket.finish()
+
+
+def _problem(status: int, code: str, message: str) -> HttpReply:
+    return json_reply(status, {"code": code, "message": message})
+
+
+async def _send_early(reply: HttpReply, receive: Receive, send: Send) -> None:
+    """Answer while the client is still writing: somebody has to read on, or the host never gets to send."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(discard, receive)
+        await send_reply(send, reply)
+        nursery.cancel_scope.cancel()

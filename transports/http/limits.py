@@ -1,0 +1,31 @@
+"""Rates of operations: one token bucket for each app and operation, on the monotonic clock."""
+
+from collections.abc import Callable, Mapping
+
+from postroom.core.buckets import Bucket, Rate, full, take
+from postroom.core.errors import RateLimited
+from postroom.core.ids import MonotonicMs
+
+Rates = Mapping[tuple[str, str], Rate]
+"""By app and operation; an operation without an entry is not limited."""
+
+
+class Limiter:
+    """Takes tokens as calls come. The buckets do not outlive the process."""
+
+    def __init__(self, rates: Rates, now: Callable[[], MonotonicMs]) -> None:
+        self._rates = rates
+        self._now = now
+        self._buckets: dict[tuple[str, str], Bucket] = {}
+
+    def take(self, app: str, operation: str) -> None:
+        """Count one call. Raises RateLimited, with the wait; a refused call costs nothing."""
+        key = app, operation
+        rate = self._rates.get(key)
+        if rate is None:
+            return
+        now = self._now()
+        bucket, wait_ms = take(self._buckets.get(key) or full(rate, now), rate, 1, now)
+        self._buckets[key] = bucket
+        if wait_ms:
+            raise RateLimited("rate limit exceeded", retry_after_ms=wait_ms)

@@ -1,0 +1,168 @@
+"""The one way from a request to an answer, for every dialect; the only await between a socket and the core.
+
+The order of checks is the same everywhere (anyRTC 2): route (404), method (405), authentication (401), permission
+(401), rate limit (429), parameters (400), then the work.
+"""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from time import monotonic
+from typing import Protocol
+
+import msgspec
+import trio
+
+from postroom.core.commands import Command, SendMessage
+from postroom.core.errors import Internal, InvalidCommand, Refusal, StorageFailure
+from postroom.core.limits import DEDUP_BYTES_MAX
+from postroom.core.model import Receipt
+from postroom.transports.logs import get_logger
+
+from .decode import utf8
+from .dialect import Call, Dialect, LocalRoute, Route
+from .errors import MethodNotAllowed
+from .limits import Limiter
+from .router import Match, NoRoute, Router
+from .types import HttpReply, HttpRequest
+
+_log = get_logger("postroom.http")
+_access_log = get_logger("postroom.access")
+
+Gone = Callable[[], Awaitable[None]]
+"""Returns when the client closed its connection."""
+
+
+class Submits(Protocol):
+    """What the shell needs of a broker."""
+
+    async def submit(self, command: Command) -> Receipt:
+        """Carry out a command. Raises Refusal, StorageFailure."""
+
+
+class HttpCounters:
+    """What the shell counts from its start."""
+
+    def __init__(self) -> None:
+        self.replies: Counter[tuple[str, int]] = Counter()
+        """By dialect and status."""
+        self.refused: Counter[tuple[str, str]] = Counter()
+        """By app and code: calls of known callers that never became a command."""
+
+
+class Shell:
+    """Carries requests through the routes of all dialects. Any number of tasks may call `handle`."""
+
+    def __init__(
+        self, router: Router, limiter: Limiter, broker: Submits, ids: Iterator[int], counters: HttpCounters
+    ) -> None:
+        """`ids` names the calls: numbers that are unique, also across restarts."""
+        self._router = router
+        self._limiter = limiter
+        self._broker = broker
+        self._ids = ids
+        self._counters = counters
+
+    async def handle(self, request: HttpRequest, gone: Gone) -> HttpReply | None:
+        """The answer to a request; None if the client left while it was waited for.
+
+        Raises StorageFailure: the outcome is unknown, so nothing may be answered. Cancelling this is cancelling
+        `submit`: a command that the broker has taken is carried out.
+        """
+        started = monotonic()
+        id = str(next(self._ids))
+        found = self._router.match(request.method, request.path)
+        reply = await self._answer(found, request, id, gone)
+        if reply is not None:
+            self._counters.replies[found.dialect.name, reply.status] += 1
+            # Not shown by default: under load a line a request is too much for a log, and whoever stops reading our
+            # stderr would stop us. The path and never the query, which may carry a token.
+            write = _access_log.debug if reply.status < 500 else _access_log.warning
+            write(
+                "request",
+                id=id,
+                dialect=found.dialect.name,
+                method=request.method,
+                path=request.path,
+                status=reply.status,
+                ms=round((monotonic() - started) * 1000, 1),
+                client=request.client,
+            )
+        return reply
+
+    async def _answer(self, found: Match | NoRoute, request: HttpRequest, id: str, gone: Gone) -> HttpReply | None:
+        """The dialect's answer, an exception's included."""
+        dialect = found.dialect
+        try:
+            if isinstance(found, NoRoute):
+                if request.method == "OPTIONS" and dialect.cors and isinstance(found.refusal, MethodNotAllowed):
+                    return dialect.cors.preflight()
+                raise found.refusal
+            request = msgspec.structs.replace(request, params=found.params)
+            if isinstance(found.route, LocalRoute):
+                reply: HttpReply | None = found.route.answer(request)
+            else:
+                reply = await self._call(found.route, request, id, gone)
+        except Refusal as refusal:
+            reply = _refused(dialect, refusal, id)
+        except StorageFailure:
+            raise
+        except Exception:  # noqa: BLE001  a fault of ours costs its caller an answer, and nobody else anything
+            _log.exception("incident", id=id, dialect=dialect.name, method=request.method, path=request.path)
+            reply = _refused(dialect, Internal(id), id)
+        if reply is not None and dialect.cors is not None:
+            reply = dialect.cors.opened(reply)
+        return reply
+
+    async def _call(self, route: Route, request: HttpRequest, id: str, gone: Gone) -> HttpReply | None:
+        call = Call(request, id, route.authenticate(request))
+        try:
+            route.permit(call)
+            self._limiter.take(call.caller.app, route.limit)
+            if request.oversized:
+                raise InvalidCommand("body: too large")
+            command = _with_dedup(route.parse(call), request)
+        except Refusal as refusal:
+            self._counters.refused[call.caller.app, refusal.code] += 1
+            raise
+        if isinstance(command, SendMessage) and command.wait_ack_ms is not None:
+            receipt = await _unless_gone(self._broker, command, gone)
+        else:
+            receipt = await self._broker.submit(command)
+        return route.render(call, receipt) if receipt is not None else None
+
+
+def _refused(dialect: Dialect, refusal: Refusal, id: str) -> HttpReply:
+    reply = dialect.refuse(refusal, id)
+    if isinstance(refusal, MethodNotAllowed):
+        return HttpReply(reply.status, (*reply.headers, ("Allow", ", ".join(refusal.allowed))), reply.body)
+    return reply
+
+
+def _with_dedup(command: Command, request: HttpRequest) -> Command:
+    """The command, made safe to retry if the request has an Idempotency-Key. Raises InvalidCommand."""
+    key = request.header("idempotency-key")
+    if key is None or not isinstance(command, SendMessage):
+        return command
+    if not 1 <= len(key) <= DEDUP_BYTES_MAX:
+        raise InvalidCommand(f"Idempotency-Key: must be 1 to {DEDUP_BYTES_MAX} bytes")
+    return msgspec.structs.replace(command, dedup=utf8(key, "Idempotency-Key"))
+
+
+async def _unless_gone(broker: Submits, command: Command, gone: Gone) -> Receipt | None:
+    """What `submit` gives or raises; None if the client left first, which frees its place among those that wait."""
+    outcome: Receipt | Refusal | StorageFailure | None = None
+    async with trio.open_nursery() as nursery:
+
+        async def watch() -> None:
+            await gone()
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(watch)
+        try:
+            outcome = await broker.submit(command)
+        except (Refusal, StorageFailure) as error:
+            outcome = error
+        nursery.cancel_scope.cancel()
+    if isinstance(outcome, Receipt | None):
+        return outcome
+    raise outcome

@@ -1,0 +1,1 @@
+"""Our own protocol: tokens, frames, and the WebSocket connections that carry them. See `docs/protocol.md`."""
