@@ -6,6 +6,7 @@ Commands carry no time and no position: the writer adds both when it takes them.
 import msgspec
 
 from .ids import MessageId, Position
+from .limits import SWEEP_STEP
 from .model import Conversation, Format, Lane
 
 
@@ -103,18 +104,21 @@ class Awaited(msgspec.Struct, frozen=True):
 
 
 class ExpireQueue(Command, frozen=True, kw_only=True):
-    """Account for the entries of one queue that are past their expiry."""
+    """Account for the entries of one queue that are past their expiry, a bounded number of them."""
 
     user: str
+    limit: int = SWEEP_STEP
 
 
 class ExpireDedup(Command, frozen=True, kw_only=True):
     """Forget dedup outcomes that are over, a bounded number of them."""
 
     app: str = ""
+    limit: int = SWEEP_STEP
 
 
 class EndStaleSessions(Command, frozen=True, kw_only=True):
     """Log out sessions of earlier epochs, a bounded number of them."""
 
     app: str = ""
+    limit: int = SWEEP_STEP

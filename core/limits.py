@@ -28,6 +28,8 @@ BATCH_ROWS_MAX: Final = 10_000
 BATCH_BYTES_MAX: Final = 16 * MIB
 SWEEP_STEP: Final = 1_000
 """Things one sweeping or trimming step ends, so that none holds the writer for long."""
+SWEEP_STEP_MIN: Final = 6
+"""The same when room on the disk is scarce: what gives room back must not need much first."""
 
 # The inbox
 INBOX_COMMANDS_MAX: Final = 8_192

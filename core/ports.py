@@ -80,13 +80,8 @@ class Views(ReadViews, Protocol):
     def start_epoch(self, epoch: int) -> None:
         """Sessions of other epochs are offline from here."""
 
-    def tally(
-        self, app: str, *, accepted: int = 0, acked: int = 0, evicted: int = 0, expired: int = 0, withdrawn: int = 0
-    ) -> None:
-        """Add to the app's running numbers; what is queued follows each term by itself."""
-
-    def set_newest_at(self, app: str, at_ms: UnixMs) -> None:
-        """The newest time given to a live message of the app."""
+    def count(self, app: str) -> Totals:
+        """The app's running numbers, to be changed in place."""
 
     def put_user(self, row: UserRow) -> None:
         """Replace a recipient's row."""
@@ -168,6 +163,10 @@ class Transaction(Protocol):
     def bodies(self) -> Bodies:
         """Kept bodies, with this transaction's changes."""
 
+    @property
+    def written_bytes(self) -> int:
+        """What its commit takes of the disk at worst, by what was written so far."""
+
     def append(self, record: Record) -> None:
         """Add to the log's end. The position is beyond every one before."""
 
@@ -216,9 +215,12 @@ class Store(Protocol):
     def room(self, wanted_bytes: int) -> int:
         """Bytes that writes may take before the disk could refuse one; tries to extend to `wanted_bytes` and the reserve."""
 
+    def free_bytes(self) -> int:
+        """Besides `room`, bytes of single pages that were freed in the file and that the next transaction takes first."""
+
     @property
     def reserve_bytes(self) -> int:
-        """Of `room`, what is kept for acks and the like."""
+        """Of both, what is kept for acks and the like."""
 
     def maintain(self) -> None:
         """Release what dead readers hold. Call it at the start and every minute."""

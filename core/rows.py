@@ -8,7 +8,7 @@ from .ids import ExpiryMs, MessageId, Position, UnixMs
 from .model import Conversation, Format, Lane
 
 
-class Entry(NamedTuple):
+class Entry(msgspec.Struct, frozen=True):
     """One copy waiting in a recipient's queue."""
 
     position: Position
@@ -102,7 +102,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """Who edited, recalled or deleted it."""
 
 
-class Body(msgspec.Struct, frozen=True):
+class Body(msgspec.Struct, frozen=True, array_like=True):
     """A header and the bytes as they came."""
 
     header: Header

@@ -3,9 +3,9 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 import lmdb
 import msgspec
@@ -14,12 +14,14 @@ from postroom.core.errors import StorageFailure, StoreInUse
 from postroom.core.limits import MIB
 
 from .checking.report import Progress
-from .engine import SETS, TABLES, Sets, Table
-from .errors import DestinationExists, NotEnoughRoom
+from .engine import LIVE, SETS, Sets, Table
+from .errors import UnusablePlace
+from .lmdb.engine import LmdbEngine
 from .lmdb.environment import DirectoryLock, data_file, open_databases, open_environment, reader_table
 from .reading import Reader
 from .records import decode_body, decode_record
-from .room import pages_bytes, require_room
+from .room import blame_full_disk, pages_bytes, require_room
+from .views import StoredViews
 
 CHUNK_ROWS: Final = 10_000
 CHUNK_BYTES: Final = 16 * MIB
@@ -48,11 +50,13 @@ def backup(directory: Path, destination: Path, *, progress: Callable[[Progress],
 
     Record by record, since LMDB's own copy takes whole pages, in whose unused parts texts lie that were withdrawn. Each log
     record and body is checked on the way. It is built in `destination` + ".partial" and renamed when it is on disk; if it
-    fails, the partial is removed. Raises NotADataDirectory, UnknownFormat, DestinationExists, NotEnoughRoom, Corruption
+    fails, the partial is removed. Raises NotADataDirectory, UnknownFormat, UnusablePlace, NotEnoughRoom, Corruption
     naming a record, StoreInUse if such a backup is being made already, StorageFailure.
     """
     if os.path.lexists(destination):
-        raise DestinationExists(f"{destination} is there already; a backup makes a new directory")
+        raise UnusablePlace(f"{destination} is there already; a backup makes a new directory")
+    if not destination.parent.is_dir():
+        raise UnusablePlace(f"{destination.parent} is not a directory")
     with Reader(directory) as reader:
         file = data_file(directory)
         before = file.stat().st_size
@@ -75,12 +79,12 @@ class _Partial:
         self._destination = destination
         self.path = destination.with_name(destination.name + ".partial")
 
-    def __enter__(self) -> "_Partial":
-        """Raises StoreInUse, DestinationExists if there is something that no backup made, OSError."""
-        self.path.mkdir(exist_ok=True)
-        left = {name for name in os.listdir(self.path)}
+    def __enter__(self) -> Self:
+        """Raises StoreInUse, UnusablePlace if there is something that no backup made, OSError."""
+        self.path.mkdir(mode=0o700, exist_ok=True)
+        left = set(os.listdir(self.path))
         if left - {_LOCK, data_file(self.path).name, reader_table(self.path).name}:
-            raise DestinationExists(f"{self.path} is there already and is not what a broken-off backup leaves")
+            raise UnusablePlace(f"{self.path} is there already and is not what a broken-off backup leaves")
         try:
             self._lock = DirectoryLock(self.path)
         except StoreInUse as error:
@@ -98,7 +102,7 @@ class _Partial:
         """It is whole: sync the directory, give it its name, sync that too."""
         _sync(self.path)
         if os.path.lexists(self._destination):
-            raise DestinationExists(f"{self._destination} came into being meanwhile")
+            raise UnusablePlace(f"{self._destination} came into being meanwhile")
         self.path.rename(self._destination)
         _sync(self._destination.parent)
 
@@ -112,26 +116,54 @@ def _sync(directory: Path) -> None:
 
 
 def _copy(reader: Reader, path: Path, progress: Callable[[Progress], None]) -> tuple[int, int]:
-    """Position and number of records of what was copied, all of it on disk."""
-    with reader.snapshot() as snapshot, reader.environment.begin() as sizes:
-        needed = pages_bytes(sizes, reader.databases, *TABLES, *SETS) + SPARE_BYTES
-        require_room(path, needed)
-        names: tuple[Table | Sets, ...] = ("log", "bodies", "live", "base", *SETS)  # meta is written by who creates
-        total, done = sum(map(snapshot.engine.count, names)), 0
-        try:
-            environment = open_environment(path, sync=False)
-            try:
+    """Copy one moment's records and sync them; its last position and how many records it were."""
+    names: tuple[Table | Sets, ...] = (
+        "log",
+        "bodies",
+        "live",
+        "base",
+        *SETS,
+    )  # the versions are written by who creates
+    needed = 0
+    try:
+        with reader.environment.begin() as source:
+            engine = LmdbEngine(source, reader.databases)
+            needed = pages_bytes(source, reader.databases, *names) + SPARE_BYTES
+            require_room(path, needed)
+            total, done = sum(map(engine.count, names)), 0
+            with closing(open_environment(path, sync=False)) as environment:
                 databases = open_databases(environment, create=True)
                 for name in names:
-                    for chunk in _chunks(_checked(name, snapshot.engine.pairs(name))):
-                        with environment.begin(write=True) as raw:
-                            raw.cursor(databases[name]).putmulti(chunk, append=True)
+                    for chunk in _chunks(_rows(source, reader.databases[name], name)):
+                        with environment.begin(write=True) as target:
+                            target.cursor(databases[name]).putmulti(chunk, append=True)
                         done += len(chunk)
                         progress(Progress("copying", done, total))
-                environment.sync(True)
-            finally:
-                environment.close()
-        except (lmdb.Error, StorageFailure) as error:
-            require_room(path, SPARE_BYTES)  # LMDB calls a full disk an input/output error
-            raise
-        return snapshot.views.position, done
+                environment.sync(True)  # noqa: FBT003 - lmdb's own signature
+            return StoredViews(engine, LIVE).position, done
+    except lmdb.Error as error:
+        blame_full_disk(path, needed)
+        raise StorageFailure(f"{reader.environment.path()} to {path}: {error}") from error
+
+
+def _rows(source: "lmdb.Transaction[bytes]", database: lmdb._Database, name: Table | Sets) -> Iterator[Row]:
+    """Every row or entry of a table in order. Raises Corruption naming a log record or body that is not sound."""
+    check = {"log": decode_record, "bodies": decode_body}.get(name)
+    with source.cursor(database) as cursor:
+        for key, value in cursor:
+            if check is not None:
+                check(key, value)
+            yield key, value
+
+
+def _chunks(rows: Iterator[Row]) -> Iterator[list[Row]]:
+    chunk: list[Row] = []
+    size = 0
+    for row in rows:
+        chunk.append(row)
+        size += len(row[0]) + len(row[1])
+        if len(chunk) == CHUNK_ROWS or size >= CHUNK_BYTES:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk

@@ -29,6 +29,10 @@ BASE: Final = State("base", "base-queues")
 class Engine(Protocol):
     """One transaction's tables. Iterators are good until the next write to their table."""
 
+    @property
+    def written_bytes(self) -> int:
+        """What the writes so far take of the disk at worst."""
+
     def get(self, table: Table, key: bytes) -> bytes | None:
         """The value under a key."""
 
@@ -53,8 +57,8 @@ class Engine(Protocol):
     def clear(self, state: State) -> None:
         """Empty both places of a set of views."""
 
-    def set_ends(self, sets: Sets, key: bytes) -> tuple[int, bytes, bytes] | None:
-        """A set's size, first and last value; None if it is empty."""
+    def set_last(self, sets: Sets, key: bytes) -> tuple[int, bytes] | None:
+        """A set's size and last value; None if it is empty."""
 
     def set_add(self, sets: Sets, key: bytes, value: bytes) -> None:
         """Add a value."""

@@ -62,8 +62,8 @@ def timeline_key(app: str, conversation: Conversation, sender: str, at_ms: int, 
 
 def pack_entry(entry: Entry) -> bytes:
     """Position, seq, expiry with the body's ownership in its top bit: sorted by position."""
-    position, seq, expires_s, owns_body = entry
-    return ENTRY.pack(position, seq, expires_s | _OWNS_BODY if owns_body else expires_s)
+    expiry = entry.expires_s | _OWNS_BODY if entry.owns_body else entry.expires_s
+    return ENTRY.pack(entry.position, entry.seq, expiry)
 
 
 def unpack_entry(value: bytes) -> Entry:

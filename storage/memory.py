@@ -43,6 +43,9 @@ class MemoryStore:
     def room(self, wanted_bytes: int) -> int:
         return _ROOM
 
+    def free_bytes(self) -> int:
+        return 0
+
     def maintain(self) -> None:
         """Nothing to release."""
 
@@ -61,6 +64,7 @@ class _MemoryEngine:
         self._tables: dict[Table, SortedDict[bytes, bytes]] = {table: SortedDict() for table in TABLES}
         self._sets: dict[Sets, SortedDict[bytes, list[bytes]]] = {sets: SortedDict() for sets in SETS}
         self._undo: list[Callable[[], object]] = []
+        self.written_bytes = 0
 
     def undo(self) -> None:
         """Take back all writes since the last commit."""
@@ -121,9 +125,9 @@ class _MemoryEngine:
             for value in list(values):
                 self.set_remove(state.queues, key, value)
 
-    def set_ends(self, sets: Sets, key: bytes) -> tuple[int, bytes, bytes] | None:
+    def set_last(self, sets: Sets, key: bytes) -> tuple[int, bytes] | None:
         values = self._sets[sets].get(key)
-        return (len(values), values[0], values[-1]) if values else None
+        return (len(values), values[-1]) if values else None
 
     def set_add(self, sets: Sets, key: bytes, value: bytes) -> None:
         self._insert(sets, key, value)

@@ -4,11 +4,11 @@ A broker cannot use pages again that a snapshot may still see, so a snapshot is 
 on from the position where it stopped.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 import lmdb
 
@@ -29,6 +29,15 @@ PAGE_RECORDS: Final = 1_000
 """Log records read in one snapshot: a few milliseconds."""
 
 
+class LogPage(NamedTuple):
+    """Part of the log."""
+
+    records: Sequence[Record]
+    """In order; fewer than `PAGE_RECORDS` if these are the last or the next one is damaged."""
+    trimmed: Position
+    """Events up to here are in the log no more."""
+
+
 class ReadSnapshot(StoredSnapshot):
     """A snapshot that also shows the state at the log's beginning."""
 
@@ -41,25 +50,19 @@ class ReadSnapshot(StoredSnapshot):
 class Reader:
     """A data directory, open for reading."""
 
-    def __init__(self, directory: Path, *, cut_short_ok: bool = False) -> None:
-        """Raises NotADataDirectory, UnknownFormat, StorageFailure, and Corruption if the file is cut short.
-
-        `cut_short_ok` is for who can afford that touching a page that is not there ends the process.
-        """
+    def __init__(self, directory: Path, *, when_cut_short: Callable[[int], None] | None = None) -> None:
+        """Raises NotADataDirectory, UnknownFormat, StorageFailure; `when_cut_short` as in `open_environment`."""
         require_data(directory)
         # LMDB would make a missing reader table. Without one no broker has the file open; `check` notices if one comes.
         self._alone = not reader_table(directory).exists()
         self._directory = directory
-        self.environment = open_environment(directory, readonly=True, lock=not self._alone)
+        self.environment = open_environment(
+            directory, readonly=True, lock=not self._alone, when_cut_short=when_cut_short
+        )
         try:
-            missing = missing_bytes(self.environment, data_file(directory))
-            if missing and not cut_short_ok:
-                raise Corruption(f"{data_file(directory)} is cut short by {missing} bytes: see `postroom verify`")
             self.databases = open_databases(self.environment, create=False)
-        except BaseException as error:
+        except BaseException:
             self.environment.close()
-            if isinstance(error.__cause__, lmdb.NotFoundError):
-                raise NotADataDirectory(str(error)) from error
             raise
 
     def __enter__(self) -> Self:
@@ -78,17 +81,21 @@ class Reader:
             raise StorageFailure(f"{self._directory}: {error}") from error
         self.check()
 
-    def records(self, after: Position, *, limit: int = PAGE_RECORDS) -> Sequence[Record]:
-        """The next records of the log, in one short snapshot. Raises Corruption if the first of them is damaged."""
+    def log(self, after: Position) -> LogPage:
+        """The next records behind a position, in one short snapshot.
+
+        Raises Corruption if the first of them is damaged; those before a damaged one come first.
+        """
         records: list[Record] = []
         with self.snapshot() as snapshot:
             try:
-                records.extend(islice(snapshot.log(after=after), limit))
+                for record in islice(snapshot.log(after=after), PAGE_RECORDS):
+                    records.append(record)  # not extend: those before a damaged one are to stay
             except Corruption:
                 # Whoever asks again, from behind the last sound one, gets the error.
                 if not records:
                     raise
-        return records
+            return LogPage(records, snapshot.base.position)
 
     def check(self) -> None:
         """Raises StorageFailure if what was read may have changed meanwhile: there was no reader table to be in."""
@@ -105,12 +112,6 @@ def require_data(directory: Path) -> None:
     file = data_file(directory)
     if not file.is_file():
         raise NotADataDirectory(f"{directory} is not a data directory of postroom: there is no {file.name} in it")
-
-
-def missing_bytes(environment: lmdb.Environment, file: Path) -> int:
-    """How much is cut off the file's end. Touching a page that is not there would end the process."""
-    end: int = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
-    return max(0, end - file.stat().st_size)
 
 
 def shown_by(views: ReadViews, entry: Entry) -> tuple[MessageId, Position]:

@@ -10,17 +10,19 @@ import lmdb
 import msgspec
 
 from postroom.core.errors import Corruption, StorageFailure
+from postroom.core.events import AnyEvent
 from postroom.core.limits import MIB
 
 from .checking.replay import apply_record, opened
 from .checking.report import Progress
+from .checking.rows import readable, row_name
 from .engine import BASE, LIVE
 from .errors import NotEnoughRoom
 from .keys import ENTRY_MIN
 from .lmdb.engine import LmdbEngine
 from .lmdb.environment import DirectoryLock, data_file, open_databases, open_environment
 from .lmdb.space import Space
-from .reading import missing_bytes, require_data
+from .reading import require_data
 from .room import pages_bytes
 from .transaction import StoredSnapshot
 from .views import StoredViews
@@ -53,9 +55,6 @@ def rebuild(directory: Path, *, progress: Callable[[Progress], None]) -> Rebuilt
     require_data(directory)
     with _opened(directory) as (environment, databases):
         file = data_file(directory)
-        missing = missing_bytes(environment, file)
-        if missing:
-            raise Corruption(f"{file} is cut short by {missing} bytes; nothing can be rebuilt from it")
         space = Space(environment, file)
         taken = max(space.file_bytes, space.used_bytes)
         try:
@@ -107,11 +106,14 @@ class _Rebuild:
         self._progress = progress
         self._engine = LmdbEngine(raw, databases)
         self._unchecked = CHUNK_ROWS
+        self._at_least = 0
 
     def run(self) -> Rebuilt:
         """Everything but the commit."""
         engine = self._engine
         rows_before, entries_before = engine.count("live"), engine.count("live-queues")
+        # Base comes first, all of it; what the log adds shows as it goes.
+        self._at_least = pages_bytes(self._raw, self._databases, *BASE)
         engine.clear(LIVE)
         self._copy_base()
         if opened(engine, LIVE) is None:
@@ -130,6 +132,8 @@ class _Rebuild:
         engine = self._engine
         done, total = 0, engine.count("base") + engine.count("base-queues")
         for key, value in engine.scan(BASE.rows, b""):
+            if not readable(key, value):
+                raise Corruption(f"base: {row_name(key, value)}: not a row of this kind")
             self._room_for(1)
             engine.append(LIVE.rows, key, value)
             done += 1
@@ -145,8 +149,7 @@ class _Rebuild:
         views = StoredViews(self._engine, LIVE)
         done, total = 0, self._engine.count("log")
         for record in StoredSnapshot(self._engine).log():
-            # A message to many writes an entry and a row for each; what events take away takes no room.
-            self._room_for(8 + 2 * len(getattr(record.event, "queued", ())))
+            self._room_for(_rows_written(record.event))
             apply_record(views, record)
             done += 1
             self._say("applying the log", done, total)
@@ -160,7 +163,7 @@ class _Rebuild:
         if self._unchecked < CHUNK_ROWS:
             return
         # Within the transaction a page is written over once it is live's; so live's pages are what the file grows by.
-        wanted = pages_bytes(self._raw, self._databases, *LIVE)
+        wanted = max(self._at_least, pages_bytes(self._raw, self._databases, *LIVE))
         wanted += CHUNK_BYTES * (1 + self._unchecked // CHUNK_ROWS)
         room = self._space.room(wanted)
         if room < wanted + self._space.reserve_bytes:
@@ -170,3 +173,10 @@ class _Rebuild:
     def _say(self, stage: str, done: int, total: int) -> None:
         if done % CHUNK_ROWS == 0 or done == total:
             self._progress(Progress(stage, done, total))
+
+
+def _rows_written(event: AnyEvent) -> int:
+    """Rows that an event adds or changes at most. Whom a message is queued for gets an entry and perhaps a row of numbers;
+    what events take away takes no room in pages that are this transaction's own."""
+    copies = getattr(event, "queued", ())
+    return 8 + 2 * len(copies) if isinstance(copies, tuple) else 8

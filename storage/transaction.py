@@ -7,6 +7,7 @@ from postroom.core.domain import apply
 from postroom.core.events import Record
 from postroom.core.ids import ExpiryMs, Position
 from postroom.core.rows import Body, Header
+from postroom.core.space import ROW_BYTES
 
 from .engine import BASE, LIVE, Engine
 from .keys import U64
@@ -45,6 +46,10 @@ class StoredSnapshot:
 
 class StoredTransaction(StoredSnapshot):
     """A snapshot that can be written to. Its owner calls `flush` before the commit."""
+
+    @property
+    def written_bytes(self) -> int:
+        return self._engine.written_bytes + self.views.unwritten_rows * ROW_BYTES
 
     def append(self, record: Record) -> None:
         self._engine.append("log", *encode_record(record))

@@ -13,7 +13,7 @@ import msgspec
 from postroom.core.errors import StorageFailure, UnknownFormat
 
 from .checking.report import Line, NoRoom, Problem, Progress, Report, Unusable
-from .errors import NotADataDirectory, NotEnoughRoom
+from .errors import NotADataDirectory, NotEnoughRoom, UnusablePlace
 
 __all__ = ["Problem", "Progress", "Report", "verify"]
 
@@ -25,17 +25,18 @@ def verify(directory: Path, *, scratch: Path | None = None, progress: Callable[[
     """Check a copy of the data: CRCs, base + log against live, bodies and their owners, the accounting identity.
 
     Nothing is written to `directory` (a broker sees one more reader while the copy is made). The copy goes to a new
-    directory below `scratch`, by default the temporary one, and is gone at the end. If the reading process dies over a
-    damaged page, the report says that. Raises NotADataDirectory, UnknownFormat, NotEnoughRoom, or StorageFailure if the
-    check could not be made.
+    directory below `scratch` (default: the temporary one), and is gone at the end. If the reading process dies over a
+    damaged page, the report says that. Raises NotADataDirectory, UnknownFormat, NotEnoughRoom, UnusablePlace, or
+    StorageFailure if the check could not be made.
     """
     if scratch is not None and scratch.resolve().is_relative_to(directory.resolve()):
-        raise StorageFailure(f"{scratch}: the scratch directory lies in the data directory, which is only read")
+        raise UnusablePlace(f"{scratch} lies in the data directory, which is only read; give another scratch directory")
     try:
-        with tempfile.TemporaryDirectory(prefix="postroom-verify-", dir=scratch) as place:
-            return _run(directory, Path(place), progress)
+        place = tempfile.TemporaryDirectory(prefix="postroom-verify-", dir=scratch)
     except OSError as error:
-        raise StorageFailure(f"{error.filename or scratch}: {error.strerror}") from error
+        raise UnusablePlace(f"{scratch or tempfile.gettempdir()}: no scratch directory: {error.strerror}") from error
+    with place as name:
+        return _run(directory, Path(name), progress)
 
 
 def _run(directory: Path, place: Path, progress: Callable[[Progress], None]) -> Report:
@@ -44,7 +45,7 @@ def _run(directory: Path, place: Path, progress: Callable[[Progress], None]) -> 
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, stdin=subprocess.DEVNULL) as child:
             assert child.stdout is not None
             try:
-                report, problems = _listen(child.stdout, progress)
+                report, problems = _listen(child.stdout, place.parent, progress)
             except BaseException:
                 child.kill()
                 raise
@@ -61,7 +62,9 @@ def _run(directory: Path, place: Path, progress: Callable[[Progress], None]) -> 
     return Report(problems=(*problems, Problem("file", why)), problems_total=len(problems) + 1)
 
 
-def _listen(lines: IO[bytes], progress: Callable[[Progress], None]) -> tuple[Report | None, list[Problem]]:
+def _listen(
+    lines: IO[bytes], scratch: Path, progress: Callable[[Progress], None]
+) -> tuple[Report | None, list[Problem]]:
     """The report, or None and the problems told before the child ended without one."""
     problems: list[Problem] = []
     report = None
@@ -77,8 +80,8 @@ def _listen(lines: IO[bytes], progress: Callable[[Progress], None]) -> tuple[Rep
                 problems.append(said)
             case Report():
                 report = said
-            case NoRoom(place, needed, free):
-                raise NotEnoughRoom(Path(place), needed, free)
+            case NoRoom(needed, free):
+                raise NotEnoughRoom(scratch, needed, free)
             case Unusable(reason, message):
                 raise {"not-a-data-directory": NotADataDirectory, "unknown-format": UnknownFormat}.get(
                     reason, StorageFailure

@@ -23,7 +23,7 @@ _dedup = msgspec.msgpack.Decoder(DedupRow).decode
 _changed = msgspec.msgpack.Decoder(ChangedRow).decode
 _totals = msgspec.msgpack.Decoder(tuple[str, Totals]).decode
 _names = msgspec.msgpack.Decoder(tuple[str, str]).decode
-_EMPTY = QueueEnds(0, None, None)
+_EMPTY = QueueEnds(0, None)
 
 
 class StoredViews:
@@ -40,14 +40,19 @@ class StoredViews:
         self.epoch: int = epoch
         self._moved = False
         self._totals: dict[str, Totals] = {}
-        self._tallied: set[str] = set()
+        self._counted: set[str] = set()
+
+    @property
+    def unwritten_rows(self) -> int:
+        """What `flush` will write."""
+        return self._moved + len(self._counted)
 
     def flush(self) -> None:
         """Write the rows that were kept decoded. Call it once, before the commit."""
         if self._moved:
             row = keys.CLOCK_ROW.pack(self.position, self.clock_ms, self.epoch)
             self._engine.put(self._rows, keys.CLOCK, row)
-        for app in self._tallied:
+        for app in self._counted:
             self._engine.put(self._rows, keys.app_key(app), _encode((app, self._totals[app])))
 
     # The store's end.
@@ -74,21 +79,9 @@ class StoredViews:
         """Every app's, as of the last commit."""
         return dict(_totals(row) for _, row in self._engine.scan(self._rows, keys.APP, keys.APP))
 
-    def tally(
-        self, app: str, *, accepted: int = 0, acked: int = 0, evicted: int = 0, expired: int = 0, withdrawn: int = 0
-    ) -> None:
-        totals = self.totals(app)
-        totals.accepted += accepted
-        totals.acked += acked
-        totals.evicted += evicted
-        totals.expired += expired
-        totals.withdrawn += withdrawn
-        totals.queued += accepted - acked - evicted - expired - withdrawn
-        self._tallied.add(app)
-
-    def set_newest_at(self, app: str, at_ms: UnixMs) -> None:
-        self.totals(app).newest_at_ms = at_ms
-        self._tallied.add(app)
+    def count(self, app: str) -> Totals:
+        self._counted.add(app)
+        return self.totals(app)
 
     # Queues.
 
@@ -100,11 +93,11 @@ class StoredViews:
         self._engine.put(self._rows, keys.USER + user_key(row.app, row.user), _encode(row))
 
     def queue_ends(self, app: str, user: str) -> QueueEnds:
-        ends = self._engine.set_ends(self._queues, user_key(app, user))
+        ends = self._engine.set_last(self._queues, user_key(app, user))
         if ends is None:
             return _EMPTY
-        count, first, last = ends
-        return QueueEnds(count, unpack_entry(first), unpack_entry(last))
+        count, last = ends
+        return QueueEnds(count, unpack_entry(last))
 
     def entry(self, app: str, user: str, position: Position) -> Entry | None:
         entry = next(self.entries(app, user, after=Position(position - 1)), None)

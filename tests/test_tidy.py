@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -51,10 +52,19 @@ def refuse(offences: Iterable[str]) -> None:
     assert not listed, "\n" + "\n".join(listed)
 
 
+@cache
+def promised() -> frozenset[str]:
+    """Methods that a port documents: whoever implements one need not say it again."""
+    classes = [node for path in sources() for node in ast.walk(tree_of(path)) if isinstance(node, ast.ClassDef)]
+    ports = [node for node in classes if any(ast.unparse(base) in ("Protocol", "Engine") for base in node.bases)]
+    ports += [node for node in classes if node.name in ("ReadViews", "Views", "Bodies", "Snapshot", "Transaction")]
+    return frozenset(item.name for port in ports for item in port.body if isinstance(item, Function))
+
+
 def is_exempt(function: Function) -> bool:
-    """Whether another definition of the same name carries the docstring: overloads, overrides, setters and deleters."""
+    """Whether another definition of the same name carries the docstring: a port's, an overload's, an override's."""
     marks = {ast.unparse(decorator).rsplit(".", 1)[-1] for decorator in function.decorator_list}
-    return not marks.isdisjoint({"overload", "override", "setter", "deleter"})
+    return function.name in promised() or not marks.isdisjoint({"overload", "override", "setter", "deleter"})
 
 
 def undocumented(body: list[ast.stmt], prefix: str = "") -> Iterator[tuple[int, str]]:

@@ -58,8 +58,10 @@ def run(config: Config, *, data: str, bind: Sequence[str] | None, log_format: lo
     """
     logs.setup(log_format, secrets=secret_values(config))
     _allow_open_files()
-    bound = [Bound(one, bind_sockets(one.host, one.port)) for one in map(parse_address, bind or config.server.bind)]
+    bound: list[Bound] = []
     try:
+        for address in map(parse_address, bind or config.server.bind):
+            bound.append(Bound(address, bind_sockets(address.host, address.port)))
         trio.run(partial(_serve, config, data, bound, development=development))
     except BaseException as error:
         failure = _storage_failure(error)

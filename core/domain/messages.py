@@ -108,7 +108,7 @@ def apply_sent(views: Views, position: Position, event: MessageSent) -> list[Pos
     """Queue entries, timeline row, dedup outcome."""
     app = event.app
     ended = apply_queued(views, app, position, event.queued)
-    views.set_newest_at(app, event.at_ms)
+    views.count(app).newest_at_ms = event.at_ms
     if event.history:
         views.put_timeline(app, event.conversation, event.sender, event.at_ms, event.id)
     if event.dedup is not None:
@@ -246,12 +246,12 @@ def apply_changed(views: Views, position: Position, event: MessageEdited | Messa
             entry = views.entry(app, copy.user, earlier)
             if entry is not None and entry.owns_body:
                 views.remove_entries(app, copy.user, (entry,))
-                views.put_entry(app, copy.user, entry._replace(owns_body=False))
+                views.put_entry(app, copy.user, msgspec.structs.replace(entry, owns_body=False))
     if any(copy.stored for copy in event.queued):
         changes = (*changes, position)
         views.put_change(position, id)
     views.put_changed(id, ChangedRow(position, changes))
-    views.set_newest_at(app, event.at_ms)
+    views.count(app).newest_at_ms = event.at_ms
     return ended + apply_queued(views, app, position, event.queued)
 
 
@@ -269,5 +269,5 @@ def apply_deleted(views: Views, position: Position, event: MessageDeleted) -> li
         views.remove_changed(id)
     if any(copy.stored for copy in event.queued):
         views.put_change(position, id)
-    views.set_newest_at(app, event.at_ms)
+    views.count(app).newest_at_ms = event.at_ms
     return ended + apply_queued(views, app, position, event.queued)

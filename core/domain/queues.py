@@ -6,6 +6,7 @@ history belongs to that recipient's newest entry about it (`owns_body`) and ends
 
 from collections.abc import Collection, Iterable
 from itertools import islice, takewhile
+from typing import Literal
 
 import msgspec
 
@@ -16,6 +17,9 @@ from ..model import Rules
 from ..ports import ReadViews, Views
 from ..rows import Entry, QueueEnds, UserRow
 from .decision import Now
+
+Term = Literal["acked", "expired", "withdrawn"]
+"""How an entry may leave a queue besides being pushed out."""
 
 
 def enqueue(
@@ -51,14 +55,17 @@ def enqueue(
 def apply_queued(views: Views, app: str, position: Position, copies: Iterable[Queued]) -> list[Position]:
     """Make the entries, drop what they pushed out. Returns the positions whose bodies end."""
     ended: list[Position] = []
+    totals = views.count(app)
     for copy in copies:
         dropped = copy.evicted + copy.expired
         if dropped:
             entries = list(islice(views.entries(app, copy.user), dropped))
             views.remove_entries(app, copy.user, entries)
             ended += release(views, entries)
-        evicted = copy.evicted if copy.stored else copy.evicted + 1
-        views.tally(app, accepted=1, evicted=evicted, expired=copy.expired)
+            totals.evicted += copy.evicted
+            totals.expired += copy.expired
+            totals.queued -= dropped
+        totals.accepted += 1
         if copy.seq == 1 or copy.expired or not copy.stored:
             row = views.user(app, copy.user) or UserRow(app, copy.user)
             views.put_user(
@@ -68,6 +75,9 @@ def apply_queued(views: Views, app: str, position: Position, copies: Iterable[Qu
             )
         if copy.stored:
             views.put_entry(app, copy.user, Entry(position, copy.seq, copy.expires_s, copy.owns_body))
+            totals.queued += 1
+        else:
+            totals.evicted += 1
     return ended
 
 
@@ -93,7 +103,7 @@ def apply_expired(views: Views, event: QueueExpired) -> list[Position]:
     )
 
 
-def leave(views: Views, app: str, user: str, entries: list[Entry], term: str) -> list[Position]:
+def leave(views: Views, app: str, user: str, entries: list[Entry], term: Term) -> list[Position]:
     """Take entries out of a queue under one term of the identity. Returns the positions whose bodies end."""
     row = views.user(app, user)
     assert row is not None  # the first copy made it
@@ -103,7 +113,9 @@ def leave(views: Views, app: str, user: str, entries: list[Entry], term: str) ->
     )
     views.put_user(row)
     views.remove_entries(app, user, entries)
-    views.tally(app, **{term: count})
+    totals = views.count(app)
+    totals.queued -= count
+    setattr(totals, term, getattr(totals, term) + count)
     return release(views, entries)
 
 

@@ -9,7 +9,7 @@ from ..commands import Ack, EndStaleSessions, ExpireDedup, ExpireQueue, Login, L
 from ..errors import TooManySessions
 from ..events import Acked, AnyEvent, DedupExpired, EpochStarted, LoggedIn, LoggedOut, MessageConfirmed, QueueExpired
 from ..ids import MessageId, Position, message_at
-from ..limits import SESSIONS_PER_USER_MAX, SWEEP_STEP
+from ..limits import SESSIONS_PER_USER_MAX
 from ..model import Rules
 from ..ports import Headers, ReadViews, Views
 from ..rows import SessionRow
@@ -65,7 +65,7 @@ def _end(app: str, user: str, ending: list[SessionRow], open_count: int) -> Iter
 
 
 def decide_stale(command: EndStaleSessions, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
-    """Log out the sessions of earlier epochs, user by user, some `SWEEP_STEP` of them."""
+    """Log out the sessions of earlier epochs, user by user."""
     events: list[LoggedOut] = []
     seen = set()
     for app, user, _ in views.stale_sessions():
@@ -74,9 +74,9 @@ def decide_stale(command: EndStaleSessions, views: ReadViews, headers: Headers, 
         seen.add((app, user))
         rows = views.sessions(app, user)
         events += _end(app, user, [row for row in rows if row.epoch != views.epoch], len(rows))
-        if len(events) >= SWEEP_STEP:
+        if len(events) >= command.limit:
             break
-    return Decision(tuple(events))
+    return Decision(tuple(events[: command.limit]))
 
 
 def decide_ack(command: Ack, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
@@ -108,15 +108,15 @@ def decide_ack(command: Ack, views: ReadViews, headers: Headers, now: Now, rules
 
 def decide_expire(command: ExpireQueue, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
     """Account for one queue's expired prefix."""
-    over = expired_count(views, command.app, command.user, now.expiry_ms)
+    over = min(command.limit, expired_count(views, command.app, command.user, now.expiry_ms))
     return Decision((QueueExpired(app=command.app, user=command.user, count=over),) if over else ())
 
 
 def decide_expire_dedup(command: ExpireDedup, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
-    """Forget up to `SWEEP_STEP` outcomes that are over."""
+    """Forget outcomes that are over."""
     count = 0
     for expires_ms, position in views.dedup_ends():
-        if expires_ms > now.expiry_ms or count == SWEEP_STEP:
+        if expires_ms > now.expiry_ms or count == command.limit:
             break
         count += 1
         through = expires_ms, position

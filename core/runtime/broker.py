@@ -41,7 +41,7 @@ class Broker:
         self._options = options
         self._nursery = nursery
         self._counters = Counters()
-        self._waits = Waits()
+        self._waits = Waits(self._counters)
         with store.snapshot() as snapshot:
             self._expiry = ExpiryClock(clock, snapshot.views.clock_ms)
         self._settler = Settler(store, clock, self._expiry)
@@ -65,7 +65,7 @@ class Broker:
         """
         if not isinstance(command, SendMessage) or command.wait_ack_ms is None:
             return (await self._carry_out(self._pending(command, Call()))).receipt()
-        with self._waits.place():
+        with self._waits.place(command.app):
             pending = self._pending(command, Call())
             settled = await self._carry_out(pending)
             receipt = settled.receipt()
@@ -186,11 +186,11 @@ class Broker:
     async def start(self, failed: Callable[[], None]) -> None:
         """Take the store over and run. `failed` is called when the store has. Raises StorageFailure."""
         self._nursery.start_soon(self._write, failed)
-        settled = await self._carry_out(self._pending(StartEpoch(), Call()))
+        settled = await self._carry_out_own(StartEpoch())
         if isinstance(settled.result, Refusal):
             raise StorageFailure(f"cannot start: {settled.result.message}")
         settled.raise_refusal()
-        sweeper = Sweeper(self._store, self._writer, self._expiry, self._options, self._sweep)
+        sweeper = Sweeper(self._store, self._writer, self._expiry, self._options, self._carry_out_own)
         self._nursery.start_soon(sweeper.run)
 
     @property
@@ -235,7 +235,7 @@ class Broker:
     def _pending(self, command: Command, caller: Call | Group) -> Pending:
         """Raises UnknownApp, InvalidCommand."""
         try:
-            rules = self._rules_of(command.app) if command.app else Rules()
+            rules = self._rules_of(command.app)
             check(command)
         except Refusal as refusal:
             self._counters.refusals[command.app, refusal.code] += 1
@@ -254,8 +254,8 @@ class Broker:
         assert isinstance(pending.caller, Call)
         return await pending.caller.wait(pending)
 
-    async def _sweep(self, command: Command) -> Settled:
-        """Also for apps that are not configured any more."""
+    async def _carry_out_own(self, command: Command) -> Settled:
+        """For no app, or for one that may not be configured any more."""
         rules = (self._apps or {}).get(command.app, Rules())
         return await self._carry_out(Pending(command, rules, Call()))
 

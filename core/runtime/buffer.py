@@ -5,7 +5,7 @@ of its own conversation and lane; what finds no room is dropped, lowest lane fir
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -26,9 +26,12 @@ def frame_bytes(frame: Delivery) -> int:
 class FrameBuffer:
     """The frames between the log and one session's sink."""
 
-    def __init__(self, budget_bytes: int) -> None:
+    def __init__(self, budget_bytes: int, dropped: Callable[[], None]) -> None:
+        """`dropped` is called for each frame that finds no room, whether or not its session lives to be told."""
         self._budget = budget_bytes
+        self._count_dropped = dropped
         self._bytes = 0
+        self._queued_bytes = 0
         self._queued: deque[Delivery] = deque()
         self._lanes: dict[Lane, deque[Waiting]] = {lane: deque() for lane in LANES}
         self._newest: dict[tuple[Conversation | None, Lane], Position] = {}
@@ -44,19 +47,26 @@ class FrameBuffer:
         """What is held now."""
         return self._bytes
 
+    @property
+    def queued_bytes(self) -> int:
+        """What queued frames take of it: while reading, only their going out makes the rest go."""
+        return self._queued_bytes
+
     def push_queued(self, frame: Delivery) -> bool:
         """Hold a queued frame; False (and it is not held) if the budget is spent. A single frame always fits."""
-        size = frame_bytes(frame)
-        if self._bytes and self._bytes + size > self._budget:
+        if self._bytes and self._bytes + frame_bytes(frame) > self._budget:
             return False
         self.hold(frame)
         return True
 
     def hold(self, frame: Delivery) -> None:
-        """Hold a queued frame that was read when there was room."""
+        """Hold a queued frame that was read from disk. What is not queued makes room for it, lowest lane first."""
+        size = frame_bytes(frame)
+        self._make_room(size, LANES[::-1])
         self._queued.append(frame)
         self._newest[frame.conversation, frame.lane] = frame.position
-        self._bytes += frame_bytes(frame)
+        self._bytes += size
+        self._queued_bytes += size
 
     def push(self, frame: Delivery) -> None:
         """Hold an unqueued frame until earlier queued ones are out: those of its conversation and lane; while reading, all.
@@ -64,12 +74,9 @@ class FrameBuffer:
         If the budget is spent, frames of lower lanes make room; else this one is dropped.
         """
         size = frame_bytes(frame)
-        lowest_first = LANES[: LANES.index(frame.lane) : -1]
-        for lane in lowest_first:
-            while self._bytes + size > self._budget and self._lanes[lane]:
-                self._drop(self._lanes[lane].popleft()[0])
+        self._make_room(size, LANES[: LANES.index(frame.lane) : -1])
         if self._bytes and self._bytes + size > self._budget:
-            self._dropped += 1
+            self._drop()
             return
         after = frame.position if self.reading else self._newest.get((frame.conversation, frame.lane), Position(0))
         self._lanes[frame.lane].append((frame, after))
@@ -86,6 +93,10 @@ class FrameBuffer:
         def revised(held: Delivery) -> Delivery | None:
             if held.id != change.id or held.position >= change.position:
                 return held
+            if held.type == "recalled" and change.type == "edited":
+                return (
+                    held  # older news: it was read from a commit not made known yet, and nobody edits what is recalled
+                )
             if change.type == "deleted":
                 return None
             type = "recalled" if change.type == "recalled" else held.type
@@ -121,6 +132,7 @@ class FrameBuffer:
             source.popleft()
             self._bytes -= frame_bytes(frame)
             if source is self._queued:
+                self._queued_bytes -= frame_bytes(frame)
                 key = frame.conversation, frame.lane
                 if self._newest.get(key) == frame.position:
                     del self._newest[key]
@@ -142,10 +154,20 @@ class FrameBuffer:
 
     def _keep(self, revise: Callable[[Delivery], Delivery | None]) -> None:
         kept = deque(frame for held in self._queued if (frame := revise(held)) is not None)
-        self._bytes += sum(map(frame_bytes, kept)) - sum(map(frame_bytes, self._queued))
-        self._queued = kept
+        size = sum(map(frame_bytes, kept))
+        self._bytes += size - self._queued_bytes
+        self._queued, self._queued_bytes = kept, size
         self._newest = {(frame.conversation, frame.lane): frame.position for frame in kept}
 
-    def _drop(self, frame: Delivery) -> None:
-        self._bytes -= frame_bytes(frame)
+    def _make_room(self, size: int, lanes: Iterable[Lane]) -> None:
+        """Drop what waits in these lanes, one lane after the other, the oldest first, until so many bytes fit."""
+        for lane in lanes:
+            waiting = self._lanes[lane]
+            while waiting and self._bytes + size > self._budget:
+                frame, _ = waiting.popleft()
+                self._bytes -= frame_bytes(frame)
+                self._drop()
+
+    def _drop(self) -> None:
         self._dropped += 1
+        self._count_dropped()

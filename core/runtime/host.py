@@ -47,8 +47,8 @@ class SessionHost:
     def delivered(self, app: str) -> None:
         self._counters.delivered[app] += 1
 
-    def dropped(self, app: str, count: int) -> None:
-        self._counters.session_dropped[app] += count
+    def dropped(self, app: str) -> None:
+        self._counters.session_dropped[app] += 1
 
     def acknowledge(self, session: Session, through: Position, ids: list[MessageId]) -> None:
         self._writer.acknowledge(session, through, self._waits.received(session.app, session.user, ids))

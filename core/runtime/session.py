@@ -46,8 +46,8 @@ class Host(Protocol):
     def delivered(self, app: str) -> None:
         """A message was handed to a sink."""
 
-    def dropped(self, app: str, count: int) -> None:
-        """Frames were dropped for a session."""
+    def dropped(self, app: str) -> None:
+        """A frame was dropped for a session."""
 
     def acknowledge(self, session: "Session", through: Position, ids: list[MessageId]) -> None:
         """Put an ack in the session's slot."""
@@ -65,7 +65,7 @@ class Session:
         self.welcome = Welcome(Position(0), 0, 0)
         self._host = host
         self._sink: Sink = sink or _Handover(self)
-        self._buffer = FrameBuffer(budget_bytes)
+        self._buffer = FrameBuffer(budget_bytes, lambda: host.dropped(app))
         self._budget = budget_bytes
         self._window = SentWindow()
         self._cursor = Position(0)
@@ -99,7 +99,7 @@ class Session:
                 break
             self._buffer.pop()
             self._note(frame)
-        if self._buffer.reading and self._buffer.bytes <= self._budget - PAGE_BYTES:
+        if self._buffer.reading and self._has_room():
             self._room.set()
 
     # Acknowledging.
@@ -144,6 +144,8 @@ class Session:
                 self._changes.append(frame)
         if not frame.queued:
             self._buffer.push(frame)
+        elif frame.position <= self._cursor:
+            pass  # read from disk already: a snapshot may know of a commit before it is made known
         elif self._buffer.reading:
             self._newest = frame.position
         elif not self._buffer.push_queued(frame):
@@ -163,12 +165,16 @@ class Session:
         """The broker ends it."""
         if self._closed is None:
             self.leave(reason)
-            self._sink.close(reason)
+            try:
+                self._sink.close(reason)
+            except Exception:  # noqa: BLE001 - it is closed all the same
+                _log.exception("a sink of %s/%s could not be closed", self.app, self.user)
 
     def fail(self, error: Exception) -> None:
-        """The broker ends it because of this."""
-        self._error = self._error or error
-        self.close("failure")
+        """The broker ends it because of this, unless it has ended already."""
+        if self._closed is None:
+            self._error = error
+            self.close("failure")
 
     def leave(self, reason: CloseReason = "shutdown") -> None:
         """Nothing more goes to its sink."""
@@ -196,10 +202,13 @@ class Session:
         except (Corruption, StorageFailure) as error:
             _log.error("reading the queue of %s/%s failed: %s", self.app, self.user, error)
             self.fail(error)
+        except Exception as error:  # noqa: BLE001 - as in the fan-out: what a sink raises costs its session only
+            _log.exception("handing out the queue of %s/%s failed; its session is closed", self.app, self.user)
+            self.fail(error)
 
     async def _read_pages(self) -> None:
         while self._closed is None:
-            if self._buffer.bytes > self._budget - PAGE_BYTES:
+            if not self._has_room():
                 await self._room.wait()
                 self._room = trio.Event()
                 continue
@@ -208,24 +217,27 @@ class Session:
             self._take(page)
             if page.complete and page.as_of >= self._newest:
                 self._buffer.reading = False
-                self._cursor = max(self._cursor, self._newest)
+                self._cursor = page.as_of
                 self.resume()
                 return
             self.resume()
+
+    def _has_room(self) -> bool:
+        """For a page. What is not queued does not count: it waits for the pages, and makes room for them."""
+        return self._buffer.queued_bytes <= self._budget - PAGE_BYTES
 
     def _take(self, page: Page) -> None:
         for frame in page.deliveries:
             if frame.position > self._acked:
                 self._buffer.hold(frame)
-        # What changed while the page was being read.
+        # What changed while the page was on its way.
         for change in self._changes:
-            self._buffer.revise(change)
+            if change.position > page.as_of:
+                self._buffer.revise(change)
         self._cursor = self._buffer.covered = page.through
 
     def _note(self, frame: Delivery) -> None:
-        if frame.type == "dropped":
-            self._host.dropped(self.app, frame.count)
-        elif frame.type != "acked":
+        if frame.type not in ("dropped", "acked"):
             self._window.note(frame.id, frame.seq, frame.position if frame.queued else None)
             if frame.type == "message":
                 self._host.delivered(self.app)

@@ -1,20 +1,23 @@
 """Carrying out one batch in one transaction, on the writer's thread.
 
-A command that fails by a fault of ours costs itself alone: the batch runs again without it.
+A command that fails by a fault of ours costs itself alone: the batch runs again without it. One that turns out to write more
+than there is room for is tried again when that is known, and so is what came after it.
 """
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 from uuid import uuid4
 
 from ..domain import Now, apply, decide
-from ..errors import Internal, NoSpace, Refusal, StorageFailure
+from ..errors import Corruption, Internal, Refusal, StorageFailure
 from ..events import Record
-from ..ids import next_position
-from ..limits import OVERLOADED_RETRY_MS
+from ..ids import ExpiryMs, next_position
+from ..limits import SWEEP_STEP
 from ..ports import Store, Transaction
-from ..space import BATCH_BYTES, admit
+from ..space import BATCH_BYTES, SWEEPING_LEAVES, TRIM_RECORD_BYTES, Room, leaves
+from .admission import Admission
 from .clock import Clock, ExpiryClock
 from .pending import Pending, Settled
 
@@ -30,6 +33,14 @@ class _Culprit(Exception):
         self.cause = cause
 
 
+class _TooLarge(Exception):
+    """There is not so much room: nothing was written."""
+
+    def __init__(self, index: int, size: int) -> None:
+        self.index = index
+        self.size = size
+
+
 class Settler:
     """Turns batches of commands into outcomes. One thread at a time."""
 
@@ -38,8 +49,12 @@ class Settler:
         self._clock = clock
         self._expiry = expiry
         self._machine: tuple[type[BaseException], ...] = (StorageFailure, MemoryError, *store.failures)
-        self.full = False
+        self._admission = Admission(store)
+
+    @property
+    def full(self) -> bool:
         """The disk has no room for messages."""
+        return self._admission.full
 
     def settle(self, batch: Sequence[Pending]) -> tuple[dict[Pending, Settled], list[Pending]]:
         """The outcomes of what was carried out or refused, and what should be tried again in a batch of its own.
@@ -47,60 +62,66 @@ class Settler:
         Raises StorageFailure if the machine failed; nothing is known then.
         """
         try:
-            admitted, refused, later = self._admit(batch)
-            outcomes = self._carry_out(admitted)
+            divided, room = self._admission.divide(batch)
+            outcomes, too_large = self._carry_out(divided.now, room)
         except StorageFailure:
             raise
         except BaseException as error:
             # Not only what a store raises: whatever ended the writer, nobody knows what is on disk.
             raise StorageFailure(f"the writer was stopped by {error!r}") from error
-        return {**outcomes, **refused}, later
+        return {**outcomes, **divided.refused}, too_large + divided.later
 
-    def _admit(self, batch: Sequence[Pending]) -> tuple[list[Pending], dict[Pending, Settled], list[Pending]]:
-        """What fits on the disk, what is refused for want of room, and what waits for the next batch."""
-        cost = sum(pending.cost for pending in batch) + BATCH_BYTES
-        room = self._store.room(cost)
-        if room - self._store.reserve_bytes >= cost:
-            self.full = False
-            return list(batch), {}, []
-        commands = [(pending.command, pending.cost) for pending in batch]
-        fits = admit(commands, room, self._store.reserve_bytes)
-        if all(fits):
-            self.full = False
-            return list(batch), {}, []
-        admitted = [pending for pending, fit in zip(batch, fits, strict=True) if fit]
-        rest = [pending for pending, fit in zip(batch, fits, strict=True) if not fit]
-        if not all(pending.never_refused for pending in admitted):
-            # The rest may still fit in a batch of its own.
-            return admitted, {}, rest
-        kept = [pending for pending in rest if pending.never_refused]
-        rest = [pending for pending in rest if not pending.never_refused]
-        self.full = bool(rest)
-        refusal = Settled(NoSpace("the disk is full", retry_after_ms=OVERLOADED_RETRY_MS))
-        return admitted, dict.fromkeys(rest, refusal), kept
+    def trim(self, before: ExpiryMs) -> bool:
+        """Fold a step of the log into base, as large as there is room for; whether there may be more to fold."""
+        room = self._admission.room(SWEEP_STEP * TRIM_RECORD_BYTES)
+        limit = SWEEP_STEP
+        while limit:
+            if room.takes(limit * TRIM_RECORD_BYTES, leaving=SWEEPING_LEAVES):
+                with suppress(_TooLarge):
+                    return self._trim(before, limit, room) == limit
+            limit //= 2
+        return False
 
-    def _carry_out(self, batch: Sequence[Pending]) -> dict[Pending, Settled]:
+    def _trim(self, before: ExpiryMs, limit: int, room: Room) -> int:
+        try:
+            with self._store.transaction() as transaction:
+                trimmed = transaction.trim(before, limit)
+                if not room.takes(transaction.written_bytes, leaving=SWEEPING_LEAVES):
+                    raise _TooLarge(0, transaction.written_bytes)
+        except Corruption as error:
+            _log.error("the log is not trimmed any more: %s; look at it with: postroom verify", error)
+            return 0
+        return trimmed
+
+    def _carry_out(self, batch: Sequence[Pending], room: Room) -> tuple[dict[Pending, Settled], list[Pending]]:
+        """Outcomes, and what was too large: its cost is known now, and it has not had the room to itself."""
         outcomes: dict[Pending, Settled] = {}
-        while True:
-            left = [pending for pending in batch if pending not in outcomes]
-            if len(outcomes) == _CULPRITS_MAX:
-                break
+        left, later = list(batch), list[Pending]()
+        while left and len(outcomes) < _CULPRITS_MAX:
             try:
-                return outcomes | self._commit(left)
+                return outcomes | self._commit(left, room), later
             except _Culprit as culprit:
                 outcomes[culprit.pending] = _internal(culprit)
+                left.remove(culprit.pending)
+            except _TooLarge as large:
+                left[large.index].cost = large.size
+                left, later = left[: large.index], left[large.index :] + later
         for pending in left:
             try:
-                outcomes |= self._commit([pending])
+                outcomes |= self._commit([pending], self._admission.room(pending.cost + BATCH_BYTES))
             except _Culprit as culprit:
                 outcomes[pending] = _internal(culprit)
-        return outcomes
+            except _TooLarge as large:
+                pending.cost = large.size
+                later.append(pending)
+        return outcomes, later
 
-    def _commit(self, batch: Sequence[Pending]) -> dict[Pending, Settled]:
+    def _commit(self, batch: Sequence[Pending], room: Room) -> dict[Pending, Settled]:
         wall_ms, expiry_ms = self._clock.wall_ms(), self._expiry.move()
         outcomes = {}
         with self._store.transaction() as transaction:
-            for pending in batch:
+            for index, pending in enumerate(batch):
+                written = transaction.written_bytes
                 now = Now(wall_ms, expiry_ms, next_position(transaction.views.position, wall_ms))
                 try:
                     outcomes[pending] = _carry_out(transaction, pending, now)
@@ -110,6 +131,8 @@ class Settler:
                     outcomes[pending] = Settled(refusal)
                 except Exception as error:
                     raise _Culprit(pending, error) from error
+                if not room.takes(transaction.written_bytes, leaving=leaves(pending.command, room.reserve)):
+                    raise _TooLarge(index, transaction.written_bytes - written)
         return outcomes
 
 

@@ -8,10 +8,10 @@ from typing import TypeVar
 import trio
 
 from ..commands import Command, EndStaleSessions, ExpireDedup, ExpireQueue
-from ..errors import Refusal, StorageFailure
+from ..errors import NoSpace, Refusal, StorageFailure
 from ..expiry import expired
 from ..ids import ExpiryMs
-from ..limits import SWEEP_STEP
+from ..limits import SWEEP_STEP, SWEEP_STEP_MIN
 from ..ports import Snapshot, Store
 from .clock import ExpiryClock
 from .options import Options
@@ -51,20 +51,26 @@ class Sweeper:
     async def _round(self) -> None:
         await self._read(lambda _: self._store.maintain())
         await self._due_for_trimming()
-        await self._repeat(EndStaleSessions())
-        await self._repeat(ExpireDedup())
+        await self._repeat(lambda step: EndStaleSessions(limit=step))
+        await self._repeat(lambda step: ExpireDedup(limit=step))
         await self._expire_queues()
 
-    async def _repeat(self, command: Command) -> None:
-        while (await self._carry_out(command)).records:
-            pass
+    async def _repeat(self, order: Callable[[int], Command]) -> None:
+        """In large steps; in the smallest ones if only these find room on the disk."""
+        step = SWEEP_STEP
+        while True:
+            settled = await self._carry_out(order(step))
+            if isinstance(settled.result, NoSpace) and step > SWEEP_STEP_MIN:
+                step = SWEEP_STEP_MIN
+            elif not settled.records:
+                return
 
     async def _expire_queues(self) -> None:
         after = b""
         while True:
             after, owners = await self._read(partial(self._expired_owners, after))
             for app, user in owners:
-                await self._carry_out(ExpireQueue(app=app, user=user))
+                await self._repeat(partial(_expire_queue, app, user))
             if not after:
                 return
 
@@ -94,6 +100,10 @@ class Sweeper:
                 return read(snapshot)
 
         return await trio.to_thread.run_sync(work) if self._store.durable else work()
+
+
+def _expire_queue(app: str, user: str, limit: int) -> ExpireQueue:
+    return ExpireQueue(app=app, user=user, limit=limit)
 
 
 def _oldest(snapshot: Snapshot) -> ExpiryMs | None:

@@ -11,6 +11,7 @@ from ..errors import Overloaded
 from ..ids import MessageId, Position, position_of
 from ..limits import ACK_WAITERS_MAX, OVERLOADED_RETRY_MS
 from ..model import Confirmation
+from .statistics import Counters
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -44,10 +45,12 @@ class Waiter:
 class Waits:
     """All waits of a broker, by recipient and by message."""
 
-    def __init__(self) -> None:
+    def __init__(self, counters: Counters) -> None:
+        self._counters = counters
         self._by_user: dict[tuple[str, str], list[Waiter]] = {}
         self._by_message: dict[tuple[str, MessageId], list[Waiter]] = {}
         self._reserved = 0
+        self._stopped = False
 
     @property
     def count(self) -> int:
@@ -55,9 +58,10 @@ class Waits:
         return self._reserved
 
     @contextmanager
-    def place(self) -> Iterator[None]:
+    def place(self, app: str) -> Iterator[None]:
         """A place, taken before anything is written. Raises Overloaded if there is none."""
         if self._reserved >= ACK_WAITERS_MAX:
+            self._counters.refusals[app, Overloaded.code] += 1
             raise Overloaded("too many senders wait for an ack", retry_after_ms=OVERLOADED_RETRY_MS)
         self._reserved += 1
         try:
@@ -69,6 +73,8 @@ class Waits:
         """Called as the message's commit is made known, before any session is offered it."""
         self._by_user.setdefault((waiter.app, waiter.user), []).append(waiter)
         self._by_message.setdefault((waiter.app, waiter.awaited.id), []).append(waiter)
+        if self._stopped:
+            waiter.end("timeout")
 
     def remove(self, waiter: Waiter) -> None:
         """Nobody waits on it any more."""
@@ -115,7 +121,8 @@ class Waits:
             waiter.end("offline")
 
     def stop(self) -> None:
-        """The broker closes: nobody will acknowledge any more."""
+        """The broker closes: nobody will acknowledge any more, and waits that begin now end at once."""
+        self._stopped = True
         for waiters in self._by_user.values():
             for waiter in waiters:
                 waiter.end("timeout")

@@ -3,19 +3,16 @@
 Whatever arrives while one commit runs is the next batch. It is the only task that writes.
 """
 
-import logging
 from collections.abc import Callable
 from typing import Final, TypeVar
 
 import trio
 
 from ..commands import Ack, Awaited, Login, Logout
-from ..errors import Corruption
 from ..ids import ExpiryMs, Position
-from ..limits import BATCH_ROWS_MAX, SWEEP_STEP
+from ..limits import BATCH_ROWS_MAX
 from ..model import Rules
 from ..ports import Store
-from ..space import TRIM_RECORD_BYTES
 from .fanout import Fanout
 from .inbox import Inbox
 from .pending import Group, Pending, Settled
@@ -30,8 +27,6 @@ _NO_ROOM_PAUSE_S: Final = 0.2
 """Before trying again what not even the reserve has room for."""
 
 T = TypeVar("T")
-
-_log = logging.getLogger("postroom.core.writer")
 
 
 class Slot:
@@ -192,19 +187,7 @@ class Writer:
         if before is None or (self._inbox and not self._trim_urgent and trio.current_time() < self._trim_next):
             return
         began = trio.current_time()
-        if not await self.in_thread(lambda: self._trim_step(before)):
+        if not await self.in_thread(lambda: self._settler.trim(before)):
             self._trim_before = None
         ended = trio.current_time()
         self._trim_next = ended + (ended - began) * (_TRIM_SHARE - 1)
-
-    def _trim_step(self, before: ExpiryMs) -> bool:
-        room = self._store.room(SWEEP_STEP * TRIM_RECORD_BYTES)
-        limit = min(SWEEP_STEP, room // TRIM_RECORD_BYTES)
-        if limit <= 0:
-            return False
-        try:
-            with self._store.transaction() as transaction:
-                return transaction.trim(before, limit) == limit
-        except Corruption as error:
-            _log.error("the log is not trimmed any more: %s; look at it with: postroom verify", error)
-            return False

@@ -31,7 +31,7 @@ def main() -> int:
     try:
         _tell(_check(directory, scratch))
     except NotEnoughRoom as error:
-        _tell(NoRoom(str(error.place), error.needed_bytes, error.free_bytes))
+        _tell(NoRoom(error.needed_bytes, error.free_bytes))
     except NotADataDirectory as error:
         _tell(Unusable("not-a-data-directory", str(error)))
     except UnknownFormat as error:

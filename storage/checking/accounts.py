@@ -11,12 +11,11 @@ from postroom.core.rows import QueueEnds, Totals, UserRow
 from .. import keys
 from ..engine import Engine
 from ..keys import unpack_entry
-from .compare import row_name
-from .replay import MISFITS
 from .report import Problems, Progress
+from .rows import MISFITS, row_name
 
 _CHUNK: Final = 10_000
-_NO_QUEUE: Final = QueueEnds(0, None, None)
+_NO_QUEUE: Final = QueueEnds(0, None)
 _TERMS: Final = ("accepted", "acked", "queued", "evicted", "expired", "withdrawn")
 
 
@@ -89,5 +88,5 @@ class AccountCheck:
             self._problems.add("accounts", f"{name}: accepted {totals.accepted} is not the sum of the rest, {parts}")
 
     def _ends(self, key: bytes) -> QueueEnds:
-        ends = self._engine.set_ends("live-queues", key)
-        return QueueEnds(ends[0], unpack_entry(ends[1]), unpack_entry(ends[2])) if ends else _NO_QUEUE
+        ends = self._engine.set_last("live-queues", key)
+        return QueueEnds(ends[0], unpack_entry(ends[1])) if ends else _NO_QUEUE

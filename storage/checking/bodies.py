@@ -14,10 +14,9 @@ from ..keys import ENTRY, ENTRY_MIN, PAIR, U64, unpack_entry
 from ..reading import shown_by
 from ..records import decode_body
 from ..views import StoredViews
-from .compare import queue_name
 from .owned import Owned
-from .replay import MISFITS
 from .report import Problems, Progress
+from .rows import MISFITS, queue_name
 
 _CHUNK: Final = 10_000
 

@@ -1,6 +1,5 @@
 """The copy that is checked: taken from the data directory in one go, then open for nobody else."""
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,12 +11,12 @@ import msgspec
 from postroom.core.errors import StorageFailure
 from postroom.core.limits import MIB
 
-from ..engine import SETS, TABLES
-from ..errors import NotEnoughRoom
+from ..engine import LIVE, SETS, TABLES
+from ..errors import NotADataDirectory
 from ..lmdb.engine import LmdbEngine
 from ..lmdb.environment import data_file, open_databases, open_environment
-from ..reading import Reader, missing_bytes
-from ..room import pages_bytes, require_room
+from ..reading import Reader
+from ..room import blame_full_disk, pages_bytes, require_room
 from .report import Problems, Progress
 
 SPARE_BYTES: Final = 8 * MIB
@@ -39,12 +38,13 @@ def copy_out(directory: Path, scratch: Path, problems: Problems, tell: Callable[
 
     Raises NotADataDirectory, UnknownFormat, NotEnoughRoom, StorageFailure. A file cut short may end this process.
     """
-    file = data_file(directory)
+    file, needed = data_file(directory), 0
+
+    def cut_short(missing: int) -> None:
+        problems.add("file", f"{file} is cut short: the last {missing} bytes of its pages are missing")
+
     try:
-        with Reader(directory, cut_short_ok=True) as reader:
-            missing = missing_bytes(reader.environment, file)
-            if missing:
-                problems.add("file", f"{file} is cut short: the last {missing} bytes of its pages are not there")
+        with Reader(directory, when_cut_short=cut_short) as reader:
             info, page_bytes = reader.environment.info(), reader.environment.stat()["psize"]
             before, needed = file.stat().st_size, _needed_bytes(reader)
             require_room(scratch, needed)
@@ -58,11 +58,11 @@ def copy_out(directory: Path, scratch: Path, problems: Problems, tell: Callable[
                 needed_bytes=needed,
             )
     except lmdb.Error as error:
-        require_room(scratch, SPARE_BYTES)  # LMDB calls a full disk an input/output error
+        blame_full_disk(scratch, needed)
         problems.add("file", f"{file}: {error}")
     except StorageFailure as error:
         # What is there and LMDB cannot open is damage; every other refusal is not for a check to judge.
-        if not isinstance(error.__cause__, lmdb.Error) or isinstance(error.__cause__, lmdb.NotFoundError):
+        if isinstance(error, NotADataDirectory) or not isinstance(error.__cause__, lmdb.Error):
             raise
         problems.add("file", str(error))
     return None
@@ -72,9 +72,9 @@ def _needed_bytes(reader: Reader) -> int:
     """What the copy takes, recomputing live in it, and listing the bodies that somebody owns."""
     with reader.environment.begin() as raw:
         every = pages_bytes(raw, reader.databases, *TABLES, *SETS)
-        live = pages_bytes(raw, reader.databases, "live", "live-queues")
-    # Base grows to live's size, in pages that fill less densely; the list is a fraction of that.
-    return every + 2 * live + SPARE_BYTES
+        rows, queues = (pages_bytes(raw, reader.databases, name) for name in LIVE)
+    # Base grows to live's size, its rows in pages that fill less densely; the list is a fraction of that.
+    return every + 2 * rows + queues + SPARE_BYTES
 
 
 class Copy:
@@ -104,10 +104,8 @@ class Copy:
         try:
             with self._environment.begin(write=True) as raw:
                 yield LmdbEngine(raw, self._databases)
-        except lmdb.Error as error:
-            free = shutil.disk_usage(self._scratch).free
-            if free < SPARE_BYTES:
-                raise NotEnoughRoom(self._scratch, self._needed_bytes, free) from error
+        except lmdb.Error:
+            blame_full_disk(self._scratch, self._needed_bytes)
             raise
 
     @property

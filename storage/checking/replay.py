@@ -1,36 +1,23 @@
 """Base + log: applying the log's records to a state, and noticing where they cannot be what was written."""
 
-import struct
 from collections.abc import Iterator
 from itertools import islice
 from typing import Final
 
-import msgspec
-
 from postroom.core.domain import apply
 from postroom.core.errors import Corruption
-from postroom.core.events import Record
-from postroom.core.ids import Position
+from postroom.core.events import MessageSent, Record
+from postroom.core.ids import Position, position_of
 
 from ..engine import BASE, Engine, State
 from ..records import decode_record
 from ..views import StoredViews
 from .copy import Copy
 from .report import Problems, Progress
+from .rows import MISFITS, readable, row_name
 
 CHUNK_RECORDS: Final = 2_000
 """Records applied in one transaction of the copy."""
-MISFITS: Final = (
-    AssertionError,
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    TypeError,
-    ValueError,
-    struct.error,
-    msgspec.MsgspecError,
-)
-"""What code meets that was promised sound rows and got others."""
 
 
 def apply_record(views: StoredViews, record: Record) -> None:
@@ -60,6 +47,9 @@ class LogCheck:
         with self._copy.reading() as engine:
             total = engine.count("log")
             base = opened(engine, BASE)
+            for key, value in engine.scan("base", b""):
+                if not readable(key, value):
+                    self._problems.add("base", f"base: {row_name(key, value)}: not a row of this kind")
         if base is None:
             self.applied = False
             self._problems.add("base", "base: its clock row cannot be read")
@@ -93,6 +83,10 @@ class LogCheck:
         if record.position <= self.base_position:
             self._problems.add(
                 "log", f"log record {record.position} is not beyond base, which is at {self.base_position}"
+            )
+        if isinstance(record.event, MessageSent) and position_of(record.event.id) != record.position:
+            self._problems.add(
+                "log", f"log record {record.position} brings message {record.event.id}, which is not its id"
             )
         if record.clock_ms < self._clock_ms:
             self._problems.add("log", f"log record {record.position}: the expiry clock steps back")

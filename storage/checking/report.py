@@ -67,7 +67,6 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, tag="report"):
 class NoRoom(msgspec.Struct, frozen=True, tag="no-room"):
     """The check did not begin, or could not end, for want of scratch space."""
 
-    place: str
     needed_bytes: int
     free_bytes: int
 

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +12,7 @@ import msgspec
 from postroom.core.errors import StorageFailure, StoreInUse, UnknownFormat
 
 from ..engine import SETS, TABLES
+from ..errors import NotADataDirectory
 
 MAP_BYTES: Final = 1 << 40
 """1 TiB of address space, not of memory or disk. It never grows: that would close every open reader."""
@@ -42,14 +44,20 @@ def reader_table(directory: Path) -> Path:
 
 
 def open_environment(
-    directory: Path, *, readonly: bool = False, sync: bool = True, lock: bool = True
+    directory: Path,
+    *,
+    readonly: bool = False,
+    sync: bool = True,
+    lock: bool = True,
+    when_cut_short: Callable[[int], None] | None = None,
 ) -> lmdb.Environment:
     """LMDB 0.9 with the map everyone uses; `lock` is for whoever knows that nobody else has it open.
 
-    Raises StorageFailure saying which directory and why.
+    Raises StorageFailure saying which directory and why: also if the file is shorter than its pages, since touching one that
+    is not there ends the process. Who can afford that gives `when_cut_short`, which is told how many bytes are missing.
     """
     try:
-        return lmdb.open(
+        environment = lmdb.open(
             str(directory),
             map_size=MAP_BYTES,
             max_dbs=len(TABLES) + len(SETS) + 2,
@@ -62,20 +70,38 @@ def open_environment(
         )
     except lmdb.Error as error:
         raise StorageFailure(f"{directory}: {error}") from error
+    end = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
+    missing = end - data_file(directory).stat().st_size
+    if missing > 0:
+        if when_cut_short is None:
+            environment.close()
+            raise StorageFailure(
+                f"{data_file(directory)} is cut short: the last {missing} bytes of its pages are missing"
+            )
+        when_cut_short(missing)
+    return environment
 
 
 def open_databases(environment: lmdb.Environment, *, create: bool) -> dict[str, lmdb._Database]:
-    """Handles of every table and set. Raises StorageFailure if one is missing."""
+    """Handles of every table and set. Raises NotADataDirectory if one is missing, UnknownFormat, StorageFailure."""
+    names = [(name, dup) for every, dup in ((TABLES, False), (SETS, True)) for name in every]
     try:
-        with environment.begin(write=create) as transaction:
-            handles: dict[str, lmdb._Database] = {
-                name: environment.open_db(name.encode(), transaction, create=create, dupsort=dup, dupfixed=dup)
-                for names, dup in ((TABLES, False), (SETS, True))
-                for name in names
-            }
-            _check_versions(transaction, handles["meta"], write=create)
+        if create:
+            # All of them and the version record, or nothing.
+            with environment.begin(write=True) as raw:
+                handles: dict[str, lmdb._Database] = {
+                    name: environment.open_db(name.encode(), raw, dupsort=dup, dupfixed=dup) for name, dup in names
+                }
+                _check_versions(raw, handles["meta"], write=True)
+        else:
+            # py-lmdb resets a read transaction at its end, which closes what was opened in it: so each in one of its own.
+            handles = {name: environment.open_db(name.encode(), create=False) for name, _ in names}
+            with environment.begin() as raw:
+                _check_versions(raw, handles["meta"], write=False)
+    except lmdb.NotFoundError as error:
+        raise NotADataDirectory(f"{environment.path()} is not a data directory of postroom: {error}") from error
     except lmdb.Error as error:
-        raise StorageFailure(f"{environment.path()}: not a data directory of postroom: {error}") from error
+        raise StorageFailure(f"{environment.path()}: {error}") from error
     return handles
 
 

@@ -2,8 +2,7 @@
 
 LMDB reports a full disk as an input/output error in the middle of a transaction, after which nothing is known of the
 file. So the file is extended ahead of its last used page: a step that fails is the full disk, and nothing has happened
-yet. Pages that LMDB freed within the file are not counted as room (it does not tell how many fit where); they only make
-it last longer than promised.
+yet. From then on the pages count that were freed within the file.
 """
 
 import errno
@@ -15,11 +14,14 @@ import lmdb
 
 from postroom.core.limits import MIB
 
+from .freelist import free_pages
+
 STEP_BYTES: Final = 64 * MIB
 """How far ahead the file is extended at once; less where the disk is small."""
 LEAST_STEP_BYTES: Final = MIB // 4
 RESERVE_BYTES_MAX: Final = 16 * MIB
-RESERVE_BYTES_MIN: Final = 1 * MIB
+RESERVE_BYTES_MIN: Final = 2 * MIB
+"""Enough for one step each of what it serves, at worst (`core.space`)."""
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -61,6 +63,18 @@ class Space:
             else:
                 step //= 2
         return self._file_bytes - used
+
+    def free_bytes(self) -> int:
+        """Pages freed within the file. LMDB takes them before any other, one by one: side by side they may not lie."""
+        self._environment.reader_check()
+        # What a transaction freed is used again two later, and not while a reader may still see it.
+        before = min([self._environment.info()["last_txnid"], *self._readers()])
+        return free_pages(self._descriptor, self._page_bytes, before) * self._page_bytes
+
+    def _readers(self) -> list[int]:
+        """The transactions that open readers see, from LMDB's table of process, thread and transaction."""
+        rows = [line.split() for line in self._environment.readers().splitlines()]
+        return [int(row[2]) for row in rows if len(row) == 3 and row[2].isdigit()]
 
     def close(self) -> None:
         """Let go of the file. What was taken ahead stays with it."""

@@ -66,6 +66,12 @@ class LmdbStore:
         except (OSError, lmdb.Error) as error:
             raise StorageFailure(f"{self._environment.path()}: {error}") from error
 
+    def free_bytes(self) -> int:
+        try:
+            return self._space.free_bytes()
+        except (OSError, lmdb.Error) as error:
+            raise StorageFailure(f"{self._environment.path()}: {error}") from error
+
     @property
     def reserve_bytes(self) -> int:
         return self._space.reserve_bytes

@@ -194,7 +194,7 @@ def _ended(advice: str) -> Iterator[_End]:
         _say(wording.safe(str(error)))
         end.status = EXIT_USAGE if isinstance(error, _NOT_BEGUN) else EXIT_FAILED
         if isinstance(error, NotEnoughRoom):
-            _say(f"make room there, {error.needed_bytes} bytes in all, or use another file system")
+            _say("make room there or use another file system; nothing was changed")
         elif isinstance(error, Corruption):
             _say(advice)
 

@@ -1,0 +1,1 @@
+"""What measures the broker: each benchmark against a baseline that did the same work in the same run."""

@@ -1,0 +1,76 @@
+"""The two servers, each a process of its own."""
+
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from ..failure import BenchFailure
+from .load import Address
+
+START_DEADLINE_S: Final = 30.0
+STOP_DEADLINE_S: Final = 30.0
+"""Longer than the 10 s that `serve` gives to what it is at."""
+_POLL_S: Final = 0.02
+_LISTENING: Final = re.compile(r"^listening on http://(127\.0\.0\.1):([0-9]+)$", re.M)
+
+
+@contextmanager
+def postroom(config: Path, data: Path, log: Path) -> Iterator[Address]:
+    """`postroom serve` on a free port, until the block ends."""
+    arguments = ["postroom.transports.cli.main", "serve", "--config", str(config), "--data", str(data)]
+    with _running("postroom serve", arguments, log) as address:
+        yield address
+
+
+@contextmanager
+def bare(reply: Path, log: Path) -> Iterator[Address]:
+    """Hypercorn with an application that gives this answer (see `bare`) to every request."""
+    with _running("bare hypercorn", ["postroom.bench.http.bare", str(reply)], log) as address:
+        yield address
+
+
+@contextmanager
+def _running(name: str, module: Sequence[str], log: Path) -> Iterator[Address]:
+    """A module as a process whose stderr goes to `log`; stopped with SIGTERM, which it has to obey with status 0."""
+    with open(log, "wb") as stderr:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *module], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr
+        )
+    try:
+        yield _address(name, process, log)
+        status = process.poll()
+        process.terminate()
+        if process.wait(STOP_DEADLINE_S) != 0 or status is not None:
+            raise BenchFailure(f"{name} ended with status {process.returncode}: {_last_line(log)}")
+    except subprocess.TimeoutExpired:
+        raise BenchFailure(f"{name} did not stop") from None
+    except BenchFailure as failure:
+        if process.poll():  # it went first, and knows why
+            raise BenchFailure(f"{failure.message} ({name}: {_last_line(log)})") from failure
+        raise
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _address(name: str, process: "subprocess.Popen[bytes]", log: Path) -> Address:
+    """Where it listens, once it does."""
+    deadline = time.perf_counter() + START_DEADLINE_S
+    while time.perf_counter() < deadline:
+        found = _LISTENING.search(log.read_text(encoding="utf-8", errors="replace"))
+        if found:
+            return found[1], int(found[2])
+        if process.poll() is not None:
+            raise BenchFailure(f"{name} did not start: {_last_line(log)}")
+        time.sleep(_POLL_S)
+    raise BenchFailure(f"{name} did not listen within {START_DEADLINE_S:.0f} s")
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1] if lines else "it said nothing"

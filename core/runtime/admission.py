@@ -1,0 +1,101 @@
+"""Which commands of a batch the disk has room for, and what becomes of the others."""
+
+from collections.abc import Sequence
+from itertools import islice, takewhile
+from typing import NamedTuple
+
+import msgspec
+
+from ..commands import Ack, Command, Login, Logout
+from ..errors import NoSpace
+from ..limits import OVERLOADED_RETRY_MS
+from ..ports import Store
+from ..space import BATCH_BYTES, Room, ack_bytes, ack_step, admit, is_full
+from .pending import Group, Pending, Settled
+
+
+class Admitted(NamedTuple):
+    """A batch, divided by the room there is."""
+
+    now: list[Pending]
+    later: list[Pending]
+    """They fit a transaction of their own, or are never refused."""
+    refused: dict[Pending, Settled]
+
+
+class _Step(NamedTuple):
+    """What of a command is carried out at once."""
+
+    pending: Pending
+    remainder: Command | None = None
+    """What is left to do after it."""
+
+
+class Admission:
+    """Asks the store for room. For the writer's thread alone."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.full = False
+        """The disk has no room for messages."""
+
+    def room(self, wanted_bytes: int) -> Room:
+        """What a transaction may take; pages freed within the file count once its end cannot be moved so far."""
+        tail, reserve = self._store.room(wanted_bytes), self._store.reserve_bytes
+        free = 0 if tail - reserve >= wanted_bytes else self._store.free_bytes()
+        return Room(tail, free, reserve)
+
+    def divide(self, batch: Sequence[Pending]) -> tuple[Admitted, Room]:
+        """What fits, what waits, what is refused; and the room that what fits may take."""
+        cost = sum(pending.cost for pending in batch) + BATCH_BYTES
+        room = self.room(cost)
+        self.full = is_full(room)
+        if room.tail - room.reserve >= cost:
+            return Admitted(list(batch), [], {}), room
+        steps = [self._step(pending, room.reserve) for pending in batch]
+        fits = admit([(step.pending.command, step.pending.cost) for step in steps], room)
+        divided = Admitted([], [], {})
+        acking = set()
+        for pending, step, fit in zip(batch, steps, fits, strict=True):
+            command = pending.command
+            if isinstance(command, Login | Logout) and (command.app, command.user) in acking:
+                divided.later.append(pending)  # it follows its user's acks
+                continue
+            if fit:
+                divided.now.append(step.pending)
+                if step.remainder is None:
+                    continue
+                pending.command = step.remainder
+            if isinstance(command, Ack):
+                acking.add((command.app, command.user))
+            if pending.never_refused or admit([(command, pending.cost)], room)[0]:
+                divided.later.append(pending)
+            else:
+                divided.refused[pending] = Settled(NoSpace("the disk is full", retry_after_ms=OVERLOADED_RETRY_MS))
+        return divided, room
+
+    def _step(self, pending: Pending, reserve: int) -> _Step:
+        """All of the command, or the beginning of an ack that is too large to be carried out in one transaction.
+
+        An ack's cost is from here on what it takes out as things stand, not what its queue may hold.
+        """
+        command = pending.command
+        if not isinstance(command, Ack):
+            return _Step(pending)
+        most = ack_step(reserve)
+        with self._store.snapshot() as snapshot:
+            entries = snapshot.views.entries(command.app, command.user)
+            covered = list(islice(takewhile(lambda entry: entry.position <= command.through, entries), most + 1))
+        if len(covered) + len(command.confirmed) <= most:
+            pending.cost = ack_bytes(len(covered), len(command.confirmed))
+            return _Step(pending)
+        del covered[most:]
+        if covered:
+            first = msgspec.structs.replace(command, through=covered[-1].position, confirmed=())
+            remainder = command
+        else:
+            first = msgspec.structs.replace(command, confirmed=command.confirmed[:most])
+            remainder = msgspec.structs.replace(command, confirmed=command.confirmed[most:])
+        step = Pending(first, pending.rules, Group())
+        step.cost = ack_bytes(len(covered), len(first.confirmed))
+        return _Step(step, remainder)

@@ -1,0 +1,114 @@
+"""What a row of the views is, for whoever must name it or doubts it: its kind, its fields, its owner."""
+
+import struct
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from postroom.core.rows import ChangedRow, DedupRow, Totals, UserRow
+
+from .. import keys
+from ..engine import Engine
+from ..keys import CLOCK_ROW
+
+MISFITS: Final = (
+    AssertionError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+    struct.error,
+    msgspec.MsgspecError,
+)
+"""What code meets that was promised sound rows and got others."""
+
+KINDS: Final = {
+    keys.CLOCK: "clock",
+    keys.APP: "app",
+    keys.USER: "user",
+    keys.SESSION: "session",
+    keys.EPOCH: "epoch",
+    keys.DEDUP: "dedup",
+    keys.DEDUP_END: "dedup end",
+    keys.CHANGED: "changed message",
+    keys.CHANGE: "change",
+    keys.TIMELINE: "timeline",
+}
+"""The kind of row by its key's first letter."""
+
+
+def _clock(value: bytes) -> dict[str, object]:
+    return dict(zip(("position", "clock_ms", "epoch"), CLOCK_ROW.unpack(value), strict=True))
+
+
+def _struct(type: Any) -> Callable[[bytes], dict[str, object]]:
+    decoder = msgspec.msgpack.Decoder(type)
+    return lambda value: msgspec.structs.asdict(decoder.decode(value))
+
+
+def _app(value: bytes) -> dict[str, object]:
+    app, totals = msgspec.msgpack.decode(value, type=tuple[str, Totals])
+    return {"app": app} | msgspec.structs.asdict(totals)
+
+
+def _names(value: bytes) -> tuple[str, str]:
+    return msgspec.msgpack.decode(value, type=tuple[str, str])
+
+
+FIELDS: Final[dict[bytes, Callable[[bytes], dict[str, object]]]] = {
+    keys.CLOCK: _clock,
+    keys.APP: _app,
+    keys.USER: _struct(UserRow),
+    keys.DEDUP: _struct(DedupRow),
+    keys.CHANGED: _struct(ChangedRow),
+}
+"""The fields of a value by the key's first letter, for rows that have some."""
+_FORMS: Final[dict[bytes, Callable[[bytes], object]]] = {
+    **FIELDS,
+    keys.SESSION: keys.U32.unpack,
+    keys.EPOCH: _names,
+    keys.DEDUP_END: struct.Struct("16s").unpack,
+    keys.CHANGE: keys.U64.unpack,
+    keys.TIMELINE: struct.Struct("").unpack,
+}
+
+
+def readable(key: bytes, value: bytes) -> bool:
+    """Whether a row is of a kind that views have, with a value of its form."""
+    form = _FORMS.get(key[:1])
+    try:
+        return form is not None and form(value) is not None
+    except MISFITS:
+        return False
+
+
+def row_name(key: bytes, value: bytes) -> str:
+    """A row as a reader would look for it: kind, letter, key, and the names that it carries."""
+    letter = key[:1]
+    name = f"{KINDS.get(letter, 'unknown')} row '{letter.decode(errors='replace')}' {key[1:].hex() or '-'}"
+    try:
+        if letter == keys.USER:
+            row = msgspec.msgpack.decode(value, type=UserRow)
+            return f"{name} (app {row.app!r}, user {row.user!r})"
+        if letter == keys.APP:
+            return f"{name} (app {_app(value)['app']!r})"
+        if letter == keys.EPOCH:
+            app, user = _names(value)
+            return f"{name} (app {app!r}, user {user!r})"
+    except MISFITS:
+        return f"{name} (its value cannot be read)"
+    return name
+
+
+def queue_name(engine: Engine, key: bytes) -> str:
+    """A queue by its key and, if either state knows them, its app and user."""
+    for value in (engine.get("live", keys.USER + key), engine.get("base", keys.USER + key)):
+        try:
+            if value is not None:
+                row = msgspec.msgpack.decode(value, type=UserRow)
+                return f"queue {key.hex()} (app {row.app!r}, user {row.user!r})"
+        except MISFITS:
+            continue
+    return f"queue {key.hex()}"

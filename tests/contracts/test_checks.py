@@ -1,0 +1,161 @@
+"""The checks find nothing wrong with what `decide` and `apply` do, whatever order things happen in."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from postroom.core.commands import (
+    Ack,
+    Command,
+    DeleteMessage,
+    EditMessage,
+    EndStaleSessions,
+    ExpireDedup,
+    ExpireQueue,
+    Login,
+    Logout,
+    RecallMessage,
+    SendMessage,
+    StartEpoch,
+)
+from postroom.core.domain import Welcome
+from postroom.core.errors import Refusal
+from postroom.core.ids import ExpiryMs, MessageId, Position
+from postroom.core.model import Receipt, Rules, peer
+from postroom.storage.checking.accounts import AccountCheck
+from postroom.storage.checking.bodies import BodyCheck
+from postroom.storage.checking.compare import differences
+from postroom.storage.checking.owned import Owned
+from postroom.storage.checking.report import Problem, Problems
+from postroom.storage.engine import BASE, LIVE
+from postroom.storage.lmdb import LmdbStore
+from postroom.storage.memory import MemoryStore
+from postroom.storage.verify import verify
+from postroom.storage.views import StoredViews
+from tests.support.machine import Machine
+from tests.support.rows import engine_of
+
+USERS = ("ann", "bob", "cy")
+APPS = ("demo", "other")
+STEPS = 250
+
+
+class Undo(Exception):
+    """Breaks off a transaction that was for looking only."""
+
+
+class Chance:
+    """Draws commands, mostly about what was sent lately."""
+
+    def __init__(self, seed: int, machine: Machine) -> None:
+        self._random = Random(seed)
+        self._machine = machine
+        self._sent: list[tuple[str, MessageId]] = []
+        self._sessions: list[tuple[str, str, Position]] = []
+
+    def step(self) -> None:
+        """Something happens: a command, time, another cap, trimming."""
+        random, machine = self._random, self._machine
+        what = random.randrange(20)
+        if what == 0:
+            machine.clock.run(random.choice([1, 1_000, 3_600_000, 4 * 86_400_000]))
+        elif what == 1:
+            machine.rules = Rules(
+                queue_messages=random.randint(1, 6), overflow=random.choice(["oldest", "oldest", "refuse"])
+            )
+        elif what == 2:
+            machine.trim(ExpiryMs(machine.clock.expiry_ms - random.choice([0, 500, 5_000])), random.randint(1, 40))
+        else:
+            machine.clock.run(random.randint(0, 300))
+            self._run(self._command())
+
+    def _run(self, command: Command) -> None:
+        try:
+            result = self._machine.run(command).result
+        except Refusal:
+            return
+        if isinstance(result, Receipt):
+            self._sent.append((command.app, result.id))
+        elif isinstance(result, Welcome):
+            assert isinstance(command, Login)
+            self._sessions.append((command.app, command.user, result.session))
+
+    def _command(self) -> Command:
+        random = self._random
+        app, user = random.choice(APPS), random.choice(USERS)
+        kind = random.randrange(16)
+        if kind < 6 or not self._sent or not self._sessions:
+            queue, history = random.choice([(True, False), (True, True), (False, True), (False, False)])
+            dedup = random.choice([None, None, f"k{random.randrange(9)}"])
+            text = b"x" * random.randrange(5)
+            if random.randrange(3) == 0:
+                return Login(app=app, user=user)
+            return SendMessage(
+                app=app,
+                sender=user,
+                to=peer(random.choice(USERS)),
+                body=text,
+                queue=queue,
+                history=history,
+                dedup=dedup,
+            )
+        if kind < 11:
+            app, id = random.choice(self._sent[-12:])
+            if kind < 8:
+                return EditMessage(app=app, id=id, by="ann", body=b"edited")
+            return (RecallMessage if kind == 8 else DeleteMessage)(app=app, id=id, by="ann")
+        app, user, session = random.choice(self._sessions[-6:])
+        if kind < 14:
+            queue_now = self._machine.queue(app, user)
+            through = random.choice(queue_now).position if queue_now else session
+            return Ack(app=app, user=user, session=session, through=through)
+        if kind == 14:
+            return Logout(app=app, user=user, session=session)
+        rest = [ExpireQueue(app=app, user=user), ExpireDedup(), StartEpoch(), EndStaleSessions()]
+        return random.choice(rest)
+
+
+def problems_of(machine: Machine, scratch: Path) -> Iterator[str]:
+    """What the checks say of a store that is open."""
+    with machine.store.snapshot() as snapshot, Owned(scratch) as owned:
+        engine = engine_of(snapshot)
+        told: list[Problem] = []
+        problems = Problems(told.append)
+        list(AccountCheck(engine, problems).run())
+        list(BodyCheck(engine, StoredViews(engine, LIVE), owned, problems).run())
+        yield from (f"{problem.check}: {problem.what}" for problem in told)
+    differing: list[str] = []
+    with suppress(Undo), machine.store.transaction() as transaction:
+        transaction.trim(ExpiryMs(1 << 60), 1 << 60)
+        differing += differences(engine_of(transaction), BASE, LIVE)
+        raise Undo
+    yield from differing
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_nothing_is_wrong_whatever_happens(seed: int, tmp_path: Path) -> None:
+    machine = Machine(MemoryStore(), Rules(queue_messages=3))
+    machine.run(StartEpoch())
+    chance = Chance(seed, machine)
+    for step in range(STEPS):
+        chance.step()
+        if step % 25 == 24:
+            assert list(problems_of(machine, tmp_path / f"owned{step}")) == []
+
+
+@pytest.mark.parametrize("seed", range(40, 44))
+def test_nothing_is_wrong_on_disk(seed: int, tmp_path: Path) -> None:
+    store = LmdbStore(tmp_path / "data")
+    machine = Machine(store, Rules(queue_messages=3))
+    machine.run(StartEpoch())
+    chance = Chance(seed, machine)
+    for _ in range(STEPS):
+        chance.step()
+    # Beside the open store, as beside a broker: the check is a process of its own.
+    report = verify(tmp_path / "data", progress=lambda _: None)
+    assert report.problems == ()
+    assert report.position == machine.records[-1].position
+    store.close()

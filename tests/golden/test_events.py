@@ -1,0 +1,217 @@
+"""What a log holds must be read forever: one encoded record a tag, and one body a type, in hex beside this file.
+
+A sample is never changed. A new meaning is a new tag with a sample of its own; the old one is still decoded. To write the
+sample of a new tag, put the record below and run `python -m tests.golden.test_events`; it leaves the others alone.
+"""
+
+from pathlib import Path
+from typing import get_args
+
+import msgspec
+import pytest
+
+from postroom.core.errors import Corruption
+from postroom.core.events import (
+    Acked,
+    AnyEvent,
+    DedupExpired,
+    EpochStarted,
+    LoggedIn,
+    LoggedOut,
+    MessageConfirmed,
+    MessageDeleted,
+    MessageEdited,
+    MessageRecalled,
+    MessageSent,
+    Queued,
+    QueueExpired,
+    Record,
+    Withdrawn,
+)
+from postroom.core.ids import ExpiryMs, MessageId, Position, UnixMs
+from postroom.core.model import Conversation, peer
+from postroom.core.rows import Body, Header
+from postroom.storage.records import decode_body, decode_record, encode_body, encode_record
+
+HERE = Path(__file__).resolve().parent
+POSITION = Position(869_020_467_200_007)
+CLOCK_MS = ExpiryMs(1_790_000_000_123)
+ID = MessageId(869_020_467_200_001)
+AT_MS = UnixMs(1_790_000_000_456)
+
+EVENTS: list[AnyEvent] = [
+    EpochStarted(epoch=7),
+    MessageSent(
+        app="demo",
+        id=ID,
+        conversation=Conversation("peer", "bøb", 3),
+        sender="alice",
+        lane="high",
+        at_ms=AT_MS,
+        history=True,
+        queued=(
+            Queued("bøb", 41, 212_163_201, evicted=2, expired=1, owns_body=True),
+            Queued("carol", 1, 212_163_202, stored=False),
+        ),
+        dedup="k1",
+        dedup_digest=bytes(range(16)),
+        dedup_expires_ms=ExpiryMs(1_790_086_400_123),
+    ),
+    MessageEdited(app="demo", id=ID, by="alice", at_ms=AT_MS, queued=(Queued("bob", 42, 212_163_203),)),
+    MessageRecalled(app="demo", id=ID, by="alice", at_ms=AT_MS, queued=(Queued("bob", 43, 212_163_204),)),
+    MessageDeleted(
+        app="demo",
+        id=ID,
+        by="admin",
+        at_ms=AT_MS,
+        timeline=peer("bob"),
+        sender="alice",
+        sent_ms=UnixMs(1_790_000_000_400),
+        withdrawn=(Withdrawn("bob", (Position(ID), Position(ID + 1))),),
+        queued=(Queued("bob", 44, 212_163_205, owns_body=True),),
+    ),
+    MessageConfirmed(app="demo", id=ID, sender="alice", dedup="k1"),
+    LoggedIn(app="demo", user="bob", session=POSITION, epoch=7, first=True, queued=3, missed=2),
+    LoggedOut(app="demo", user="bob", session=POSITION, last=True),
+    Acked(app="demo", user="bob", session=POSITION, through=Position(ID + 2), count=3, id=ID, seq=44),
+    QueueExpired(app="demo", user="bob", count=5),
+    DedupExpired(expires_ms=ExpiryMs(1_790_086_400_123), position=Position(ID), count=9),
+]
+
+
+def header(type: str) -> Header:
+    """A header of each kind differs in its type and in who did it."""
+    return Header(
+        type=type,
+        app="demo",
+        id=ID,
+        conversation=peer("bøb"),
+        sender="alice",
+        lane="low",
+        format="json",
+        at_ms=AT_MS,
+        queue=True,
+        history=False,
+        via="http",
+        by="" if type == "message" else "admin",
+    )
+
+
+BODIES = [
+    Body(header("message"), b'{"n":1}'),
+    Body(header("edited"), b"\xc3\xbc\x00"),
+    Body(header("recalled"), b""),
+    Body(header("deleted"), b""),
+]
+
+
+def tag(event: AnyEvent | type[AnyEvent]) -> str:
+    """The event's name in the log."""
+    return str(event.__struct_config__.tag)
+
+
+def sample(kind: str, name: str) -> tuple[bytes, bytes]:
+    """Key and value, as they lie on the disk."""
+    key, value = (HERE / kind / f"{name}.hex").read_text(encoding="ascii").split()
+    return bytes.fromhex(key), bytes.fromhex(value)
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=tag)
+def test_a_record_of_old_is_read_as_it_was_meant(event: AnyEvent) -> None:
+    assert decode_record(*sample("events", tag(event))) == Record(POSITION, CLOCK_MS, event)
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=tag)
+def test_a_record_is_written_as_ever(event: AnyEvent) -> None:
+    assert encode_record(Record(POSITION, CLOCK_MS, event)) == sample("events", tag(event))
+
+
+@pytest.mark.parametrize("body", BODIES, ids=lambda body: body.header.type)
+def test_a_body_of_old_is_read_as_it_was_meant(body: Body) -> None:
+    assert decode_body(*sample("bodies", body.header.type)) == body
+
+
+@pytest.mark.parametrize("body", BODIES, ids=lambda body: body.header.type)
+def test_a_body_is_written_as_ever(body: Body) -> None:
+    assert encode_body(POSITION, body) == sample("bodies", body.header.type)
+
+
+def test_every_event_has_a_sample_and_every_sample_an_event() -> None:
+    tags = {tag(member) for member in get_args(AnyEvent)}
+    assert {tag(event) for event in EVENTS} == tags
+    assert {path.stem for path in (HERE / "events").iterdir()} == tags
+
+
+def test_every_tag_has_a_version() -> None:
+    for member in get_args(AnyEvent):
+        name, _, version = tag(member).rpartition(".")
+        assert name
+        assert int(version) >= 1
+
+
+def test_samples_use_no_default() -> None:
+    """A field left at its default could be read from anything."""
+    used = {type(event): set() for event in EVENTS}
+    for event in EVENTS:
+        for field in msgspec.structs.fields(event):
+            if getattr(event, field.name) != field.default:
+                used[type(event)].add(field.name)
+    for kind, names in used.items():
+        assert names == {field.name for field in msgspec.structs.fields(kind)}
+
+
+def test_an_event_with_a_field_too_many_is_refused() -> None:
+    """An old build must not drop a newer fact silently."""
+    newer = msgspec.msgpack.encode([*msgspec.msgpack.decode(msgspec.msgpack.encode(EVENTS[0])), "newer"])
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.msgpack.decode(newer, type=AnyEvent)
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=tag)
+def test_any_flipped_bit_is_found(event: AnyEvent) -> None:
+    key, value = encode_record(Record(POSITION, CLOCK_MS, event))
+    for index in range(len(value)):
+        damaged = bytearray(value)
+        damaged[index] ^= 1 << index % 8
+        with pytest.raises(Corruption, match=str(POSITION)):
+            decode_record(key, bytes(damaged))
+
+
+def test_a_record_under_another_key_is_found() -> None:
+    key, value = encode_record(Record(POSITION, CLOCK_MS, EVENTS[0]))
+    other = (int.from_bytes(key) + 1).to_bytes(8)
+    with pytest.raises(Corruption):
+        decode_record(other, value)
+
+
+def test_any_flipped_bit_of_a_body_is_found() -> None:
+    key, value = encode_body(POSITION, BODIES[0])
+    for index in range(len(value)):
+        damaged = bytearray(value)
+        damaged[index] ^= 1 << index % 8
+        with pytest.raises(Corruption, match=str(POSITION)):
+            decode_body(key, bytes(damaged))
+
+
+@pytest.mark.parametrize("length", [0, 1, 4, 11])
+def test_a_record_cut_short_is_found(length: int) -> None:
+    key, value = encode_record(Record(POSITION, CLOCK_MS, EVENTS[0]))
+    with pytest.raises(Corruption):
+        decode_record(key, value[:length])
+    key, value = encode_body(POSITION, BODIES[0])
+    with pytest.raises(Corruption):
+        decode_body(key, value[:length])
+
+
+def write_missing() -> None:
+    """Samples of what has none yet."""
+    rows = [("events", tag(event), encode_record(Record(POSITION, CLOCK_MS, event))) for event in EVENTS]
+    rows += [("bodies", body.header.type, encode_body(POSITION, body)) for body in BODIES]
+    for kind, name, (key, value) in rows:
+        path = HERE / kind / f"{name}.hex"
+        if not path.exists():
+            path.write_text(f"{key.hex()}\n{value.hex()}\n", encoding="ascii")
+
+
+if __name__ == "__main__":
+    write_missing()

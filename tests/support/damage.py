@@ -1,0 +1,114 @@
+"""A data directory in which much happened, and ways to damage it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import lmdb
+
+from postroom.core.commands import (
+    Ack,
+    DeleteMessage,
+    EditMessage,
+    Login,
+    Logout,
+    RecallMessage,
+    SendMessage,
+    StartEpoch,
+)
+from postroom.core.domain import Decision, Welcome
+from postroom.core.ids import ExpiryMs, MessageId, Position
+from postroom.core.model import Receipt, Rules, peer
+from postroom.storage.lmdb import LmdbStore
+from postroom.storage.lmdb.environment import data_file, open_databases, open_environment
+
+from .machine import Machine
+
+
+def send(machine: Machine, to: str, text: str, *, history: bool = False, dedup: str | None = None) -> MessageId:
+    """A queued message; its id."""
+    decision = machine.run(
+        SendMessage(
+            app="demo", sender="alice", to=peer(to), body=text.encode(), queue=True, history=history, dedup=dedup
+        )
+    )
+    assert isinstance(decision.result, Receipt)
+    return decision.result.id
+
+
+def login(machine: Machine, user: str) -> Position:
+    """A session."""
+    decision: Decision = machine.run(Login(app="demo", user=user))
+    assert isinstance(decision.result, Welcome)
+    return decision.result.session
+
+
+def happen(machine: Machine) -> list[MessageId]:
+    """Messages, overflow, sessions, acks, every kind of change, a lower cap, trimming. The ids of what was sent."""
+    machine.rules = Rules(queue_messages=6)
+    machine.run(StartEpoch())
+    ids = []
+    for number in range(24):
+        history = number % 2 == 0
+        ids.append(send(machine, f"bob{number % 3}", f"text number {number}.", history=history, dedup=f"k{number}"))
+        machine.clock.run(1_000)
+    session = login(machine, "bob0")
+    machine.run(EditMessage(app="demo", id=ids[21], by="alice", body=b"edited once."))
+    machine.run(EditMessage(app="demo", id=ids[21], by="alice", body=b"edited twice."))
+    machine.run(RecallMessage(app="demo", id=ids[18], by="alice"))
+    machine.run(DeleteMessage(app="demo", id=ids[12], by="alice"))
+    machine.run(EditMessage(app="demo", id=ids[23], by="alice", body=b"edited for the offline."))
+    machine.run(DeleteMessage(app="demo", id=ids[20], by="alice"))
+    machine.rules = Rules(queue_messages=4)
+    ids.append(send(machine, "bob1", "under a lower cap."))
+    machine.run(Ack(app="demo", user="bob0", session=session, through=Position(ids[18])))
+    machine.run(RecallMessage(app="demo", id=ids[21], by="alice"))
+    machine.trim(ExpiryMs(machine.clock.expiry_ms - 12_000), 1_000)
+    machine.run(Logout(app="demo", user="bob0", session=session))
+    return ids
+
+
+def populated(directory: Path) -> list[MessageId]:
+    """Make a directory in which `happen` happened; nobody has it open."""
+    store = LmdbStore(directory)
+    try:
+        return happen(Machine(store))
+    finally:
+        store.close()
+
+
+@contextmanager
+def raw(directory: Path) -> Iterator[tuple["lmdb.Transaction[bytes]", dict[str, lmdb._Database]]]:
+    """One write transaction behind everybody's back."""
+    environment = open_environment(directory)
+    try:
+        databases = open_databases(environment, create=False)
+        with environment.begin(write=True) as transaction:
+            yield transaction, databases
+    finally:
+        environment.close()
+
+
+def tables(directory: Path) -> dict[str, list[tuple[bytes, bytes]]]:
+    """Everything in the file."""
+    with raw(directory) as (transaction, databases):
+        return {name: list(transaction.cursor(database)) for name, database in databases.items()}
+
+
+def flip(directory: Path, needle: bytes, *, at: int = 0) -> None:
+    """Flip a bit of the byte `at` behind the start of `needle`, wherever the file holds it."""
+    file = data_file(directory)
+    data = bytearray(file.read_bytes())
+    found, start = 0, data.find(needle)
+    while start >= 0:
+        data[start + at] ^= 1
+        found, start = found + 1, data.find(needle, start + len(needle))
+    assert found
+    file.write_bytes(data)
+
+
+def cut(directory: Path, *, keep: int) -> None:
+    """Cut the file short."""
+    file = data_file(directory)
+    with file.open("r+b") as opened:
+        opened.truncate(keep)

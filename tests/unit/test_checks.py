@@ -1,0 +1,88 @@
+"""What a command must look like before the writer sees it."""
+
+import pytest
+
+from postroom.core.checks import check
+from postroom.core.commands import Command, DeleteMessage, EditMessage, RecallMessage, SendMessage
+from postroom.core.errors import InvalidCommand
+from postroom.core.ids import MessageId
+from postroom.core.limits import BODY_BYTES_MAX, NAME_BYTES_MAX
+from postroom.core.model import Conversation, group, peer, room, service
+
+
+def send(**fields: object) -> SendMessage:
+    """A good one, but for these fields."""
+    return SendMessage(**{"app": "demo", "sender": "alice", "to": peer("bob"), "body": b"hi", **fields})
+
+
+def edit(**fields: object) -> EditMessage:
+    """A good one, but for these fields."""
+    return EditMessage(**{"app": "demo", "id": MessageId(1), "by": "alice", "body": b"hi", **fields})
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        send(),
+        send(body=b""),
+        send(body=b"x" * BODY_BYTES_MAX),
+        send(body="ü".encode()),
+        send(body=b'{"a":[1,null]}', format="json"),
+        send(sender="x" * NAME_BYTES_MAX, to=peer("ü" * (NAME_BYTES_MAX // 2))),
+        send(dedup="k"),
+        send(dedup="k" * 128),
+        send(wait_ack_ms=1),
+        send(wait_ack_ms=60_000),
+        edit(),
+        RecallMessage(app="demo", id=MessageId(1), by="alice"),
+        DeleteMessage(app="demo", id=MessageId(1), by="alice"),
+    ],
+)
+def test_good_ones_pass(command: Command) -> None:
+    check(command)
+
+
+@pytest.mark.parametrize(
+    ("command", "field"),
+    [
+        (send(sender=""), "sender"),
+        (send(sender="x" * (NAME_BYTES_MAX + 1)), "sender"),
+        (send(sender="ü" * (NAME_BYTES_MAX // 2 + 1)), "sender"),
+        (send(sender="\ud800"), "sender"),
+        (send(to=peer("")), "to"),
+        (send(to=peer("x" * 256)), "to"),
+        (send(to=room("r")), "to"),
+        (send(to=group("g")), "to"),
+        (send(to=service("s")), "to"),
+        (send(to=Conversation("peer", "bob", 1)), "to"),
+        (send(body=b"x" * (BODY_BYTES_MAX + 1)), "body"),
+        (send(body=b"\xff"), "body"),
+        (send(body=b"\xed\xa0\x80"), "body"),
+        (send(body=b"", format="json"), "body"),
+        (send(body=b"{", format="json"), "body"),
+        (send(body=b'"\xff"', format="json"), "body"),
+        (send(body=b"{} {}", format="json"), "body"),
+        (send(body=b"[" * 100_000, format="json"), "body"),
+        (send(body=b"[" * 100_000 + b"]" * 100_000, format="json"), "body"),
+        (send(format="xml"), "format"),
+        (send(lane="urgent"), "lane"),
+        (send(dedup=""), "dedup"),
+        (send(dedup="k" * 129), "dedup"),
+        (send(dedup="ü" * 65), "dedup"),
+        (send(dedup="\udfff"), "dedup"),
+        (send(wait_ack_ms=0), "wait_ack_ms"),
+        (send(wait_ack_ms=-1), "wait_ack_ms"),
+        (send(wait_ack_ms=60_001), "wait_ack_ms"),
+        (send(via="v" * 100_000), "via"),
+        (edit(by=""), "by"),
+        (edit(by="x" * 256), "by"),
+        (edit(body=b"\xff"), "body"),
+        (edit(body=b"{", format="json"), "body"),
+        (edit(format="xml"), "format"),
+        (RecallMessage(app="demo", id=MessageId(1), by=""), "by"),
+        (DeleteMessage(app="demo", id=MessageId(1), by="\ud800"), "by"),
+    ],
+)
+def test_the_field_that_is_wrong_is_named(command: Command, field: str) -> None:
+    with pytest.raises(InvalidCommand, match=f"^{field}: "):
+        check(command)

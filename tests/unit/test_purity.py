@@ -1,0 +1,102 @@
+"""The core decides and applies without clock, chance, disk or config of its own: read from its source."""
+
+import ast
+import inspect
+from pathlib import Path
+
+import pytest
+
+from postroom.core import domain
+from postroom.core.domain import messages, queues, sessions
+from postroom.core.domain.decision import Now
+from postroom.core.model import Rules
+from postroom.core.ports import Headers, ReadViews, Views
+
+CORE = Path(__file__).resolve().parents[2] / "core"
+NOT_PURE = {"__init__", "open"}  # what `postroom.core` offers, and the one module that opens a store
+PURE = sorted([*(CORE / "domain").rglob("*.py"), *(path for path in CORE.glob("*.py") if path.stem not in NOT_PURE)])
+IMPURE = {"trio", "lmdb", "time", "random", "secrets", "uuid", "datetime", "os", "socket", "threading", "logging", "io"}
+IMPURE_CALLS = {"open", "print", "input", "hash", "id"}
+"""`hash` of a str differs between processes, and `id` between runs."""
+RUNTIME = {"runtime", "open"}
+
+DECIDES = {
+    name: what
+    for module in (messages, queues, sessions)
+    for name, what in vars(module).items()
+    if name.startswith("decide_")
+}
+APPLIES = {
+    name: what
+    for module in (messages, queues, sessions)
+    for name, what in vars(module).items()
+    if name.startswith("apply_")
+}
+
+
+def named(path: Path) -> str:
+    return path.relative_to(CORE).as_posix()
+
+
+def imports(path: Path) -> set[str]:
+    """The first part of everything a module imports; of its own package, the module's name."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {name.name.split(".")[0] for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            found.add(node.module.removeprefix("postroom.core.").split(".")[0])
+        elif isinstance(node, ast.ImportFrom):
+            found |= {name.name for name in node.names}
+    return found
+
+
+@pytest.mark.parametrize("path", PURE, ids=named)
+def test_a_pure_module_imports_no_clock_no_chance_and_no_disk(path: Path) -> None:
+    assert not imports(path) & (IMPURE | RUNTIME)
+
+
+@pytest.mark.parametrize("path", PURE, ids=named)
+def test_a_pure_module_calls_nothing_that_differs_between_runs(path: Path) -> None:
+    calls = [node.func for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+    assert not {call.id for call in calls if isinstance(call, ast.Name)} & IMPURE_CALLS
+
+
+@pytest.mark.parametrize("path", [path for path in PURE if path.parent.name == "domain"], ids=named)
+def test_the_domain_iterates_over_no_set_into_an_event(path: Path) -> None:
+    """The order of a set of strings differs between processes. (Asking whether something is in one does not.)"""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    loops = [node.iter for node in ast.walk(tree) if isinstance(node, ast.For | ast.comprehension)]
+    assert not any(isinstance(loop, ast.Set | ast.SetComp) for loop in loops)
+
+
+@pytest.mark.parametrize("name", APPLIES)
+def test_apply_gets_the_views_the_event_and_nothing_else(name: str) -> None:
+    parameters = inspect.signature(APPLIES[name]).parameters
+    assert next(iter(parameters)) == "views"
+    assert not {"rules", "now", "headers", "bodies", "clock", "command"} & set(parameters)
+    assert not {Rules, Now, Headers} & {parameter.annotation for parameter in parameters.values()}
+
+
+@pytest.mark.parametrize("name", DECIDES)
+def test_decide_reads(name: str) -> None:
+    """It gets views that have no way to change anything, and no fact that the writer did not give it."""
+    parameters = inspect.signature(DECIDES[name]).parameters
+    assert list(parameters) == ["command", "views", "headers", "now", "rules"]
+    assert parameters["views"].annotation is ReadViews
+
+
+def test_there_is_something_to_look_at() -> None:
+    assert len(DECIDES) == len(domain._DECIDE)
+    assert len(APPLIES) >= 8
+
+
+def test_apply_is_one_function_of_views_and_record() -> None:
+    assert list(inspect.signature(domain.apply).parameters) == ["views", "record"]
+    assert inspect.signature(domain.apply).parameters["views"].annotation is Views
+
+
+@pytest.mark.parametrize("name", APPLIES)
+def test_apply_refuses_nothing(name: str) -> None:
+    tree = ast.parse(inspect.getsource(APPLIES[name]))
+    assert not [node for node in ast.walk(tree) if isinstance(node, ast.Raise)]
