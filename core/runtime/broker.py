@@ -167,9 +167,8 @@ class Broker:
     # Closing, in this order.
 
     def close_sessions(self) -> None:
-        """Tell every session that the broker shuts down; their owners leave, which logs them out."""
-        for session in self._fanout.sessions():
-            session.close("shutdown")
+        """Tell every session, open or opening, that the broker shuts down; their owners leave, which logs them out."""
+        self._fanout.close()
 
     def stop_waits(self) -> None:
         """End every wait for an ack as timed out."""

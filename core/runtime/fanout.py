@@ -34,12 +34,19 @@ class Fanout:
 
     def __init__(self, waits: Waits, counters: Counters) -> None:
         self._sessions: dict[tuple[str, str], list[Session]] = {}
+        self._closing = False
         self._waits = waits
         self._counters = counters
 
     def sessions(self) -> list[Session]:
         """All that are open."""
         return [session for sessions in self._sessions.values() for session in sessions]
+
+    def close(self) -> None:
+        """Tell every session, and every one that opens from now on, that the broker shuts down."""
+        self._closing = True
+        for session in self.sessions():
+            session.close("shutdown")
 
     def publish(self, outcomes: dict[Pending, Settled]) -> None:
         """Tell everyone concerned by a batch, command by command, and hand each caller its outcome."""
@@ -117,6 +124,8 @@ class Fanout:
         self._sessions.setdefault((event.app, event.user), []).append(session)
         self._counters.sessions[event.app] += 1
         session.opened(Welcome(event.session, event.queued, event.missed))
+        if self._closing:
+            session.close("shutdown")
 
 
 def _guarded(session: Session, tell: Callable[[Delivery], None], frame: Delivery) -> None:

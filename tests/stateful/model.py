@@ -201,12 +201,12 @@ class Model:
             box.terms[term] += 1
             box.missed += term in ("evicted", "expired")
 
-    def sweep(self, box: Box) -> int:
-        """Account for what is past; how many it were."""
+    def sweep(self, box: Box, limit: int = 1_000) -> int:
+        """Account for what is past, so much at once; how many it were."""
         over = [copy for copy in box.copies if self.past(copy)]
         assert over == box.copies[: len(over)], "what has expired is a prefix"
-        self.leave(box, over, "expired")
-        return len(over)
+        self.leave(box, over[:limit], "expired")
+        return len(over[:limit])
 
     def ack(self, box: Box, through: int) -> None:
         """A session handled everything up to a position."""

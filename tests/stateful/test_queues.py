@@ -54,6 +54,7 @@ users = st.sampled_from([USERS[0]] * 4 + [*USERS[1:]])
 picks = st.sampled_from([0, 0, 0, 0, 1, 1, 2, 3, 5])
 """The newest but this many."""
 flags = st.booleans()
+limits = st.sampled_from([1, 2, 1_000])
 mostly = st.sampled_from([True, True, True, False])
 keys = st.sampled_from([None, None, "k1", "k2"])
 """Few, so that retries and mismatches are common."""
@@ -304,23 +305,34 @@ class Queues(RuleBasedStateMachine):
 
     # The house.
 
-    @rule(of=users)
-    def expire(self, of: tuple[str, str]) -> None:
-        decision = self.do(ExpireQueue(app=of[0], user=of[1]))
+    @rule(of=users, limit=limits)
+    def expire(self, of: tuple[str, str], limit: int) -> None:
+        decision = self.do(ExpireQueue(app=of[0], user=of[1], limit=limit))
         assert decision is not None
-        assert len(decision.events) == (self.model.sweep(self.model.box(*of)) > 0)
+        assert len(decision.events) == (self.model.sweep(self.model.box(*of), limit) > 0)
 
-    @rule()
-    def expire_dedup(self) -> None:
-        self.do(ExpireDedup())
-        now_ms = self.machine.clock.expiry_ms
-        self.model.outcomes = {key: kept for key, kept in self.model.outcomes.items() if kept.until_ms > now_ms}
+    @rule(limit=limits)
+    def expire_dedup(self, limit: int) -> None:
+        self.do(ExpireDedup(limit=limit))
+        kept = self.model.outcomes
+        over = [key for key, outcome in kept.items() if outcome.until_ms <= self.machine.clock.expiry_ms]
+        for key in sorted(over, key=lambda key: (kept[key].until_ms, kept[key].id))[:limit]:
+            del kept[key]
 
-    @rule()
-    def end_stale_sessions(self) -> None:
-        self.do(EndStaleSessions())
-        for box in self.model.boxes.values():
-            box.sessions = [row for row in box.sessions if row[1] == self.model.epoch]
+    @rule(limit=limits)
+    def end_stale_sessions(self, limit: int) -> None:
+        decision = self.do(EndStaleSessions(limit=limit))
+        assert decision is not None
+        boxes = self.model.boxes.values()
+        stale = sum(epoch != self.model.epoch for box in boxes for _, epoch in box.sessions)
+        assert len(decision.events) == min(limit, stale)
+        for event in decision.events:
+            assert isinstance(event, LoggedOut)
+            box = self.model.box(event.app, event.user)
+            row = next(row for row in box.sessions if row[0] == event.session)
+            assert row[1] != self.model.epoch
+            box.sessions.remove(row)
+            assert event.last == (not box.sessions)
 
     @rule(elapsed_ms=spells_ms)
     def time_passes(self, elapsed_ms: int) -> None:

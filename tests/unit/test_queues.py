@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from postroom.core.commands import ExpireQueue
 from postroom.core.domain import apply
 from postroom.core.errors import QueueFull
 from postroom.core.events import MessageSent, QueueExpired
@@ -266,6 +267,16 @@ def test_sweeping_twice_counts_once() -> None:
     assert desk.sweep().events == ()
     assert desk.terms().expired == 2
     assert desk.kept() == []
+
+
+def test_sweeping_works_in_steps() -> None:
+    desk = Desk(queue_ttl_ms=1_000)
+    for _ in range(5):
+        desk.send()
+    desk.clock.run(3_000)
+    steps = [desk.run(ExpireQueue(app="demo", user="bob", limit=2)).events for _ in range(4)]
+    assert [[event.count for event in step] for step in steps] == [[2], [2], [1], []]
+    assert desk.terms().expired == 5
 
 
 def test_expiry_leaves_history_alone() -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from postroom.core.commands import ExpireDedup, SendMessage
+from postroom.core.commands import EndStaleSessions, ExpireDedup, SendMessage
 from postroom.core.errors import TooManySessions
 from postroom.core.events import Acked, DedupExpired, EpochStarted, LoggedIn, LoggedOut, QueueExpired
 from postroom.core.ids import ExpiryMs, Position
@@ -204,6 +204,16 @@ def test_ending_stale_sessions_works_in_steps() -> None:
     assert len(desk.end_stale().events) == SWEEP_STEP
     assert len(desk.end_stale().events) == 5
     assert desk.end_stale().events == ()
+
+
+def test_a_step_may_end_within_one_users_sessions() -> None:
+    desk = Desk()
+    opened = [desk.login().session for _ in range(3)]
+    desk.restart()
+    ends = [event for _ in range(3) for event in desk.run(EndStaleSessions(limit=1)).events]
+    assert ends == [
+        LoggedOut(app="demo", user="bob", session=session, last=session == opened[-1]) for session in opened
+    ]
 
 
 # Acks.

@@ -189,8 +189,9 @@ class _Connection:
                 nursery.start_soon(self._read, reading)
                 await self._watch()
                 reading.cancel()
-                with trio.move_on_after(SETTLE_S):
-                    await self._gate.wait_idle()
+                if self._end not in (INTERNAL, STUCK):  # there would be no answer, or nobody to take it
+                    with trio.move_on_after(SETTLE_S):
+                        await self._gate.wait_idle()
                 nursery.cancel_scope.cancel()
         except Exception:  # noqa: BLE001  a fault of ours costs its session, and nobody else anything
             _log.exception("incident", app=self._claims.app, user=self._claims.user)
