@@ -4,7 +4,7 @@ import msgspec
 
 from .commands import Command, EditMessage, SendMessage
 from .errors import InvalidCommand
-from .limits import BODY_BYTES_MAX, DEDUP_BYTES_MAX, NAME_BYTES_MAX, WAIT_ACK_MS_MAX
+from .limits import BODY_BYTES_MAX, DEDUP_BYTES_MAX, JSON_DEPTH_MAX, NAME_BYTES_MAX, WAIT_ACK_MS_MAX
 from .model import LANES, Format
 
 
@@ -45,18 +45,26 @@ def check_name(field: str, name: str) -> None:
 
 
 def check_body(body: bytes, format: Format) -> None:
-    """At most 256 KiB, and what its format says it is."""
+    """At most 256 KiB, what its format says it is, and of JSON no deeper than receivers can read."""
     if len(body) > BODY_BYTES_MAX:
         raise InvalidCommand(f"body: {len(body)} bytes are more than the {BODY_BYTES_MAX} allowed")
     try:
         if format == "text":
             body.decode()
         elif format == "json":
-            msgspec.json.decode(body)
+            _check_depth(msgspec.json.decode(body), JSON_DEPTH_MAX)
         else:
             raise InvalidCommand("format: must be text or json")
     except (UnicodeDecodeError, msgspec.DecodeError, RecursionError) as error:
         raise InvalidCommand(f"body: not {format}") from error
+
+
+def _check_depth(value: object, left: int) -> None:
+    if isinstance(value, dict | list):
+        if not left:
+            raise InvalidCommand(f"body: nested more than {JSON_DEPTH_MAX} deep")
+        for inner in value.values() if isinstance(value, dict) else value:
+            _check_depth(inner, left - 1)
 
 
 def utf8_length(field: str, text: str) -> int:

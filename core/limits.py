@@ -10,6 +10,8 @@ NAME_BYTES_MAX: Final = 255
 """UTF-8 bytes of an app, user or conversation name: the vendors allow 64 characters, up to 4 bytes each."""
 BODY_BYTES_MAX: Final = 256 * KIB
 """The largest vendor limit is 32 KiB (anyRTC 3); a batch must still hold many."""
+JSON_DEPTH_MAX: Final = 100
+"""Nesting of a JSON body: parsers of receivers give up, or crash, at some hundreds."""
 DEDUP_BYTES_MAX: Final = 128
 WAIT_ACK_MS_MAX: Final = 60_000
 """How long a sender may wait for its recipient's ack; HTTP clients give up long before."""

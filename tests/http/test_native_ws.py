@@ -4,7 +4,7 @@ import itertools
 import json
 import socket
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import msgspec
@@ -356,3 +356,28 @@ async def test_who_sends_and_does_not_read_is_not_read_from(served: Served) -> N
                 sent_bytes += len(masked(nonsense))
         assert stuck.cancelled_caught
         assert (await carol.send({"kind": "peer", "id": "dave"}, "quick"))["type"] == "ok"
+
+
+async def test_a_message_without_an_end_costs_its_connection(served: Served) -> None:
+    begins, goes_on = b"\x01", b"\x00"
+    part = b"\xff" + (1_000_000).to_bytes(8, "big") + bytes(4) + b" " * 1_000_000
+    async with deaf(served, "alice") as stream, session(served, "carol") as carol:
+        await stream.send_all(begins + part)
+        sent = 1
+        with suppress(trio.BrokenResourceError):
+            while sent < 100:
+                await stream.send_all(goes_on + part)
+                sent += 1
+        assert sent < 30
+        assert (await carol.send({"kind": "peer", "id": "dave"}, "quick"))["type"] == "ok"
+
+
+async def test_a_message_too_large_is_told_so(served: Served) -> None:
+    async with session(served, "alice") as alice:
+        await alice.say_raw("x" * (2 * TEXT_BYTES_MAX))
+        assert (await alice.closed())[0] == 1009
+
+
+async def test_compression_is_not_agreed_to(served: Served) -> None:
+    async with session(served, "alice", compression="deflate") as alice:
+        assert alice.connection.protocol.extensions == []

@@ -153,9 +153,9 @@ async def test_the_ack_may_come_from_within_the_sink() -> None:
     async with open_office() as (broker, _), trio.open_nursery() as nursery:
         sender, tray = Sender(broker, nursery), Eager()
         async with broker.connect(app="demo", user="bob", sink=tray) as tray.session:
-            sender.send("one", queue=False)
-            sender.send("two", queue=False)
-            await settle_down()
+            for text in ("one", "two"):
+                sender.send(text, queue=False)
+                await settle_down()
             assert sender.answers == {"one": ("delivered", False)}
             nursery.cancel_scope.cancel()
 

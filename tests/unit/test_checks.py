@@ -86,3 +86,13 @@ def test_good_ones_pass(command: Command) -> None:
 def test_the_field_that_is_wrong_is_named(command: Command, field: str) -> None:
     with pytest.raises(InvalidCommand, match=f"^{field}: "):
         check(command)
+
+
+def test_a_json_body_is_no_deeper_than_receivers_can_read() -> None:
+    def nested(depth: int) -> SendMessage:
+        body = b"[" * depth + b"]" * depth
+        return SendMessage(app="demo", sender="alice", to=peer("bob"), body=body, format="json")
+
+    check(nested(100))
+    with pytest.raises(InvalidCommand, match="deep"):
+        check(nested(101))

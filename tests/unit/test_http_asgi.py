@@ -245,6 +245,28 @@ async def test_a_client_that_never_answers_a_close(autojump_clock: MockClock) ->
     assert wire.aborted
 
 
+async def test_a_send_that_nobody_will_read_ends_with_the_connection() -> None:
+    wire = Wire([CONNECT])
+
+    async def stuck(message: Mapping[str, Any]) -> None:
+        await wire.send(message)
+        if message["type"] == "websocket.send":
+            with trio.CancelScope(shield=True):  # as hypercorn's
+                while not wire.aborted:
+                    await trio.lowlevel.checkpoint()
+
+    async def session(socket: Socket) -> None:
+        await socket.accept(None)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(socket.send, "hi")
+            await trio.lowlevel.checkpoint()
+            wire.say(CLOSED)
+            assert await socket.receive() is None
+
+    await app(serve=session)(websocket_scope(wire), wire.receive, stuck)
+    assert wire.aborted
+
+
 async def test_a_session_that_leaves_its_socket_open_or_unopened() -> None:
     async def opened(socket: Socket) -> None:
         await socket.accept(None)

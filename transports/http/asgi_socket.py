@@ -26,6 +26,7 @@ class AsgiSocket:
         self._send = send
         self._state: State = "opening"
         self._receiving = trio.CancelScope()
+        self._sending = 0
         self.client = request.client
         self.query = request.query()
         self.headers: dict[str, str] = {}
@@ -57,12 +58,18 @@ class AsgiSocket:
                 data: bytes = message.get("bytes") or b""
                 return data if text is None else text
             self._state = "closed"
+            if self._sending:  # a host may shield its sending from cancellation, and nobody reads it any more
+                self._abort()
         return None
 
     async def send(self, text: str) -> None:
         """Send a text message."""
         if self._state == "open":
-            await self._send({"type": "websocket.send", "text": text})
+            self._sending += 1
+            try:
+                await self._send({"type": "websocket.send", "text": text})
+            finally:
+                self._sending -= 1
 
     async def close(self, code: int, reason: str) -> None:
         """Send a close frame; a `receive` that is waiting ends. A client that reads nothing is cut off."""

@@ -8,20 +8,24 @@ connection unanswered nor to stop listening while connections go on. All that is
 
 import logging
 import socket
+from functools import partial
 from typing import Any, Final, cast
 
 import msgspec
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
+from hypercorn.protocol.ws_stream import FrameTooLargeError, WebsocketBuffer, WSStream
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
+from wsproto.events import Message
 
 from postroom.transports.logs import get_logger
 
 from .asgi import AsgiApp
-from .asgi_wire import ABORT, Abort
+from .asgi_wire import ABORT, Abort, Scope, Send
+from .body import Receive
 
 _log = get_logger("postroom.http")
 
@@ -36,6 +40,8 @@ QUIET_HEARTBEATS: Final = 3
 """Or, if that is longer, so many heartbeats: each is a ping, and its pong is something sent."""
 MESSAGE_BYTES_MAX: Final = 2 * 1024 * 1024
 """Of a WebSocket message: 256 KiB of body, six times as long in JSON escapes, and the rest of its frame."""
+MESSAGE_DISCARD_BYTES_MAX: Final = 16 * 1024 * 1024
+"""What is read and thrown away beyond that: a client that still writes may not see the close frame."""
 REQUESTS_MAX: Final = 1_000_000_000
 """On one connection: a client that keeps its connection open is welcome to it."""
 
@@ -54,7 +60,7 @@ class HypercornHost:
 
     def __init__(self, app: AsgiApp, settings: HostSettings) -> None:
         """Reads the TLS files. Raises OSError, ssl.SSLError."""
-        self._app = ASGIWrapper(cast(Any, app))
+        self._app = ASGIWrapper(cast(Any, partial(_tamed, app)))
         self._config = _config(settings)
         self._tls = self._config.create_ssl_context()
         self._context = WorkerContext(None)
@@ -116,6 +122,37 @@ class HypercornHost:
                 _log.warning("connection-failed", error=_described(error))
             finally:
                 self._aborts.discard(abort)
+
+
+async def _tamed(app: AsgiApp, scope: Scope, receive: Receive, send: Send) -> None:
+    stream = getattr(send, "__self__", None)
+    if isinstance(stream, WSStream):
+        # Compression costs up to 300 KiB a connection, and 300 KB of it can be 300 MB of message.
+        stream.handshake.extensions = None
+        stream.buffer = BoundedBuffer(stream.buffer.max_length)
+    await app(scope, receive, send)
+
+
+class BoundedBuffer(WebsocketBuffer):
+    """Hypercorn's keeps what is too large and reads on. This one forgets it, and ends who does not stop sending."""
+
+    def __init__(self, max_length: int) -> None:
+        super().__init__(max_length)
+        self._excess = 0
+
+    def extend(self, event: Message) -> None:
+        """Raises FrameTooLargeError once, which closes with 1009; ConnectionError when the client goes on and on."""
+        if not self._excess:
+            try:
+                super().extend(event)
+            except FrameTooLargeError:
+                self._excess = self.length
+                self.clear()
+                raise
+            return
+        self._excess += len(event.data)
+        if self._excess > MESSAGE_DISCARD_BYTES_MAX:
+            raise ConnectionError("a message too large, and more")
 
 
 def _described(error: BaseException) -> str:
