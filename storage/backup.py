@@ -2,8 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self
 
@@ -14,22 +14,18 @@ from postroom.core.errors import StorageFailure, StoreInUse
 from postroom.core.limits import MIB
 
 from .checking.report import Progress
-from .engine import LIVE, SETS, Sets, Table
+from .copying import COPIED, Check, copy_records, last_position
+from .engine import Sets, Table
 from .errors import UnusablePlace
-from .lmdb.engine import LmdbEngine
-from .lmdb.environment import DirectoryLock, data_file, open_databases, open_environment, reader_table
+from .lmdb.environment import DirectoryLock, data_file, reader_table
 from .reading import Reader
 from .records import decode_body, decode_record
 from .room import blame_full_disk, pages_bytes, require_room
-from .views import StoredViews
 
-CHUNK_ROWS: Final = 10_000
-CHUNK_BYTES: Final = 16 * MIB
-"""A write transaction of the copy ends at the first of these: it keeps its pages in memory."""
 SPARE_BYTES: Final = MIB
 _LOCK: Final = "postroom.lock"
-
-Row = tuple[bytes, bytes]
+_CHECKS: Final[dict[Table | Sets, Check]] = {"log": decode_record, "bodies": decode_body}
+"""What must be sound to be worth keeping a second time."""
 
 
 class BackedUp(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,10 +44,10 @@ class BackedUp(msgspec.Struct, frozen=True, kw_only=True):
 def backup(directory: Path, destination: Path, *, progress: Callable[[Progress], None]) -> BackedUp:
     """Copy every record of one moment, in key order, into a fresh directory that a broker can open.
 
-    Record by record, since LMDB's own copy takes whole pages, in whose unused parts texts lie that were withdrawn. Each log
-    record and body is checked on the way. It is built in `destination` + ".partial" and renamed when it is on disk; if it
-    fails, the partial is removed. Raises NotADataDirectory, UnknownFormat, UnusablePlace, NotEnoughRoom, Corruption
-    naming a record, StoreInUse if such a backup is being made already, StorageFailure.
+    Each log record and body is checked on the way, and no byte of what was withdrawn goes along. It is built in
+    `destination` + ".partial" and renamed when it is on disk; if it fails, the partial is removed. Raises
+    NotADataDirectory, UnknownFormat, UnusablePlace, NotEnoughRoom, Corruption naming a record, StoreInUse if such a
+    backup is being made already, StorageFailure.
     """
     if os.path.lexists(destination):
         raise UnusablePlace(f"{destination} is there already; a backup makes a new directory")
@@ -116,54 +112,14 @@ def _sync(directory: Path) -> None:
 
 
 def _copy(reader: Reader, path: Path, progress: Callable[[Progress], None]) -> tuple[int, int]:
-    """Copy one moment's records and sync them; its last position and how many records it were."""
-    names: tuple[Table | Sets, ...] = (
-        "log",
-        "bodies",
-        "live",
-        "base",
-        *SETS,
-    )  # the versions are written by who creates
+    """Copy one moment's records; its last position and how many records it were."""
     needed = 0
     try:
         with reader.environment.begin() as source:
-            engine = LmdbEngine(source, reader.databases)
-            needed = pages_bytes(source, reader.databases, *names) + SPARE_BYTES
+            needed = pages_bytes(source, reader.databases, *COPIED) + SPARE_BYTES
             require_room(path, needed)
-            total, done = sum(map(engine.count, names)), 0
-            with closing(open_environment(path, sync=False)) as environment:
-                databases = open_databases(environment, create=True)
-                for name in names:
-                    for chunk in _chunks(_rows(source, reader.databases[name], name)):
-                        with environment.begin(write=True) as target:
-                            target.cursor(databases[name]).putmulti(chunk, append=True)
-                        done += len(chunk)
-                        progress(Progress("copying", done, total))
-                environment.sync(True)  # noqa: FBT003 - lmdb's own signature
-            return StoredViews(engine, LIVE).position, done
+            records = copy_records(source, reader.databases, path, checks=_CHECKS, progress=progress)
+            return last_position(source, reader.databases), records
     except lmdb.Error as error:
         blame_full_disk(path, needed)
         raise StorageFailure(f"{reader.environment.path()} to {path}: {error}") from error
-
-
-def _rows(source: "lmdb.Transaction[bytes]", database: lmdb._Database, name: Table | Sets) -> Iterator[Row]:
-    """Every row or entry of a table in order. Raises Corruption naming a log record or body that is not sound."""
-    check = {"log": decode_record, "bodies": decode_body}.get(name)
-    with source.cursor(database) as cursor:
-        for key, value in cursor:
-            if check is not None:
-                check(key, value)
-            yield key, value
-
-
-def _chunks(rows: Iterator[Row]) -> Iterator[list[Row]]:
-    chunk: list[Row] = []
-    size = 0
-    for row in rows:
-        chunk.append(row)
-        size += len(row[0]) + len(row[1])
-        if len(chunk) == CHUNK_ROWS or size >= CHUNK_BYTES:
-            yield chunk
-            chunk, size = [], 0
-    if chunk:
-        yield chunk

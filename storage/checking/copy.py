@@ -8,10 +8,11 @@ from typing import Final, Self
 import lmdb
 import msgspec
 
-from postroom.core.errors import StorageFailure
+from postroom.core.errors import Corruption, StorageFailure
 from postroom.core.limits import MIB
 
-from ..engine import LIVE, SETS, TABLES
+from ..copying import COPIED, copy_records
+from ..engine import LIVE
 from ..errors import NotADataDirectory
 from ..lmdb.engine import LmdbEngine
 from ..lmdb.environment import data_file, open_databases, open_environment
@@ -48,8 +49,8 @@ def copy_out(directory: Path, scratch: Path, problems: Problems, tell: Callable[
             info, page_bytes = reader.environment.info(), reader.environment.stat()["psize"]
             before, needed = file.stat().st_size, _needed_bytes(reader)
             require_room(scratch, needed)
-            tell(Progress("copying"))
-            reader.environment.copy(str(scratch), compact=True)
+            with reader.environment.begin() as raw:
+                copy_records(raw, reader.databases, scratch, checks={}, progress=tell)
             reader.check()
             return Source(
                 file_bytes=before,
@@ -57,6 +58,8 @@ def copy_out(directory: Path, scratch: Path, problems: Problems, tell: Callable[
                 grown_bytes=file.stat().st_size - before,
                 needed_bytes=needed,
             )
+    except Corruption as error:
+        problems.add("file", f"{file}: {error}")
     except lmdb.Error as error:
         blame_full_disk(scratch, needed)
         problems.add("file", f"{file}: {error}")
@@ -71,7 +74,7 @@ def copy_out(directory: Path, scratch: Path, problems: Problems, tell: Callable[
 def _needed_bytes(reader: Reader) -> int:
     """What the copy takes, recomputing live in it, and listing the bodies that somebody owns."""
     with reader.environment.begin() as raw:
-        every = pages_bytes(raw, reader.databases, *TABLES, *SETS)
+        every = pages_bytes(raw, reader.databases, *COPIED)
         rows, queues = (pages_bytes(raw, reader.databases, name) for name in LIVE)
     # Base grows to live's size, its rows in pages that fill less densely; the list is a fraction of that.
     return every + 2 * rows + queues + SPARE_BYTES

@@ -62,6 +62,7 @@ def open_environment(
             map_size=MAP_BYTES,
             max_dbs=len(TABLES) + len(SETS) + 2,
             max_readers=512,
+            mode=0o600,  # messages are nobody else's to read
             readonly=readonly,
             create=not readonly,
             sync=sync,

@@ -25,7 +25,7 @@ class LmdbStore:
         """Open or create. Raises StoreInUse, UnknownFormat, or StorageFailure if the directory cannot be used."""
         path = Path(directory)
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = DirectoryLock(path)
         except OSError as error:
             raise StorageFailure(f"{path}: {error.strerror}") from error

@@ -335,6 +335,25 @@ def test_two_backups_to_one_place(data: Path, tmp_path: Path, capsys: Capture) -
     assert sound(tmp_path / "copy")
 
 
+def test_queues_that_outgrew_their_page(tmp_path: Path) -> None:
+    """Their entries lie in trees of their own, over which LMDB's compacting copy dies."""
+    data = tmp_path / "data"
+    store = LmdbStore(data)
+    machine = Machine(store, Rules(queue_messages=300))
+    for number in range(310):
+        send(machine, "bob", f"text {number}", history=number % 2 == 0)
+    store.close()
+    assert sound(data)
+    backup(data, tmp_path / "copy", progress=quiet)
+    assert tables(tmp_path / "copy") == tables(data)
+    with raw(data) as (transaction, databases):
+        transaction.drop(databases["live-queues"], delete=False)
+    assert not sound(data)
+    assert rebuild(data, progress=quiet).entries == 300
+    assert tables(tmp_path / "copy") == tables(data)
+    assert sound(data)
+
+
 # log
 
 

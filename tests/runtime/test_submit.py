@@ -56,9 +56,12 @@ async def stalled(broker: Broker) -> AsyncIterator[Commits]:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(send, broker, "takes the writer", "nobody")
         await settle_down()
-        yield commits
-        if commits.gate is not None:
-            commits.go()
+        try:
+            yield commits
+        finally:
+            if commits.gate is not None:
+                commits.go()
+        await settle_down()
 
 
 @pytest.fixture

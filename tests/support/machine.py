@@ -16,7 +16,7 @@ from postroom.core.rows import Entry
 Answer = TypeVar("Answer")
 
 START_MS: Final = UnixMs(1_790_000_000_000)
-"""Some day in 2026, at no round second."""
+"""Some day in 2026, at a whole second."""
 
 
 class Clock:

@@ -1,5 +1,6 @@
-"""The commands that run a broker or prepare for one: serve, demo, token, config."""
+"""The commands that run a broker, prepare for one or talk to one: serve, demo, token, listen, config."""
 
+import re
 import time
 from typing import Final, Literal
 
@@ -10,6 +11,12 @@ from .groups import OrderedGroup
 TOKEN_TTL_S: Final = 86_400
 """A day: tokens made by hand are for trying things out."""
 
+LISTEN_URL: Final = "ws://127.0.0.1:8080/v1/connect"
+"""Of a development broker."""
+DEMO: Final = "demo"
+"""The app of a development broker."""
+
+_TOKEN: Final = re.compile(r"[\w.-]+", re.ASCII)
 _CONFIG_OPTION: Final = click.option(
     "--config", "config_path", metavar="FILE", help="The configuration file. Default: the demo app alone."
 )
@@ -87,6 +94,68 @@ def token(app: str, user: str, config_path: str | None, ttl_s: int) -> int:
     A server makes such tokens itself: a JWT signed with HS256 and the app's session_secret, with the claims app, sub
     (the user), exp, and iat.
     """
+    click.echo(_issued(app, user, config_path, ttl_s))
+    return 0
+
+
+@click.command(short_help="Print what a user receives.")
+@click.option("--app", metavar="A", help="The app's name.  [default: demo]")
+@click.option("--user", metavar="U", help="Who listens; not needed with a token.")
+@click.option("--url", default=LISTEN_URL, show_default=True, help="Where the broker is; wss:// for one with TLS.")
+@_CONFIG_OPTION
+@click.option(
+    "--token",
+    metavar="TOKEN",
+    envvar="POSTROOM_TOKEN",
+    show_envvar=True,
+    help="A session token, better set by the variable: other users see command lines. Default: one is made, as by "
+    "`postroom token`.",
+)
+@click.option("--ack", is_flag=True, help="Acknowledge each message once it is printed, which takes it off the queue.")
+@click.option("--count", metavar="N", type=click.IntRange(min=1), help="End after N messages. Default: on Ctrl-C.")
+def listen(
+    app: str | None,
+    user: str | None,
+    url: str,
+    config_path: str | None,
+    token: str | None,
+    count: int | None,
+    *,
+    ack: bool,
+) -> int:
+    """Connect as a user and print each frame that comes as a line of JSON; docs/protocol.md describes them.
+
+    Without --ack the messages stay in the user's queue. With it, `--count` ends when the broker answered that the
+    acknowledgement of the last message is on disk.
+
+    Status 0 after N messages or on Ctrl-C, 1 if the broker cannot be reached or ends the session, 130 if Ctrl-C comes
+    before N messages did.
+    """
+    from .client import Target
+    from .listen import Wishes, run
+
+    context = click.get_current_context()
+    try:
+        target = Target.of(url)
+    except ValueError as error:
+        raise click.UsageError(f"--url: {error}", context) from None
+    if token is not None:
+        token = token.strip()
+        if not _TOKEN.fullmatch(token):
+            raise click.UsageError("--token: is no token, which has letters, digits, dots, - and _ only", context)
+        advice = "check that it is signed with the session_secret of its app and has not expired"
+    elif user is not None:
+        app = app or DEMO
+        token = _issued(app, user, config_path, TOKEN_TTL_S)
+        where = config_path or "the development configuration"
+        advice = f"is the session_secret of app {app} the same there as in {where}?"
+    else:
+        raise click.UsageError("Missing option '--user'", context)
+    return run(Wishes(target=target, token=token, advice=advice, app=app, user=user, ack=ack, count=count))
+
+
+def _issued(app: str, user: str, config_path: str | None, ttl_s: int) -> str:
+    """A session token. Raises ConfigError, UsageError."""
     from postroom.core.ids import UnixMs
     from postroom.transports.native.tokens import issue
 
@@ -95,12 +164,10 @@ def token(app: str, user: str, config_path: str | None, ttl_s: int) -> int:
     config, _ = settings.read(config_path)
     secret = settings.app_named(app, config, config_path).session_secret
     try:
-        # The one place of this command that reads a clock: a token's times are wall times.
-        made = issue(secret, app, user, ttl_s, UnixMs(time.time_ns() // 1_000_000))
+        # The one place of these commands that reads a clock: a token's times are wall times.
+        return issue(secret, app, user, ttl_s, UnixMs(time.time_ns() // 1_000_000))
     except ValueError as error:
         raise click.UsageError(f"--{error}", click.get_current_context()) from None
-    click.echo(made)
-    return 0
 
 
 @click.group("config", cls=OrderedGroup, short_help="Check a configuration file.")
@@ -134,4 +201,4 @@ def config_check(path: str, *, as_json: bool) -> int:
     return 0
 
 
-COMMANDS: Final = (serve, demo, token, config_group)
+COMMANDS: Final = (serve, demo, token, listen, config_group)

@@ -27,6 +27,7 @@ from postroom.storage.verify import Progress, Report
 
 from . import recipient, wording
 from .failures import EXIT_FAILED, EXIT_USAGE
+from .wording import counted
 
 POLL_S: Final = 0.25
 """How often `log --follow` looks for news: soon enough for eyes, four short reads a second."""
@@ -109,7 +110,7 @@ def inspect(directory: str | Path, *, app: str, user: str, as_json: bool = False
         else:
             _print(recipient.lines(found))
         if found.problems:
-            _say(f"{wording.counted(len(found.problems), 'entry')} without a sound body; {_after_damage(directory)}")
+            _say(f"{counted(len(found.problems), 'entry')} without a sound body; {_after_damage(directory)}")
             end.status = EXIT_FAILED
     return end.status
 
@@ -137,16 +138,17 @@ def _report_lines(directory: str | Path, report: Report) -> Iterator[str]:
     if report.sound:
         yield f"{directory}: sound"
     else:
-        yield f"{directory}: NOT SOUND, {wording.counted(report.problems_total, 'problem')}"
+        yield f"{directory}: NOT SOUND, {counted(report.problems_total, 'problem')}"
         for problem in report.problems:
             yield f"  {problem.check}: {wording.safe(problem.what)}"
         if report.problems_total > len(report.problems):
             yield f"  … and {report.problems_total - len(report.problems):,} more"
     if report.file_bytes:
-        yield f"  log      {report.log_records:,} records, after {report.base_position} up to {report.position}"
-        yield f"  live     {report.rows:,} rows; {report.entries:,} entries in {report.queues:,} queues"
-        yield f"  bodies   {report.bodies:,}; {report.timeline_rows:,} messages in timelines"
-        yield f"  accounts {wording.counted(report.users, 'recipient')} of {wording.counted(report.apps, 'app')}"
+        yield f"  log      {counted(report.log_records, 'record')}, after {report.base_position} up to {report.position}"
+        waiting = f"{counted(report.entries, 'entry')} in {counted(report.queues, 'queue')}"
+        yield f"  live     {counted(report.rows, 'row')}; {waiting}"
+        yield f"  bodies   {report.bodies:,}; {counted(report.timeline_rows, 'message')} in timelines"
+        yield f"  accounts {counted(report.users, 'recipient')} of {counted(report.apps, 'app')}"
         grown = f"; grew by {report.grown_bytes:,} while it was copied"
         yield f"  file     {report.file_bytes:,} bytes, {report.used_bytes:,} used{grown} ({report.copy_bytes:,} in scratch)"
 

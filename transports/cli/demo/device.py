@@ -1,22 +1,20 @@
-"""A recipient's device: a WebSocket that speaks the native protocol, as small as such a client can be."""
+"""A recipient's device: a session of the native protocol, and what the demo does with one."""
 
 import json
 import time
-from collections import deque
+from contextlib import AsyncExitStack
 from typing import Any, Final, Self
 
 import trio
-from wsproto import ConnectionType, WSConnection
-from wsproto.events import CloseConnection, Event, Ping, RejectConnection, Request, TextMessage
-from wsproto.utilities import ProtocolError
 
 from postroom.core.ids import UnixMs
 from postroom.transports.config.demo import DEMO_APP
 from postroom.transports.native.handshake import SUBPROTOCOL
 from postroom.transports.native.tokens import issue
 
+from ..client import PATH, Closed, NoSession, Rejected, Session, Target, carry
 from .claims import Broken
-from .line import Line
+from .line import HOST
 
 Frame = dict[str, Any]
 
@@ -29,28 +27,34 @@ class Device:
     def __init__(self, user: str, port: int) -> None:
         """Connects when it is opened."""
         self.user = user
-        self.port = port
-        self._line = Line(port)
-        self._ws = WSConnection(ConnectionType.CLIENT)
-        self._frames: deque[Frame] = deque()
-        self._text = ""
+        self._address = f"{HOST}:{port}"
+        self._tasks = AsyncExitStack()
+        self._nursery: trio.Nursery
+        self._session: Session
         self._ref = 0
 
     async def __aenter__(self) -> Self:
-        """Does nothing yet."""
+        """Does not connect yet."""
+        self._nursery = await self._tasks.enter_async_context(trio.open_nursery())
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Hang up."""
-        await self._line.close()
+        self._nursery.cancel_scope.cancel()
+        # Closed so, the nursery is not told what ended the block, which it would wrap in a group.
+        await self._tasks.aclose()
 
     async def open(self) -> Frame:
         """Connect and return the welcome. Raises Broken."""
         # A token is made with the wall time, as the command `postroom token` does.
         now_ms = UnixMs(time.time_ns() // 1_000_000)
         token = issue(DEMO_APP.session_secret, DEMO_APP.name, self.user, _TOKEN_TTL_S, now_ms)
-        target = f"/v1/connect?token={token}"
-        await self._send(Request(host=self._line.address, target=target, subprotocols=[SUBPROTOCOL]))
+        try:
+            self._session = await self._nursery.start(carry, Target.of(f"ws://{self._address}{PATH}"), token)
+        except Rejected as rejected:
+            raise Broken("an open WebSocket", f"HTTP {rejected.status}") from None
+        except NoSession as error:
+            raise Broken(f"a connection to {self._address}", f"none that works ({error})") from None
         welcome = await self.frame()
         if welcome.get("type") != "welcome":
             raise Broken("a welcome", json.dumps(welcome))
@@ -60,13 +64,16 @@ class Device:
     def typed(self) -> list[str]:
         """A command line that connects as this user, for whoever has such a client."""
         token = f"$(postroom token --app {DEMO_APP.name} --user {self.user})"
-        return [f"wscat -s {SUBPROTOCOL}", f'-c "ws://{self._line.address}/v1/connect?token={token}"']
+        return [f"wscat -s {SUBPROTOCOL}", f'-c "ws://{self._address}{PATH}?token={token}"']
 
     async def frame(self) -> Frame:
         """The next frame. Raises Broken."""
-        while not self._frames:
-            await self._read()
-        return self._frames.popleft()
+        try:
+            frame: Frame = json.loads((await self._session.frame()).json)
+        except Closed as closed:
+            came = f"a close frame, {closed}" if closed.code is not None else f"the end: {closed}"
+            raise Broken("the server's next frame", came) from None
+        return frame
 
     async def message(self) -> Frame:
         """The next frame, which must be a message. Raises Broken."""
@@ -90,42 +97,10 @@ class Device:
         """
         self._ref += 1
         said = {"type": "ack", "ref": self._ref, "id": message["id"]}
-        await self._send(TextMessage(json.dumps(said)))
+        await self._session.say(said)
         before: list[Frame] = []
         while True:
             frame = await self.frame()
             if frame.get("ref") == self._ref:
                 return said, frame, before
             before.append(frame)
-
-    async def _send(self, event: Event) -> None:
-        await self._line.send(self._ws.send(event))
-
-    async def _read(self) -> None:
-        data = await self._line.receive()
-        try:
-            self._ws.receive_data(data or None)
-            events = list(self._ws.events())
-        except ProtocolError as error:
-            raise Broken("the server's next frame", f"something else ({error})") from None
-        if not data and not events:
-            raise Broken("the server's next frame", "the end of the connection")
-        for event in events:
-            await self._take(event)
-
-    async def _take(self, event: Event) -> None:
-        match event:
-            case TextMessage():
-                self._text += event.data
-                if event.message_finished:
-                    # The server puts several frames into one array when they wait for a slow line.
-                    said, self._text = json.loads(self._text), ""
-                    self._frames += said if isinstance(said, list) else [said]
-            case Ping():
-                await self._send(event.response())
-            case RejectConnection():
-                raise Broken("an open WebSocket", f"HTTP {event.status_code}")
-            case CloseConnection():
-                raise Broken("the server's next frame", f"a close frame, {event.code} {event.reason or ''}".rstrip())
-            case _:
-                pass
