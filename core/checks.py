@@ -39,7 +39,7 @@ def check_send(command: SendMessage) -> None:
 
 
 def check_name(field: str, name: str) -> None:
-    """A user, app or conversation name: 1 to 255 bytes of UTF-8."""
+    """A user, app or conversation name: 1 to 256 bytes of UTF-8."""
     if not 1 <= utf8_length(field, name) <= NAME_BYTES_MAX:
         raise InvalidCommand(f"{field}: must be 1 to {NAME_BYTES_MAX} bytes")
 

@@ -91,16 +91,10 @@ class Ack(Command, frozen=True, kw_only=True):
     user: str
     session: Position
     through: Position
-    confirmed: tuple["Awaited", ...] = ()
-    """Messages among the acknowledged whose senders wait with a dedup key: that must outlive this process."""
-
-
-class Awaited(msgspec.Struct, frozen=True):
-    """A message whose sender waits for its ack, by the name a retry will use."""
-
-    id: MessageId
-    sender: str
-    dedup: str
+    confirmed: tuple[MessageId, ...] = ()
+    """Unqueued messages among the acknowledged that were sent as awaited."""
+    count: int = 0
+    """How many entries the session means, as far as it knows: what the ack will take is estimated by it."""
 
 
 class ExpireQueue(Command, frozen=True, kw_only=True):

@@ -59,6 +59,8 @@ class MessageSent(Event, frozen=True, kw_only=True, tag="message-sent.1"):
     dedup_digest: bytes = b""
     """Digest of what was sent under the dedup key."""
     dedup_expires_ms: ExpiryMs = ExpiryMs(0)
+    awaited: bool = False
+    """The sender waits for the recipient's ack, and may come back with the dedup key to ask for it."""
 
 
 class MessageEdited(Event, frozen=True, kw_only=True, tag="message-edited.1"):
@@ -111,7 +113,7 @@ class MessageDeleted(Event, frozen=True, kw_only=True, tag="message-deleted.1"):
 
 
 class MessageConfirmed(Event, frozen=True, kw_only=True, tag="message-confirmed.1"):
-    """The recipient acknowledged a message whose sender waits with a dedup key."""
+    """The recipient acknowledged a message that was sent as awaited."""
 
     app: str
     id: MessageId

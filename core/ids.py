@@ -29,7 +29,7 @@ def next_position(last: Position, wall_ms: UnixMs) -> Position:
 
 
 def position_of(id: MessageId) -> Position:
-    """Where a message's event stands. That an id is a position is known here and in storage, and nowhere else."""
+    """Where a message's event stands. That an id is a position is known to this function and the next alone."""
     return Position(id)
 
 

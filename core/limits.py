@@ -6,7 +6,7 @@ KIB: Final = 1024
 MIB: Final = 1024 * KIB
 
 # Names and bodies
-NAME_BYTES_MAX: Final = 255
+NAME_BYTES_MAX: Final = 256
 """UTF-8 bytes of an app, user or conversation name: the vendors allow 64 characters, up to 4 bytes each."""
 BODY_BYTES_MAX: Final = 256 * KIB
 """The largest vendor limit is 32 KiB (anyRTC 3); a batch must still hold many."""

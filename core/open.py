@@ -30,19 +30,18 @@ async def open_broker(
     """
     options = options or Options()
     store = await _open(where)
-    failure: StorageFailure | None = None
-    error: Exception | None = None
+    broker: Broker | None = None
+    error: BaseException | None = None
     try:
         async with trio.open_nursery() as nursery:
-            broker = Broker(store, rules, options, clock or SystemClock(), nursery)
             with trio.CancelScope() as body:
                 try:
+                    broker = Broker(store, rules, options, clock or SystemClock(), nursery)
                     await broker.start(body.cancel)
                     yield broker
-                except Exception as raised:  # noqa: BLE001 - not swallowed: it would leave the nursery wrapped in a group
+                except BaseException as raised:  # noqa: BLE001 - not swallowed: it would leave the nursery in a group
                     error = raised
-            failure = broker.failure
-            if failure is None:
+            if broker is not None and broker.failure is None:
                 with trio.CancelScope(shield=True), trio.move_on_after(options.drain_deadline_s):
                     broker.close_sessions()
                     broker.stop_waits()
@@ -50,9 +49,9 @@ async def open_broker(
             nursery.cancel_scope.cancel()
     finally:
         with trio.CancelScope(shield=True):
-            await _in_thread(store)
-    if failure is not None:
-        raise StorageFailure(str(failure)) from failure
+            await _close(store)
+    if broker is not None and broker.failure is not None:
+        raise StorageFailure(str(broker.failure)) from broker.failure
     if error is not None:
         raise error
 
@@ -65,8 +64,8 @@ async def _open(where: str | Path | Store) -> Store:
     return await trio.to_thread.run_sync(LmdbStore, where)
 
 
-async def _in_thread(store: Store) -> None:
-    """Close the store where it may wait for its disk."""
+async def _close(store: Store) -> None:
+    """In a thread, if it may wait for its disk."""
     if store.durable:
         await trio.to_thread.run_sync(store.close)
     else:

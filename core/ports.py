@@ -41,7 +41,7 @@ class ReadViews(Protocol):
         """The recipient's row; None if nothing was ever queued for them."""
 
     def queue_ends(self, app: str, user: str) -> QueueEnds:
-        """Count, first and last of a queue."""
+        """Count and last of a queue."""
 
     def entry(self, app: str, user: str, position: Position) -> Entry | None:
         """The entry made by the event at this position, if it is still queued."""
@@ -54,6 +54,9 @@ class ReadViews(Protocol):
 
     def dedup(self, app: str, sender: str, key: str) -> DedupRow | None:
         """The outcome kept under a dedup key, also when it is over."""
+
+    def awaited(self, id: MessageId) -> tuple[str, str] | None:
+        """Sender and dedup key of a message whose ack is still to be noted."""
 
     def changed(self, id: MessageId) -> ChangedRow | None:
         """What became of a message that was edited or recalled."""

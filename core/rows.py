@@ -69,6 +69,8 @@ class DedupRow(msgspec.Struct, frozen=True, array_like=True):
     id: MessageId
     at_ms: UnixMs
     expires_ms: ExpiryMs
+    awaited: bool = False
+    """That the recipient acknowledged it will be noted here."""
     confirmed: bool = False
 
 

@@ -90,7 +90,8 @@ def estimate(command: Command, rules: Rules) -> tuple[int, int]:
         case Login() | DeleteMessage():
             rows = rules.queue_messages + _QUEUE_ROWS
         case Ack():
-            rows = usual = rules.queue_messages + _QUEUE_ROWS + _CONFIRM_ROWS * len(command.confirmed)
+            entries = min(rules.queue_messages, command.count)
+            rows = usual = _QUEUE_ROWS + _ENTRY_ROWS * entries + _CONFIRM_ROWS * len(command.confirmed)
         case ExpireQueue():
             rows = usual = min(rules.queue_messages, command.limit) + _QUEUE_ROWS
         case ExpireDedup():

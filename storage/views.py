@@ -164,18 +164,30 @@ class StoredViews:
 
     def put_dedup(self, app: str, sender: str, key: str, row: DedupRow) -> None:
         name = keys.digest(app, sender, key)
-        old = self._engine.get(self._rows, keys.DEDUP + name)
-        if old:
-            self._engine.delete(self._rows, _dedup_end(_dedup(old)))
+        self._remove_dedup(name)
         self._engine.put(self._rows, keys.DEDUP + name, _encode(row))
         self._engine.put(self._rows, _dedup_end(row), name)
+        if row.awaited and not row.confirmed:
+            self._engine.put(self._rows, keys.AWAITED + U64.pack(row.id), _encode((sender, key)))
 
     def remove_dedup(self, expires_ms: ExpiryMs, position: Position) -> None:
-        end = keys.DEDUP_END + PAIR.pack(expires_ms, position)
-        name = self._engine.get(self._rows, end)
+        name = self._engine.get(self._rows, keys.DEDUP_END + PAIR.pack(expires_ms, position))
         assert name is not None
-        self._engine.delete(self._rows, end)
+        self._remove_dedup(name)
+
+    def awaited(self, id: MessageId) -> tuple[str, str] | None:
+        row = self._engine.get(self._rows, keys.AWAITED + U64.pack(id))
+        return _names(row) if row else None
+
+    def _remove_dedup(self, name: bytes) -> None:
+        old = self._engine.get(self._rows, keys.DEDUP + name)
+        if old is None:
+            return
+        row = _dedup(old)
         self._engine.delete(self._rows, keys.DEDUP + name)
+        self._engine.delete(self._rows, _dedup_end(row))
+        if row.awaited:
+            self._engine.delete(self._rows, keys.AWAITED + U64.pack(row.id))
 
     # Changed messages.
 

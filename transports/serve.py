@@ -173,4 +173,4 @@ class Server:
         await self._broker.drain()
 
     def _readiness(self) -> Readiness:
-        return Readiness(ready=not self._stopping, disk_full=self._broker.statistics().full)
+        return Readiness(ready=not self._stopping, disk_full=self._broker.full)

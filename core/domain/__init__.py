@@ -38,9 +38,9 @@ from ..ids import Position
 from ..model import Rules
 from ..ports import Headers, ReadViews, Views
 from . import messages, queues, sessions
-from .decision import Decision, Now, Wait, Welcome
+from .decision import Collected, Decision, Now, Wait, Welcome
 
-__all__ = ["Decision", "Now", "Wait", "Welcome", "apply", "decide"]
+__all__ = ["Collected", "Decision", "Now", "Wait", "Welcome", "apply", "decide"]
 
 _DECIDE: Final[dict[type[Command], Callable[[Any, ReadViews, Headers, Now, Rules], Decision]]] = {
     SendMessage: messages.decide_send,

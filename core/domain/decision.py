@@ -28,11 +28,17 @@ class Welcome(msgspec.Struct, frozen=True):
     missed: int
 
 
+class Collected(msgspec.Struct, frozen=True):
+    """What an Ack took out of a queue."""
+
+    positions: tuple[Position, ...]
+
+
 class Decision(msgspec.Struct, frozen=True):
     """The events of a command, in order, with consecutive positions; none means that nothing is to be written."""
 
     events: tuple[AnyEvent, ...] = ()
-    result: Receipt | Welcome | None = None
+    result: Receipt | Welcome | Collected | None = None
     body: Body | None = None
     """What the last event brought, for whoever is online."""
     keeps_body: bool = False

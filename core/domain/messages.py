@@ -53,6 +53,7 @@ def decide_send(command: SendMessage, views: ReadViews, headers: Headers, now: N
         dedup=command.dedup,
         dedup_digest=digest,
         dedup_expires_ms=ExpiryMs(max(now.wall_ms, now.expiry_ms) + DEDUP_TTL_MS if digest else 0),
+        awaited=bool(digest) and command.wait_ack_ms is not None,
     )
     header = Header(
         type="message",
@@ -112,7 +113,7 @@ def apply_sent(views: Views, position: Position, event: MessageSent) -> list[Pos
     if event.history:
         views.put_timeline(app, event.conversation, event.sender, event.at_ms, event.id)
     if event.dedup is not None:
-        row = DedupRow(event.dedup_digest, event.id, event.at_ms, event.dedup_expires_ms)
+        row = DedupRow(event.dedup_digest, event.id, event.at_ms, event.dedup_expires_ms, event.awaited)
         views.put_dedup(app, event.sender, event.dedup, row)
     return ended
 

@@ -12,8 +12,8 @@ from ..ids import MessageId, Position, message_at
 from ..limits import SESSIONS_PER_USER_MAX
 from ..model import Rules
 from ..ports import Headers, ReadViews, Views
-from ..rows import SessionRow
-from .decision import Decision, Now, Welcome
+from ..rows import Entry, SessionRow
+from .decision import Collected, Decision, Now, Welcome
 from .queues import expired_count, leave, lost
 
 
@@ -83,6 +83,7 @@ def decide_ack(command: Ack, views: ReadViews, headers: Headers, now: Now, rules
     """The prefix up to `through` leaves the queue; an entry among it that is past its expiry was handled all the same."""
     app, user = command.app, command.user
     events: list[AnyEvent] = []
+    covered: list[Entry] = []
     row = views.user(app, user)
     if row is not None:
         covered = list(takewhile(lambda entry: entry.position <= command.through, views.entries(app, user)))
@@ -99,11 +100,11 @@ def decide_ack(command: Ack, views: ReadViews, headers: Headers, now: Now, rules
                     seq=last.seq if last else 0,
                 )
             )
-    events += (
-        MessageConfirmed(app=app, id=awaited.id, sender=awaited.sender, dedup=awaited.dedup)
-        for awaited in command.confirmed
-    )
-    return Decision(tuple(events))
+    for id in (*(message_at(entry.position) for entry in covered), *command.confirmed):
+        awaited = views.awaited(id)
+        if awaited is not None:
+            events.append(MessageConfirmed(app=app, id=id, sender=awaited[0], dedup=awaited[1]))
+    return Decision(tuple(events), Collected(tuple(entry.position for entry in covered)))
 
 
 def decide_expire(command: ExpireQueue, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:

@@ -47,9 +47,7 @@ class Broker:
         self._settler = Settler(store, clock, self._expiry)
         self._inbox = Inbox(options.submit_deadline_s, self._counters)
         self._fanout = Fanout(self._waits, self._counters)
-        self._writer = Writer(
-            store, self._settler, self._inbox, self._fanout, self._waits, self._counters, self._rules_of
-        )
+        self._writer = Writer(store, self._settler, self._inbox, self._fanout, self._counters, self._rules_of)
         self._host = SessionHost(store, self._writer, self._waits, self._expiry, self._counters, nursery)
         self._failure: StorageFailure | None = None
         self._ended = False
@@ -84,16 +82,11 @@ class Broker:
         Waiting for acks is for `submit` alone: `wait_ack_ms` is ignored here.
         """
         group = Group()
-        outcomes: list[Pending | Exception] = []
+        outcomes: list[Pending | Exception] = [self._prepared(command, group) for command in commands]
         lanes: dict[Lane, list[tuple[int, Pending]]] = {lane: [] for lane in LANES}
-        for index, command in enumerate(commands):
-            try:
-                pending = self._pending(command, group)
-            except Refusal as refusal:
-                outcomes.append(refusal)
-            else:
-                outcomes.append(pending)
-                lanes[pending.lane].append((index, pending))
+        for index, outcome in enumerate(outcomes):
+            if isinstance(outcome, Pending):
+                lanes[outcome.lane].append((index, outcome))
 
         async def feed(lane: list[tuple[int, Pending]]) -> None:
             for index, pending in lane:
@@ -144,6 +137,11 @@ class Broker:
         """The state as of the last commit, to read. Keep it open for less than a second."""
         return self._store.snapshot()
 
+    @property
+    def full(self) -> bool:
+        """Messages are refused because the disk is full."""
+        return self._settler.full
+
     def statistics(self) -> BrokerStatistics:
         """The broker's numbers now."""
         counters = self._counters
@@ -160,7 +158,7 @@ class Broker:
             commit_ms=counters.commit_ms.histogram(),
             inbox_commands=len(self._inbox),
             waiters=self._waits.count,
-            full=self._settler.full,
+            full=self.full,
             store=self._store.statistics(),
         )
 
@@ -214,7 +212,7 @@ class Broker:
         """Nothing will be written any more: tell everyone who waits."""
         self._ended = True
         self._inbox.close(lambda: StorageFailure(str(why)))
-        for pending in self._inbox.empty() + self._writer.abandon():
+        for pending in self._inbox.empty() + self._writer.abandon(why):
             pending.settle(Settled(why))
         for session in self._fanout.sessions():
             session.fail(StorageFailure(str(why)))
@@ -240,6 +238,14 @@ class Broker:
             self._counters.refusals[command.app, refusal.code] += 1
             raise
         return Pending(command, rules, caller)
+
+    def _prepared(self, command: Command, group: Group) -> Pending | Refusal:
+        if isinstance(command, SendMessage) and command.wait_ack_ms is not None:
+            command = msgspec.structs.replace(command, wait_ack_ms=None)
+        try:
+            return self._pending(command, group)
+        except Refusal as refusal:
+            return refusal
 
     async def _enter(self, pending: Pending) -> None:
         try:

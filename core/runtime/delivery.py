@@ -33,9 +33,13 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     """Of `dropped`: how many frames."""
     position: Position = Position(0)
     """Of the event that made it; for the broker's own order."""
+    awaited: bool = False
+    """Its sender may come back to ask whether it was acknowledged; for the broker's own use."""
 
 
-def delivery(body: Body, type: DeliveryType, user: str, position: Position, seq: int | None) -> Delivery:
+def delivery(
+    body: Body, type: DeliveryType, user: str, position: Position, seq: int | None, *, awaited: bool = False
+) -> Delivery:
     """The frame of a message, or of what became of it, for one receiver; `seq` if it is queued."""
     header = body.header
     return Delivery(
@@ -50,8 +54,9 @@ def delivery(body: Body, type: DeliveryType, user: str, position: Position, seq:
         queued=seq is not None,
         seq=seq,
         via=header.via,
-        by=header.by,
+        by="" if type == "message" else header.by,
         position=position,
+        awaited=awaited,
     )
 
 

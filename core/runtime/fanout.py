@@ -3,8 +3,8 @@
 import logging
 from collections.abc import Callable
 
-from ..commands import Awaited, SendMessage
-from ..domain import Welcome
+from ..commands import SendMessage
+from ..domain import Collected, Welcome
 from ..errors import Refusal
 from ..events import (
     Acked,
@@ -15,7 +15,6 @@ from ..events import (
     MessageEdited,
     MessageRecalled,
     MessageSent,
-    Queued,
     Record,
 )
 from ..model import Receipt
@@ -56,7 +55,7 @@ class Fanout:
             elif settled.wait == "pending" and not pending.withdrawn:
                 self._wait(pending, settled)
             for record in settled.records:
-                self._tell(record, pending, settled.body)
+                self._tell(record, pending, settled)
             pending.settle(settled)
 
     def detach(self, session: Session) -> None:
@@ -75,18 +74,17 @@ class Fanout:
         if not isinstance(command, SendMessage) or command.wait_ack_ms is None:
             return
         assert isinstance(settled.result, Receipt)
-        awaited = Awaited(settled.result.id, command.sender, command.dedup or "")
-        durable = command.dedup is not None
-        pending.waiter = Waiter(command.app, command.to.id, awaited, queued=command.queue, durable=durable)
+        pending.waiter = Waiter(command.app, command.to.id, settled.result.id, queued=command.queue)
         self._waits.add(pending.waiter)
 
-    def _tell(self, record: Record, pending: Pending, body: Body | None) -> None:
+    def _tell(self, record: Record, pending: Pending, settled: Settled) -> None:
         match record.event:
             case MessageSent() | MessageEdited() | MessageRecalled() | MessageDeleted() as event:
-                assert body is not None
-                self._offer(record, event.app, event.queued, body)
+                assert settled.body is not None
+                self._offer(record, event, settled.body)
             case Acked() as event:
-                self._waits.acked(event.app, event.user, event.through)
+                assert isinstance(settled.result, Collected)
+                self._waits.collected(event.app, event.user, settled.result.positions)
                 self._tell_acked(event)
             case MessageConfirmed() as event:
                 self._waits.confirmed(event.app, event.id)
@@ -95,17 +93,20 @@ class Fanout:
             case LoggedOut() as event if event.last:
                 self._waits.offline(event.app, event.user)
 
-    def _offer(self, record: Record, app: str, copies: tuple[Queued, ...], body: Body) -> None:
+    def _offer(
+        self, record: Record, event: MessageSent | MessageEdited | MessageRecalled | MessageDeleted, body: Body
+    ) -> None:
         """To the sessions of everyone who got a copy; of a message that is not queued, to those of its receiver."""
         if not body.header.queue:
-            self._to(app, body.header.conversation.id, record, body, None)
-        for copy in copies:
-            self._to(app, copy.user, record, body, copy.seq if copy.stored else None)
+            awaited = isinstance(event, MessageSent) and event.awaited
+            self._to(body.header.conversation.id, record, body, None, awaited=awaited)
+        for copy in event.queued:
+            self._to(copy.user, record, body, copy.seq if copy.stored else None)
 
-    def _to(self, app: str, user: str, record: Record, body: Body, seq: int | None) -> None:
-        sessions = self._sessions.get((app, user))
+    def _to(self, user: str, record: Record, body: Body, seq: int | None, *, awaited: bool = False) -> None:
+        sessions = self._sessions.get((body.header.app, user))
         if sessions:
-            frame = delivery(body, body.header.type, user, record.position, seq)
+            frame = delivery(body, body.header.type, user, record.position, seq, awaited=awaited)
             for session in tuple(sessions):
                 _guarded(session, session.offer, frame)
 

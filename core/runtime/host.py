@@ -4,13 +4,14 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from ..ids import MessageId, Position
+from ..ids import Position
 from ..ports import Store
 from .clock import ExpiryClock
 from .reading import Page, read_page
 from .session import Session
 from .statistics import Counters
 from .waits import Waits
+from .window import Sent
 from .writer import Writer
 
 _READERS_MAX = 8
@@ -50,8 +51,11 @@ class SessionHost:
     def dropped(self, app: str) -> None:
         self._counters.session_dropped[app] += 1
 
-    def acknowledge(self, session: Session, through: Position, ids: list[MessageId]) -> None:
-        self._writer.acknowledge(session, through, self._waits.received(session.app, session.user, ids))
+    def acknowledge(self, session: Session, through: Position, handled: list[Sent]) -> None:
+        unqueued = [frame for frame in handled if not frame.queued]
+        self._waits.received(session.app, session.user, [frame.id for frame in unqueued if not frame.awaited])
+        confirmed = [frame.id for frame in unqueued if frame.awaited]
+        self._writer.acknowledge(session, through, confirmed, len(handled) - len(unqueued))
 
     async def acknowledged(self, session: Session) -> None:
         slot = self._writer.slot(session)

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable
+from typing import Final, Literal
 
 import trio
 
@@ -20,6 +21,11 @@ from ..limits import (
 from ..model import LANES, Lane
 from .pending import Pending
 from .statistics import Counters
+
+_Door = Lane | Literal["control"]
+"""Where one waits: what gives room back does not stand behind messages of its lane that may not enter yet."""
+
+_DOORS: Final[tuple[_Door, ...]] = ("control", *LANES)
 
 
 class _Turn:
@@ -40,7 +46,7 @@ class Inbox:
         self._lanes: Lanes[Pending] = Lanes()
         self._returned: deque[Pending] = deque()
         self._bytes = 0
-        self._waiting: dict[Lane, deque[_Turn]] = {lane: deque() for lane in LANES}
+        self._waiting: dict[_Door, deque[_Turn]] = {door: deque() for door in _DOORS}
         self._closed: Callable[[], Exception] | None = None
         self.arrived = trio.Event()
         """Set when there is something to take."""
@@ -55,17 +61,20 @@ class Inbox:
         """
         if self._closed is not None:
             raise self._closed()
-        if not self._waiting[pending.lane] and self._fits(pending):
+        waiting = self._waiting["control" if pending.control else pending.lane]
+        if not waiting and self._fits(pending):
             self.put(pending)
             return
         if sum(map(len, self._waiting.values())) >= INBOX_WAITING_MAX:
             raise self._overloaded(pending)
         turn = _Turn(pending)
-        waiting = self._waiting[pending.lane]
         waiting.append(turn)
         try:
             with trio.move_on_after(self._deadline_s):
                 await turn.ended.wait()
+        except trio.Cancelled:
+            pending.withdrawn = True  # its turn may have come in this very moment
+            raise
         finally:
             if not turn.ended.is_set():
                 waiting.remove(turn)
@@ -126,8 +135,7 @@ class Inbox:
         )
 
     def _admit(self) -> None:
-        for lane in LANES:
-            waiting = self._waiting[lane]
+        for waiting in self._waiting.values():
             while waiting and self._fits(waiting[0].pending):
                 turn = waiting.popleft()
                 turn.entered = True

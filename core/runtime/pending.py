@@ -7,7 +7,7 @@ import outcome
 import trio
 
 from ..commands import Ack, Command, DeleteMessage, EditMessage, Login, Logout, RecallMessage, SendMessage
-from ..domain import Wait, Welcome
+from ..domain import Collected, Wait, Welcome
 from ..errors import StorageFailure
 from ..events import Record
 from ..model import Lane, Receipt, Rules
@@ -24,7 +24,7 @@ _OVERHEAD_BYTES = 512
 class Settled(msgspec.Struct, frozen=True):
     """What a command came to, once it is on disk; a refused one has no records."""
 
-    result: Receipt | Welcome | Exception | None
+    result: Receipt | Welcome | Collected | Exception | None
     records: tuple[Record, ...] = ()
     body: Body | None = None
     wait: Wait = "offline"

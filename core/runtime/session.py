@@ -17,7 +17,7 @@ from ..limits import PAGE_BYTES
 from .buffer import FrameBuffer
 from .delivery import Delivery
 from .reading import Page
-from .window import SentWindow
+from .window import Sent, SentWindow
 
 CloseReason = Literal["shutdown", "failure"]
 
@@ -49,7 +49,7 @@ class Host(Protocol):
     def dropped(self, app: str) -> None:
         """A frame was dropped for a session."""
 
-    def acknowledge(self, session: "Session", through: Position, ids: list[MessageId]) -> None:
+    def acknowledge(self, session: "Session", through: Position, handled: list[Sent]) -> None:
         """Put an ack in the session's slot."""
 
     async def acknowledged(self, session: "Session") -> None:
@@ -71,7 +71,7 @@ class Session:
         self._cursor = Position(0)
         self._newest = Position(0)
         self._acked = Position(0)
-        self._changes: list[Delivery] = []
+        self._changes: list[Delivery] | None = None
         self._room = trio.Event()
         self._closed: CloseReason | None = None
         self._error: Exception | None = None
@@ -122,8 +122,8 @@ class Session:
 
     def ack_id_soon(self, id: MessageId, seq: int | None = None) -> None:
         """`ack_soon` by a message's id."""
-        through, ids = self._window.ack(id, seq)
-        self._host.acknowledge(self, through, ids)
+        through, handled = self._window.ack(id, seq)
+        self._host.acknowledge(self, through, handled)
 
     # What the broker tells it, in the order of the log.
 
@@ -140,7 +140,7 @@ class Session:
         """A new message or change; called as its commit is made known."""
         if frame.type != "message":
             self._buffer.revise(frame)
-            if self._buffer.reading:
+            if self._changes is not None:
                 self._changes.append(frame)
         if not frame.queued:
             self._buffer.push(frame)
@@ -212,9 +212,10 @@ class Session:
                 await self._room.wait()
                 self._room = trio.Event()
                 continue
-            self._changes.clear()
+            self._changes = []
             page = await self._host.read_page(self.app, self.user, self._cursor)
-            self._take(page)
+            changes, self._changes = self._changes, None
+            self._take(page, changes)
             if page.complete and page.as_of >= self._newest:
                 self._buffer.reading = False
                 self._cursor = page.as_of
@@ -226,19 +227,19 @@ class Session:
         """For a page. What is not queued does not count: it waits for the pages, and makes room for them."""
         return self._buffer.queued_bytes <= self._budget - PAGE_BYTES
 
-    def _take(self, page: Page) -> None:
+    def _take(self, page: Page, changes: list[Delivery]) -> None:
         for frame in page.deliveries:
             if frame.position > self._acked:
                 self._buffer.hold(frame)
         # What changed while the page was on its way.
-        for change in self._changes:
+        for change in changes:
             if change.position > page.as_of:
                 self._buffer.revise(change)
         self._cursor = self._buffer.covered = page.through
 
     def _note(self, frame: Delivery) -> None:
         if frame.type not in ("dropped", "acked"):
-            self._window.note(frame.id, frame.seq, frame.position if frame.queued else None)
+            self._window.note(frame)
             if frame.type == "message":
                 self._host.delivered(self.app)
 
@@ -248,6 +249,7 @@ class _Handover:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._waiting = False
         self._wanted = False
         self._frame: Delivery | None = None
         self._ready = trio.Event()
@@ -264,17 +266,19 @@ class _Handover:
         self._ready.set()
 
     async def take(self) -> Delivery:
-        """The next frame, or what ended the session."""
+        """The next frame, or what ended the session. Raises BusyResourceError if another task waits for it."""
         await trio.lowlevel.checkpoint()
+        if self._waiting:
+            raise trio.BusyResourceError("another task iterates this session")
         if self._frame is None:
             self._session.raise_if_closed()
-            self._wanted = True
+            self._waiting = self._wanted = True
             self._ready = trio.Event()
             self._session.resume()
             try:
                 await self._ready.wait()
             finally:
-                self._wanted = False
+                self._waiting = self._wanted = False
         frame, self._frame = self._frame, None
         if frame is None:
             self._session.raise_if_closed()

@@ -63,7 +63,7 @@ class Settler:
         """
         try:
             divided, room = self._admission.divide(batch)
-            outcomes, too_large = self._carry_out(divided.now, room)
+            outcomes, too_large = self._carry_out_batch(divided.now, room)
         except StorageFailure:
             raise
         except BaseException as error:
@@ -93,7 +93,7 @@ class Settler:
             return 0
         return trimmed
 
-    def _carry_out(self, batch: Sequence[Pending], room: Room) -> tuple[dict[Pending, Settled], list[Pending]]:
+    def _carry_out_batch(self, batch: Sequence[Pending], room: Room) -> tuple[dict[Pending, Settled], list[Pending]]:
         """Outcomes, and what was too large: its cost is known now, and it has not had the room to itself."""
         outcomes: dict[Pending, Settled] = {}
         left, later = list(batch), list[Pending]()
@@ -124,7 +124,7 @@ class Settler:
                 written = transaction.written_bytes
                 now = Now(wall_ms, expiry_ms, next_position(transaction.views.position, wall_ms))
                 try:
-                    outcomes[pending] = _carry_out(transaction, pending, now)
+                    outcomes[pending] = _carry_out_one(transaction, pending, now)
                 except self._machine:
                     raise
                 except Refusal as refusal:
@@ -136,7 +136,7 @@ class Settler:
         return outcomes
 
 
-def _carry_out(transaction: Transaction, pending: Pending, now: Now) -> Settled:
+def _carry_out_one(transaction: Transaction, pending: Pending, now: Now) -> Settled:
     """One command: its facts, what they do to the views, and the bodies that come and go with them."""
     views = transaction.views
     decision = decide(pending.command, views, transaction.bodies, now, pending.rules)

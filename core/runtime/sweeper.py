@@ -1,5 +1,6 @@
 """What time ends: sessions of dead processes, dedup outcomes, queue entries, old events. All in bounded steps."""
 
+import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
@@ -8,7 +9,7 @@ from typing import TypeVar
 import trio
 
 from ..commands import Command, EndStaleSessions, ExpireDedup, ExpireQueue
-from ..errors import NoSpace, Refusal, StorageFailure
+from ..errors import Corruption, NoSpace, Refusal, StorageFailure
 from ..expiry import expired
 from ..ids import ExpiryMs
 from ..limits import SWEEP_STEP, SWEEP_STEP_MIN
@@ -19,6 +20,8 @@ from .pending import Settled
 from .writer import Writer
 
 T = TypeVar("T")
+
+_log = logging.getLogger("postroom.core.sweeper")
 
 
 class Sweeper:
@@ -39,21 +42,22 @@ class Sweeper:
         self._carry_out = carry_out
 
     async def run(self) -> None:
-        """Sweep at once, then again and again, until the store fails."""
+        """Sweep at once, then again and again."""
+        broken: tuple[type[BaseException], ...] = (Corruption, StorageFailure, *self._store.failures)
         while True:
             with suppress(Refusal):  # no room, or closing: the next round tries again
                 try:
                     await self._round()
-                except StorageFailure:
-                    return
+                except broken as error:
+                    _log.error("sweeping was broken off, the next round tries again: %s", error)
             await trio.sleep(self._options.sweep_every_s)
 
     async def _round(self) -> None:
         await self._read(lambda _: self._store.maintain())
-        await self._due_for_trimming()
         await self._repeat(lambda step: EndStaleSessions(limit=step))
         await self._repeat(lambda step: ExpireDedup(limit=step))
         await self._expire_queues()
+        await self._due_for_trimming()
 
     async def _repeat(self, order: Callable[[int], Command]) -> None:
         """In large steps; in the smallest ones if only these find room on the disk."""

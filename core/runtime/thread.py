@@ -50,6 +50,8 @@ class BrokerThread:
         self._hosted: trio.Nursery
         self._leave: trio.Event
         self._lock = threading.Lock()
+        self._accepting = False
+        """The broker's loop takes new tasks. Changed and read in that loop alone."""
         self._closed = False
 
     def __enter__(self) -> Self:
@@ -91,21 +93,28 @@ class BrokerThread:
     def call(self, work: Callable[[], Awaitable[T]]) -> Future[T]:
         """Run a coroutine function in the broker's loop; its outcome is the future's."""
         future: Future[T] = Future()
+        self._start(lambda: self._calls.start_soon(_fulfil, work, future), future)
+        return future
+
+    def host(self, task: Callable[[], Awaitable[None]], opened: Future[None]) -> None:
+        """Run a task in the broker's loop; it is cancelled when the block ends. `opened` fails if that was before."""
+        self._start(lambda: self._hosted.start_soon(task), opened)
+
+    def _start(self, start: Callable[[], None], future: Future[T]) -> None:
         with self._lock:
             if self._closed:
                 future.set_exception(StorageFailure("the broker is closed"))
-                return future
+                return
             self._pending.add(future)  # type: ignore[arg-type]  # Future is invariant; only its exception is ever set
         future.add_done_callback(self._pending.discard)
-        self._soon(lambda: self._calls.start_soon(_fulfil, work, future))
-        return future
 
-    def host(self, task: Callable[[], Awaitable[None]]) -> None:
-        """Run a task in the broker's loop; it is cancelled when the block ends. Raises StorageFailure if it is closed."""
-        with self._lock:
-            if self._closed:
-                raise StorageFailure("the broker is closed")
-        self._soon(lambda: self._hosted.start_soon(task))
+        def begin() -> None:
+            if self._accepting:
+                start()
+            elif not future.done():
+                future.set_exception(StorageFailure("the broker is closing"))
+
+        self._soon(begin)
 
     def _soon(self, work: Callable[[], object]) -> None:
         with suppress(trio.RunFinishedError):  # closed meanwhile: `_close` fails what waits
@@ -128,7 +137,11 @@ class BrokerThread:
             trio.open_nursery() as self._hosted,
         ):
             self._opened.set_result(None)
-            await self._leave.wait()
+            self._accepting = True
+            try:
+                await self._leave.wait()
+            finally:
+                self._accepting = False
             self._broker.close_sessions()
             self._broker.stop_waits()
             self._hosted.cancel_scope.cancel()
@@ -162,7 +175,7 @@ class SessionThread:
     def __enter__(self) -> Self:
         """Raises what `Broker.connect` does."""
         opened: Future[None] = Future()
-        self._thread.host(lambda: self._hold(opened))
+        self._thread.host(lambda: self._hold(opened), opened)
         opened.result()
         return self
 

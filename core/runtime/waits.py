@@ -1,14 +1,13 @@
 """Senders that wait for their recipient's ack."""
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
 import trio
 
-from ..commands import Awaited
 from ..errors import Overloaded
-from ..ids import MessageId, Position, position_of
+from ..ids import MessageId, Position, message_at
 from ..limits import ACK_WAITERS_MAX, OVERLOADED_RETRY_MS
 from ..model import Confirmation
 from .statistics import Counters
@@ -19,13 +18,11 @@ Key = TypeVar("Key", bound=Hashable)
 class Waiter:
     """One caller waiting for one message's ack."""
 
-    def __init__(self, app: str, user: str, awaited: Awaited, *, queued: bool, durable: bool) -> None:
+    def __init__(self, app: str, user: str, id: MessageId, *, queued: bool) -> None:
         self.app = app
         self.user = user
-        self.awaited = awaited
+        self.id = id
         self.queued = queued
-        self.durable = durable
-        """The caller may come back with a dedup key: the ack counts once it is in the log."""
         self._ended = trio.Event()
         self._confirmation: Confirmation = "timeout"
 
@@ -72,43 +69,30 @@ class Waits:
     def add(self, waiter: Waiter) -> None:
         """Called as the message's commit is made known, before any session is offered it."""
         self._by_user.setdefault((waiter.app, waiter.user), []).append(waiter)
-        self._by_message.setdefault((waiter.app, waiter.awaited.id), []).append(waiter)
+        self._by_message.setdefault((waiter.app, waiter.id), []).append(waiter)
         if self._stopped:
             waiter.end("timeout")
 
     def remove(self, waiter: Waiter) -> None:
         """Nobody waits on it any more."""
         _remove(self._by_user, (waiter.app, waiter.user), waiter)
-        _remove(self._by_message, (waiter.app, waiter.awaited.id), waiter)
+        _remove(self._by_message, (waiter.app, waiter.id), waiter)
 
-    def received(self, app: str, user: str, ids: list[MessageId]) -> list[Awaited]:
-        """A session acknowledged these frames. Ends waits for unqueued messages; returns those that end with an event."""
+    def received(self, app: str, user: str, ids: Iterable[MessageId]) -> None:
+        """A session of the user acknowledged these unqueued messages, which is not going to be noted in the log."""
+        self._acknowledged(app, user, ids, queued=False)
+
+    def collected(self, app: str, user: str, positions: Iterable[Position]) -> None:
+        """These entries were acknowledged and left the user's queue, on disk."""
+        self._acknowledged(app, user, map(message_at, positions), queued=True)
+
+    def _acknowledged(self, app: str, user: str, ids: Iterable[MessageId], *, queued: bool) -> None:
         if (app, user) not in self._by_user:
-            return []
-        durable = []
+            return
         for id in ids:
             for waiter in self._by_message.get((app, id), ()):
-                if waiter.user != user or waiter.queued:
-                    continue
-                if waiter.durable:
-                    durable.append(waiter.awaited)
-                else:
+                if waiter.user == user and waiter.queued == queued:
                     waiter.end("delivered")
-        return durable
-
-    def covered(self, app: str, user: str, through: Position) -> list[Awaited]:
-        """Queued messages up to a position whose senders may come back with a dedup key."""
-        return [
-            waiter.awaited
-            for waiter in self._by_user.get((app, user), ())
-            if waiter.durable and waiter.queued and position_of(waiter.awaited.id) <= through
-        ]
-
-    def acked(self, app: str, user: str, through: Position) -> None:
-        """A prefix of the queue was acknowledged, on disk."""
-        for waiter in self._by_user.get((app, user), ()):
-            if waiter.queued and not waiter.durable and position_of(waiter.awaited.id) <= through:
-                waiter.end("delivered")
 
     def confirmed(self, app: str, id: MessageId) -> None:
         """That a message was acknowledged is on disk."""

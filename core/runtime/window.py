@@ -9,6 +9,7 @@ from typing import NamedTuple
 from ..errors import UnknownId
 from ..ids import MessageId, Position
 from ..limits import SESSION_WINDOW_FRAMES
+from .delivery import Delivery
 
 
 class Sent(NamedTuple):
@@ -19,6 +20,8 @@ class Sent(NamedTuple):
     seq: int | None
     through: Position
     """The newest queued position sent by then."""
+    queued: bool
+    awaited: bool
 
 
 class SentWindow:
@@ -32,20 +35,22 @@ class SentWindow:
         self._acked = 0
         self._through = Position(0)
 
-    def note(self, id: MessageId, seq: int | None, queued_at: Position | None) -> None:
-        """A frame was sent; `queued_at` is its position if it is queued."""
-        if queued_at is not None:
-            self._through = queued_at
+    def note(self, frame: Delivery) -> None:
+        """A frame was sent."""
+        if frame.queued:
+            self._through = frame.position
         self._sent += 1
-        frame = Sent(self._sent, id, seq, self._through)
+        self._add(Sent(self._sent, frame.id, frame.seq, self._through, frame.queued, frame.awaited))
+
+    def _add(self, frame: Sent) -> None:
         self._frames.append(frame)
         self._unacked.append(frame)
-        self._by_id.setdefault(id, deque()).append(frame)
+        self._by_id.setdefault(frame.id, deque()).append(frame)
         if len(self._frames) > SESSION_WINDOW_FRAMES:
             self._forget_oldest()
 
-    def ack(self, id: MessageId, seq: int | None) -> tuple[Position, list[MessageId]]:
-        """The queue's acknowledged prefix, and the messages newly acknowledged. Raises UnknownId.
+    def ack(self, id: MessageId, seq: int | None) -> tuple[Position, list[Sent]]:
+        """The queue's acknowledged prefix, and the frames newly acknowledged. Raises UnknownId.
 
         With `seq` it names that frame, without it the oldest unacknowledged one of the id. Repeating an ack is harmless.
         """
@@ -56,7 +61,7 @@ class SentWindow:
         self._acked = max(self._acked, frame.number)
         handled = []
         while self._unacked and self._unacked[0].number <= self._acked:
-            handled.append(self._unacked.popleft().id)
+            handled.append(self._unacked.popleft())
         return frame.through, handled
 
     def _forget_oldest(self) -> None:

@@ -8,8 +8,9 @@ from typing import Final, TypeVar
 
 import trio
 
-from ..commands import Ack, Awaited, Login, Logout
-from ..ids import ExpiryMs, Position
+from ..commands import Ack, Login, Logout
+from ..errors import StorageFailure
+from ..ids import ExpiryMs, MessageId, Position
 from ..limits import BATCH_ROWS_MAX
 from ..model import Rules
 from ..ports import Store
@@ -19,7 +20,6 @@ from .pending import Group, Pending, Settled
 from .session import Session
 from .settle import Settler
 from .statistics import Counters
-from .waits import Waits
 
 _TRIM_SHARE: Final = 10
 """Under load, trimming takes at most one part in so many of the writer's time."""
@@ -34,7 +34,8 @@ class Slot:
 
     def __init__(self) -> None:
         self.through = Position(0)
-        self.confirmed: dict[Awaited, None] = {}
+        self.confirmed: dict[MessageId, None] = {}
+        self.count = 0
         self.call = Group()
         self.settled: Settled | None = None
 
@@ -59,7 +60,6 @@ class Writer:
         settler: Settler,
         inbox: Inbox,
         fanout: Fanout,
-        waits: Waits,
         counters: Counters,
         rules: Callable[[str], Rules],
     ) -> None:
@@ -67,9 +67,8 @@ class Writer:
         self._settler = settler
         self._inbox = inbox
         self._fanout = fanout
-        self._waits = waits
         self._counters = counters
-        self._thread = trio.CapacityLimiter(1)
+        self._one_at_a_time = trio.CapacityLimiter(1)
         self._slots: dict[Session, Slot] = {}
         self._rules = rules
         self._trim_before: ExpiryMs | None = None
@@ -77,6 +76,7 @@ class Writer:
         self._trim_next = 0.0
         self._idle = trio.Event()
         self._taken: list[Pending] = []
+        self._abandoned: StorageFailure | None = None
 
     async def run(self) -> None:
         """Write until cancelled, which waits for the batch under way. Raises StorageFailure when the store failed."""
@@ -90,7 +90,7 @@ class Writer:
         if not self._store.durable:
             await trio.lowlevel.checkpoint()
             return work()
-        return await trio.to_thread.run_sync(work, limiter=self._thread)  # which waits for it even if cancelled
+        return await trio.to_thread.run_sync(work, limiter=self._one_at_a_time)  # which waits for it even if cancelled
 
     async def drained(self) -> None:
         """Wait until nothing is left to write."""
@@ -98,25 +98,33 @@ class Writer:
             self._idle = trio.Event()
             await self._idle.wait()
 
-    def abandon(self) -> list[Pending]:
-        """What was taken, and the acks that were not, when nothing will be written any more."""
-        left = self._taken + [self._ack(session) for session in list(self._slots)]
+    def abandon(self, why: StorageFailure) -> list[Pending]:
+        """What was taken and has no outcome, and the acks that were not taken: nothing will be written any more."""
+        self._abandoned = why
+        left = [pending for pending in self._taken if pending.settled is None]
+        left += [self._ack(session) for session in list(self._slots)]
         self._taken = []
+        self._idle.set()
         return left
 
     # Acks.
 
-    def acknowledge(self, session: Session, through: Position, confirmed: list[Awaited]) -> None:
-        """Put an ack in the session's slot; it is never refused."""
+    def acknowledge(self, session: Session, through: Position, confirmed: list[MessageId], count: int) -> None:
+        """Put an ack in the session's slot; it is never refused, and in vain if nothing will be written any more."""
+        if self._abandoned is not None:
+            return
         slot = self._slots.get(session)
         if slot is None:
             slot = self._slots[session] = Slot()
         slot.through = max(slot.through, through)
         slot.confirmed.update(dict.fromkeys(confirmed))
+        slot.count += count
         self._inbox.arrived.set()
 
     def slot(self, session: Session) -> Slot | None:
-        """What of the session's acks is not taken yet."""
+        """What of the session's acks is not taken yet. Raises StorageFailure if it never will be."""
+        if self._abandoned is not None:
+            raise StorageFailure(str(self._abandoned)) from self._abandoned
         return self._slots.get(session)
 
     # Trimming.
@@ -147,19 +155,22 @@ class Writer:
         outcomes, later = await self.in_thread(lambda: self._settler.settle(batch))
         self._counters.batch_commands.add(len(batch))
         self._counters.commit_ms.add((trio.current_time() - began) * 1000)
-        self._taken = []
+        self._taken = list(outcomes)
         self._inbox.put_back(later)
         self._fanout.publish(outcomes)
+        self._taken = []
         if not outcomes:
             await trio.sleep(_NO_ROOM_PAUSE_S)
 
     def _take(self) -> list[Pending]:
         """Acks first; a login or logout follows the acks of its user's sessions."""
         acks: list[Pending] = []
+        rows = 0
         for session in list(self._slots):
-            if sum(pending.rows for pending in acks) >= BATCH_ROWS_MAX:
+            if rows >= BATCH_ROWS_MAX:
                 break
             acks.append(self._ack(session))
+            rows += acks[-1].rows
         commands = self._inbox.take()
         if self._slots:
             users = {
@@ -172,13 +183,13 @@ class Writer:
 
     def _ack(self, session: Session) -> Pending:
         slot = self._slots.pop(session)
-        covered = self._waits.covered(session.app, session.user, slot.through)
         command = Ack(
             app=session.app,
             user=session.user,
             session=session.id,
             through=slot.through,
-            confirmed=tuple({**slot.confirmed, **dict.fromkeys(covered)}),
+            confirmed=tuple(slot.confirmed),
+            count=slot.count,
         )
         return Pending(command, self._rules(session.app), slot)
 

@@ -56,6 +56,7 @@ EVENTS: list[AnyEvent] = [
         dedup="k1",
         dedup_digest=bytes(range(16)),
         dedup_expires_ms=ExpiryMs(1_790_086_400_123),
+        awaited=True,
     ),
     MessageEdited(app="demo", id=ID, by="alice", at_ms=AT_MS, queued=(Queued("bob", 42, 212_163_203),)),
     MessageRecalled(app="demo", id=ID, by="alice", at_ms=AT_MS, queued=(Queued("bob", 43, 212_163_204),)),

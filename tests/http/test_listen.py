@@ -85,15 +85,20 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
         yield started
 
 
-def listening(url: str, *arguments: str, **environment: str) -> "subprocess.Popen[str]":
-    """`postroom listen`, started."""
-    return subprocess.Popen(
+@contextmanager
+def listening(url: str, *arguments: str, **environment: str) -> Iterator["subprocess.Popen[str]"]:
+    """`postroom listen` for as long as the block runs."""
+    with subprocess.Popen(
         [*POSTROOM, "listen", "--url", url, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | environment,
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def listen(url: str, *arguments: str, **environment: str) -> tuple[int, list[dict[str, Any]], str]:
@@ -241,7 +246,7 @@ def test_a_token_that_is_refused(broker: Broker, tmp_path: Path) -> None:
         ([], "Missing option '--user' (see: postroom listen --help)"),
         (["--token", "a b"], "--token: is no token"),
         (["--token", ""], "--token: is no token"),
-        (["--user", ""], "--user: must have 1 to 255 bytes"),
+        (["--user", ""], "--user: must have 1 to 256 bytes"),
         (["--user", "bob", "--app", "x"], '--app: no app "x" in the development configuration'),
         (["--user", "bob", "--count", "0"], "Invalid value for '--count'"),
         (["--user", "bob", "--url", "http://127.0.0.1:8080"], "--url: must begin with ws:// or wss://"),
@@ -305,7 +310,7 @@ def test_a_broker_that_ends(broker: Broker, number: int, says: str) -> None:
 
 def test_tls_trusts_what_the_system_trusts(tmp_path: Path) -> None:
     certificate, key = str(tmp_path / "c.pem"), str(tmp_path / "k.pem")
-    made = f"openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=localhost -keyout {key} -out {certificate}"
+    made = f"openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=postroom.test -keyout {key} -out {certificate}"
     subprocess.run([*made.split(), "-addext", "subjectAltName=IP:127.0.0.1"], check=True, capture_output=True)
     config = tmp_path / "postroom.toml"
     config.write_text(f'[server]\ntls_certificate = "{certificate}"\ntls_key = "{key}"\n{SECRET}')
@@ -321,6 +326,7 @@ def test_tls_trusts_what_the_system_trusts(tmp_path: Path) -> None:
             process.send_signal(signal.SIGINT)
             assert process.communicate(timeout=WAIT_S) == ("", "")
         assert process.returncode == 0
+        assert HUNG_UP.format("") in refused(broker.url, *who)
     with running(tmp_path) as broker:
         secure = broker.url.replace("ws:", "wss:")
         assert "no TLS (WRONG_VERSION_NUMBER); is it ws:// that" in refused(secure, "--user", "bob")
@@ -342,6 +348,7 @@ class Scripted:
         self.path = ""
         self.headers: dict[str, str] = {}
         self.close_code: int | None = None
+        self.over = trio.Event()
 
     async def handle(self, request: WebSocketRequest) -> None:
         """One session."""
@@ -353,6 +360,7 @@ class Scripted:
             await socket.get_message()
         assert socket.closed is not None
         self.close_code = socket.closed.code
+        self.over.set()
 
     async def listen(self, *arguments: str) -> tuple[int | None, list[str], str]:
         """`postroom listen --user bob` to its end: status, lines, stderr."""
@@ -386,8 +394,7 @@ async def test_the_token_is_in_the_header_and_the_end_is_a_close_frame() -> None
         status, lines, errors = await server.listen("--count", "1")
         assert (status, errors) == (0, "")
         assert [json.loads(line)["type"] for line in lines] == ["welcome", "message"]
-        while server.close_code is None:
-            await trio.sleep(0.01)
+        await server.over.wait()
     assert server.path == "/v1/connect"
     assert re.fullmatch(r"Bearer [\w.-]+", server.headers["authorization"])
     assert server.close_code == 1000
@@ -479,12 +486,25 @@ async def test_another_protocol() -> None:
     )
 
 
-@pytest.mark.parametrize("said", [b"220 mail.example ESMTP\r\n", b"HTTP/1.1 101 Switching\r\nUpgrade: tea\r\n\r\n"])
-async def test_another_kind_of_server(said: bytes) -> None:
+NO_WEBSOCKET = "what answers is no WebSocket server; is it wss:// that is spoken there?"
+HUNG_UP = "what listens there {}hung up; is it wss:// that is spoken there?"
+
+
+@pytest.mark.parametrize(
+    ("said", "hangs_up", "says"),
+    [
+        (b"220 mail.example ESMTP\r\n\r\n", False, NO_WEBSOCKET),
+        (b"HTTP/1.1 101 Switching\r\nUpgrade: tea\r\n\r\n", False, NO_WEBSOCKET),
+        (b"HTTP/1.1 502 Bad Gateway\r\n\r\nsorry", True, HUNG_UP.format("said 'HTTP/1.1 502 Bad Gateway' and ")),
+        (b"", True, HUNG_UP.format("")),
+    ],
+)
+async def test_another_kind_of_server(said: bytes, hangs_up: bool, says: str) -> None:
     async def handle(stream: trio.SocketStream) -> None:
+        await stream.receive_some()
         await stream.send_all(said)
         with suppress(trio.BrokenResourceError):
-            while await stream.receive_some():
+            while not hangs_up and await stream.receive_some():
                 pass
 
     async def nothing(socket: WebSocketConnection) -> None:
@@ -494,9 +514,6 @@ async def test_another_kind_of_server(said: bytes) -> None:
         (listener,) = await nursery.start(partial(trio.serve_tcp, handle, 0, host="127.0.0.1"))
         server = Scripted(nothing, None)
         server.url = f"ws://127.0.0.1:{listener.socket.getsockname()[1]}"
-        status, _, errors = await server.listen()
+        outcome = await server.listen()
         nursery.cancel_scope.cancel()
-    assert (status, errors) == (
-        1,
-        f"postroom: cannot connect to {server.url}: what answers is no WebSocket server; is it wss:// that is spoken there?\n",
-    )
+    assert outcome == (1, [], f"postroom: cannot connect to {server.url}: {says}\n")

@@ -273,6 +273,22 @@ async def test_a_frame_handed_over_as_its_consumer_is_cancelled_comes_next() -> 
         assert texts(await received(session)) == ["after it"]
 
 
+async def test_one_task_at_a_time() -> None:
+    async with open_office() as (broker, _), broker.connect(app="demo", user="bob") as session:
+        got: list[Delivery] = []
+
+        async def read() -> None:
+            got.append(await anext(session))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read)
+            await settle_down()
+            with pytest.raises(trio.BusyResourceError):
+                await anext(session)
+            await send(broker, "hi")
+        assert texts(got) == ["hi"]
+
+
 async def test_shutdown_ends_the_iteration() -> None:
     ended: list[str] = []
 

@@ -6,13 +6,15 @@ import pytest
 import trio
 import trio.testing
 
-from postroom.core import Broker, DeleteMessage, Delivery, InvalidCommand, Receipt, open_broker
+from postroom.core import Broker, DeleteMessage, Delivery, InvalidCommand, Receipt, StorageFailure, open_broker
 from postroom.core.commands import SendMessage
 from postroom.core.errors import Overloaded
 from postroom.core.events import LoggedIn, LoggedOut, MessageConfirmed, MessageSent
 from postroom.core.model import Confirmation, Rules
 from postroom.core.runtime import waits
-from tests.support.office import Commits, Tray, events, message, open_office, queue, send, settle_down
+from postroom.storage.memory import MemoryStore
+from tests.support.faulty import FaultyStore
+from tests.support.office import Commits, Tray, events, message, open_office, queue, run, send, settle_down
 
 
 class Sender:
@@ -127,16 +129,21 @@ async def test_acks_of_others_do_not_count() -> None:
             nursery.cancel_scope.cancel()
 
 
-async def test_what_was_evicted_is_confirmed_by_an_ack_beyond_it() -> None:
-    async with open_office(rules={"demo": Rules(queue_messages=1)}) as (broker, _), trio.open_nursery() as nursery:
+@pytest.mark.parametrize("dedup", [None, "k"])
+async def test_what_was_pushed_out_of_the_queue_is_not_acknowledged_by_what_comes_after_it(
+    autojump_clock: trio.testing.MockClock, dedup: str | None
+) -> None:
+    """Nobody knows whether the session saw it: it may read from disk."""
+    rules = {"demo": Rules(queue_messages=1)}
+    async with open_office(rules=rules) as (broker, _), trio.open_nursery() as nursery:
         sender, tray = Sender(broker, nursery), Tray()
         async with broker.connect(app="demo", user="bob", sink=tray) as session:
-            sender.send()
+            sender.send(dedup=dedup)
             await settle_down()
             await send(broker, "pushes it out")
-            await session.ack(tray.frames[0])
-            await settle_down()
-            assert sender.answer() == "delivered"
+            await session.ack(tray.frames[1])
+            await trio.sleep(61)
+            assert sender.answer() == "timeout"
 
 
 async def test_the_ack_may_come_from_within_the_sink() -> None:
@@ -239,18 +246,17 @@ async def test_offline_even_if_the_user_returns_in_the_same_commit() -> None:
 
 
 async def test_a_recipient_of_an_earlier_process_is_offline() -> None:
-    async with open_office() as (broker, store):
-        # A session that nobody logs out: the process dies.
-        await send(broker, "before")
-        with store.transaction() as transaction:
-            from postroom.core.rows import SessionRow
+    store = FaultyStore(MemoryStore())
 
-            transaction.views.put_session("demo", "bob", SessionRow(transaction.views.position, 0))
+    async def die(broker: Broker) -> None:
+        async with broker.connect(app="demo", user="bob"):
+            store.fail("before")
+            await send(broker, "lost")
+
+    with pytest.raises(StorageFailure):
+        await run(store, die)
+    async with open_office(store.inner) as (broker, _):
         assert (await send(broker, wait_ack_ms=60_000)).confirmation == "offline"
-        with store.transaction() as transaction:
-            rows = transaction.views.sessions("demo", "bob")
-            for row in rows:
-                transaction.views.remove_session("demo", "bob", row.session)
 
 
 # The deadline.
@@ -366,18 +372,34 @@ async def test_a_retry_after_a_timeout_waits_anew(mock_clock: trio.testing.MockC
             assert sender.answers["retry"] == ("delivered", True)
 
 
-async def test_an_ack_that_nobody_waited_for_is_not_remembered(mock_clock: trio.testing.MockClock) -> None:
-    """The retry waits anew: nothing says whether the message was acknowledged, evicted or expired meanwhile."""
-    async with open_office() as (broker, _), trio.open_nursery() as nursery:
+@pytest.mark.parametrize("queued", [True, False])
+async def test_a_retry_finds_an_ack_that_came_when_nobody_waited(mock_clock: trio.testing.MockClock, queued: bool) -> None:
+    async with open_office() as (broker, store), trio.open_nursery() as nursery:
         sender, tray = Sender(broker, nursery), Tray()
         async with broker.connect(app="demo", user="bob", sink=tray) as session:
-            for name in ("hi", "retry"):
-                sender.send(as_=name, dedup="k", wait_ack_ms=1_000)
-                await settle_down()
-                mock_clock.jump(2)
-                await settle_down()
-                await session.ack(tray.frames[0])
-            assert sender.answers == {"hi": ("timeout", False), "retry": ("timeout", True)}
+            sender.send(queue=queued, dedup="k", wait_ack_ms=1_000)
+            await settle_down()
+            mock_clock.jump(2)
+            await settle_down()
+            assert sender.answers == {"hi": ("timeout", False)}
+            await session.ack(tray.frames[0])
+            sender.send(as_="retry", queue=queued, dedup="k", wait_ack_ms=1_000)
+            await settle_down()
+            assert sender.answers["retry"] == ("delivered", True)
+        sender.send(as_="offline by now", queue=queued, dedup="k", wait_ack_ms=1_000)
+        await settle_down()
+        assert sender.answers["offline by now"] == ("delivered", True)
+        assert confirmed(store) == 1
+
+
+async def test_a_retry_finds_the_ack_of_who_was_offline_at_first() -> None:
+    async with open_office() as (broker, store):
+        assert (await send(broker, dedup="k", wait_ack_ms=1_000)).confirmation == "offline"
+        async with broker.connect(app="demo", user="bob") as session:
+            await session.ack(await anext(session))
+        receipt = await send(broker, dedup="k", wait_ack_ms=1_000)
+        assert (receipt.confirmation, receipt.duplicate) == ("delivered", True)
+        assert confirmed(store) == 1
 
 
 async def test_a_retry_that_finds_nobody_is_told_so() -> None:
@@ -456,19 +478,6 @@ async def test_a_refused_send_leaves_nothing_behind() -> None:
             with pytest.raises(Exception, match=r"full|sender|configured"):
                 await send(broker, wait_ack_ms=1_000, **fields)
         assert broker.statistics().waiters == 0
-
-
-async def test_a_deleted_message_is_waited_for_until_it_is_acknowledged() -> None:
-    """The notice of its deletion lies beyond it."""
-    async with open_office() as (broker, _), trio.open_nursery() as nursery:
-        sender, tray = Sender(broker, nursery), Tray()
-        async with broker.connect(app="demo", user="bob", sink=tray) as session:
-            sender.send()
-            await settle_down()
-            await broker.submit(DeleteMessage(app="demo", id=tray.frames[0].id, by="alice"))
-            await session.ack(tray.frames[-1])
-            await settle_down()
-            assert sender.answer() == "delivered"
 
 
 async def test_waits_end_when_the_broker_closes() -> None:

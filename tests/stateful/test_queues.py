@@ -15,7 +15,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from postroom.core.commands import (
     Ack,
-    Awaited,
     Command,
     DeleteMessage,
     EditMessage,
@@ -265,23 +264,23 @@ class Queues(RuleBasedStateMachine):
     def _ack(self, of: tuple[str, str], through: int, confirms: bool) -> None:
         app, user = of
         box = self.model.box(app, user)
-        awaited: tuple[Awaited, ...] = ()
-        if confirms:
-            mine = [
-                (key, outcome)
-                for key, outcome in self.model.outcomes.items()
-                if key[0] == app and outcome.command.to.id == user
-            ]
-            awaited = tuple(Awaited(MessageId(outcome.id), key[1], key[2]) for key, outcome in mine)
-            for _, outcome in mine:
+        collected = {copy.position for copy in box.copies if copy.position <= through}
+        confirmed: list[MessageId] = []
+        for key, outcome in self.model.outcomes.items():
+            if key[0] != app or outcome.command.to.id != user or outcome.command.wait_ack_ms is None:
+                continue
+            if outcome.command.queue:
+                outcome.confirmed |= outcome.id in collected
+            elif confirms:
+                confirmed.append(MessageId(outcome.id))
                 outcome.confirmed = True
         session = Position(box.sessions[0][0] if box.sessions else 1)
-        command = Ack(app=app, user=user, session=session, through=Position(through), confirmed=awaited)
+        command = Ack(app=app, user=user, session=session, through=Position(through), confirmed=tuple(confirmed))
         assert self.do(command) is not None
         self.model.ack(box, through)
         again = self.do(command)
         assert again is not None
-        assert len(again.events) == len(awaited), "an ack repeated writes nothing"
+        assert not again.events, "an ack repeated writes nothing"
 
     # Batches.
 
@@ -425,6 +424,10 @@ class Queues(RuleBasedStateMachine):
                 b"e": sessions,
                 b"d": len(model.outcomes),
                 b"x": len(model.outcomes),
+                b"w": sum(
+                    outcome.command.wait_ack_ms is not None and not outcome.confirmed
+                    for outcome in model.outcomes.values()
+                ),
                 b"m": sum(message.form != "message" for message in alive),
                 b"k": sum(copy.position != copy.message.id for copy in copies),
                 b"t": sum(message.history for message in alive),

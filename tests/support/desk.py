@@ -4,7 +4,6 @@ from typing import Any, NamedTuple
 
 from postroom.core.commands import (
     Ack,
-    Awaited,
     DeleteMessage,
     EditMessage,
     EndStaleSessions,
@@ -93,7 +92,9 @@ class Desk(Machine):
         """It ends."""
         return self.run(Logout(app=app, user=user, session=session))
 
-    def ack(self, through: int, user: str = "bob", app: str = APP, confirmed: tuple[Awaited, ...] = ()) -> Acked | None:
+    def ack(
+        self, through: int, user: str = "bob", app: str = APP, confirmed: tuple[MessageId, ...] = ()
+    ) -> Acked | None:
         """Acknowledge up to a position; the event, if it made one."""
         command = Ack(app=app, user=user, session=Position(1), through=Position(through), confirmed=confirmed)
         return next((event for event in self.run(command).events if isinstance(event, Acked)), None)

@@ -171,3 +171,9 @@ async def until(condition: Callable[[], bool]) -> None:
     with trio.fail_after(20):
         while not condition():
             await trio.lowlevel.checkpoint()
+
+
+async def run(store: Any, body: Callable[[Broker], Awaitable[object]], **how: Any) -> None:
+    """A broker for as long as `body` takes."""
+    async with open_broker(store, **how) as broker:
+        await body(broker)

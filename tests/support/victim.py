@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -62,6 +63,9 @@ def say(*words: object) -> None:
     os.write(1, msgspec.json.encode(words) + b"\n")
 
 
+Task = Callable[[], Awaitable[None]]
+
+
 class Victim:
     """The load. Each task goes on until the broker closes."""
 
@@ -69,17 +73,17 @@ class Victim:
         self._broker = broker
         self._seed = seed
         self._sent: list[MessageId] = []
-        self.receiving = [lambda number=number: self._receive(f"u{number % 7}", number) for number in range(8)]
-        """Some users have two sessions, and some users none."""
-        self.sending = [lambda number=number: self._produce(number) for number in range(3)]
-        self.sending += [self._produce_many, *(lambda number=number: self._change(number) for number in range(3))]
+        self.receiving = [partial(self._receive, f"u{number % 7}", number) for number in range(8)]
+        """One user has two sessions, and some users none."""
+        self.sending: list[Task] = [partial(self._produce, number) for number in range(3)]
+        self.sending += [self._produce_many, *(partial(self._change, number) for number in range(3))]
 
     async def retry(self, keys: list[str]) -> None:
         """Once more what an earlier process was not answered."""
         for key in keys:
             await self._send(key)
 
-    async def run(self, task: Callable[[], Awaitable[None]]) -> None:
+    async def run(self, task: Task) -> None:
         """One of them."""
         with suppress(_Closed):
             await task()
@@ -116,10 +120,10 @@ class Victim:
     async def _receive(self, user: str, number: int) -> None:
         chance = random.Random(f"{self._seed} {user} {number}")
         while True:
-            say("enter", user)
+            say("enter", user, number)
             try:
                 async with self._broker.connect(app=APP, user=user) as session:
-                    say("login", session.id, user, session.welcome.queued)
+                    say("login", session.id, number)
                     with trio.move_on_after(chance.random() * 0.3):
                         await self._read(session, chance)
             except (ShuttingDown, StorageFailure):
@@ -128,7 +132,7 @@ class Victim:
             await trio.sleep(chance.random() * 0.05)
 
     async def _read(self, session: Session, chance: random.Random) -> None:
-        through = Position(0)
+        through, seen = Position(0), set[MessageId]()
         async for frame in session:
             text = frame.body[:80].decode().rstrip()
             say("got", session.id, session.user, frame.position, frame.id, frame.type, frame.queued, text)
@@ -136,6 +140,9 @@ class Victim:
                 continue
             if frame.queued:
                 through = frame.position
+            elif frame.id in seen:
+                continue  # without a number, its ack would name the first frame of this id
+            seen.add(frame.id)
             if chance.random() < 0.8:
                 continue
             say("acking", session.id, session.user, through)
@@ -181,14 +188,18 @@ async def main(directory: Path, seed: str, options: Options, retries: list[str])
             async with open_broker(directory, rules=RULES, options=options) as broker:
                 say("up")
                 victim = Victim(broker, seed)
-                for task in (lambda: victim.retry(retries), *victim.sending, *victim.receiving):
+                tasks: list[Task] = [partial(victim.retry, retries), *victim.sending, *victim.receiving]
+                for task in tasks:
                     nursery.start_soon(victim.run, task)
                 async for _ in signals:
                     break
+                say("leaving")
             say("closed")
     say("down")
 
 
 if __name__ == "__main__":
     given = msgspec.json.decode(sys.argv[3], type=dict[str, Any]) if len(sys.argv) > 3 else {}
-    trio.run(main, Path(sys.argv[1]), sys.argv[2], Options(**given), msgspec.json.decode(sys.stdin.buffer.read() or b"[]"))
+    trio.run(
+        main, Path(sys.argv[1]), sys.argv[2], Options(**given), msgspec.json.decode(sys.stdin.buffer.read() or b"[]")
+    )

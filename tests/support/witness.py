@@ -11,10 +11,10 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from postroom.core.events import MessageSent, Record
-from postroom.core.ids import Position
+from postroom.core.ids import MessageId, Position
 from postroom.core.ports import Snapshot
 from postroom.core.runtime.reading import resolve
 from postroom.storage.reading import Reader
@@ -35,19 +35,31 @@ def check(directory: Path, scratch: Path) -> Report:
 
 
 class Child:
-    """A process of ours, and the lines it wrote."""
+    """A process of ours, and the lines it wrote. It does not outlive the block."""
 
     def __init__(self, arguments: Sequence[str], stdin: bytes = b"") -> None:
         self._process = subprocess.Popen(
-            [sys.executable, *arguments], cwd=HOME, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            [sys.executable, *arguments],
+            cwd=HOME,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(stdin)
         self._process.stdin.close()
+        self._process.stdin = None  # or `communicate` would flush it
         self._out = self._process.stdout.fileno()
         self._rest = b""
         self.lines: list[list[Any]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.communicate()
 
     def read(self, seconds: float) -> bool:
         """Take in what it writes for so long; False if it wrote its last."""
@@ -57,12 +69,16 @@ class Child:
                 return False
         return True
 
-    def read_until(self, word: str) -> None:
-        """Until it says this."""
-        ends = time.monotonic() + PATIENCE_S
-        while not any(line[0] == word for line in self.lines):
+    def read_until(self, word: str, times: int = 1) -> None:
+        """Until it has said this so many times more."""
+        ends, before = time.monotonic() + PATIENCE_S, self.said(word)
+        while self.said(word) < before + times:
             assert time.monotonic() < ends, f"no {word!r} came"
             assert self.read(0.01), f"it ended without {word!r}: {self.end()}"
+
+    def said(self, word: str) -> int:
+        """How many lines begin so."""
+        return sum(line[0] == word for line in self.lines)
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         """Send a signal and take in what it wrote until it ended."""
@@ -71,19 +87,33 @@ class Child:
             pass
 
     def end(self) -> tuple[int, str]:
-        """Its exit status and what it complained of."""
-        assert self._process.stderr is not None
-        complaint = self._process.stderr.read().decode(errors="replace")
-        self._process.stderr.close()
-        assert self._process.stdout is not None
-        self._process.stdout.close()
-        return self._process.wait(PATIENCE_S), complaint
+        """Wait for it: its exit status and what it complained of."""
+        _, complaint = self._process.communicate(timeout=PATIENCE_S)
+        return self._process.returncode, complaint.decode(errors="replace")
 
     def _take(self) -> bool:
         data = os.read(self._out, 1 << 20)
         *whole, self._rest = (self._rest + data).split(b"\n")
         self.lines += map(json.loads, whole)
         return bool(data)
+
+
+class _Visit:
+    """What one session of the process at hand was sent."""
+
+    def __init__(self, floor: int) -> None:
+        self._floor = floor
+        self._through = floor
+        self._seen: set[tuple[int, str]] = set()
+
+    def got(self, position: int, kind: str, queued: bool) -> None:
+        """Nothing twice, nothing acknowledged before, what is queued in order."""
+        assert (position, kind) not in self._seen, f"{position} came twice"
+        self._seen.add((position, kind))
+        if queued:
+            assert position > self._floor, f"{position} came although everything up to {self._floor} was acknowledged"
+            assert position > self._through, f"{position} came after {self._through}"
+            self._through = position
 
 
 class Witness:
@@ -99,6 +129,8 @@ class Witness:
         self._trimmed = "log_retention_ms" in self._options
         self._round = 0
         self._retries: list[str] = []
+        self.unanswered: list[str] = []
+        """What the last process tried and said nothing of."""
         self._sent: dict[str, int] = {}
         """Key to id."""
         self._logged: dict[str, int] = {}
@@ -112,77 +144,84 @@ class Witness:
         self._acking: dict[str, int] = defaultdict(int)
         """The newest position that was acknowledged at all."""
         self._states: dict[int, list[str]] = {}
-        """By message that was changed: the texts it may have, the first since its last change that returned."""
+        """By message that was changed: the texts it may have, first that of the last change that returned."""
+        self._oldest = 0
+        self._visits: dict[int, _Visit] = {}
+        self._floors: dict[int, int] = {}
+        """By task, what its user had acknowledged when it came to log in."""
 
     # Rounds.
 
-    def round(self, seconds: float | None = None) -> None:
-        """One process, killed after a while; then everything is checked."""
+    def start(self) -> Child:
+        """The next process, which soon is up and under load."""
         self._round += 1
         seed = f"{self.seed}r{self._round}"
         arguments = ["-m", "tests.support.victim", str(self.directory), seed, json.dumps(self._options)]
-        child = Child(arguments, json.dumps(self._retries).encode())
-        child.read_until("up")
-        child.read(self._chance.uniform(0.3, 0.9) if seconds is None else seconds)
-        child.kill()
-        status, complaint = child.end()
-        assert (status, complaint) == (-signal.SIGKILL, "")
+        return Child(arguments, json.dumps(self._retries).encode())
+
+    def round(self) -> Report:
+        """One process, killed after a while; then everything is checked."""
+        with self.start() as child:
+            child.read_until("up")
+            child.read(self._chance.uniform(0.3, 0.9))
+            child.kill()
+            assert child.end() == (-signal.SIGKILL, "")
         self.hear(child.lines)
-        self.check()
+        return self.check()
 
     def hear(self, lines: Iterable[list[Any]]) -> None:
         """What one process was promised. Checks what can be told from its words alone."""
-        oldest = self._newest
+        self._oldest = self._newest
+        self._visits.clear()
         tried: set[str] = set()
-        answered: set[str] = set()
-        floors: dict[str, list[int]] = defaultdict(list)
-        floor: dict[int, int] = {}
-        seen: dict[int, set[int]] = defaultdict(set)
-        through: dict[int, int] = defaultdict(int)
         for word, *line in lines:
             self.counted[word] += 1
-            match word, line:
-                case "try", [key]:
-                    tried.add(key)
-                case "sent", [key, id, duplicate]:
-                    answered.add(key)
-                    assert self._sent.setdefault(key, id) == id, f"{key} has two ids"
-                    assert duplicate or id > oldest, f"{id} is not beyond what an earlier process gave"
-                    self._newest = max(self._newest, id)
-                case "refused", [key, code]:
-                    answered.add(key)
-                    assert code == "overloaded", (key, code)
-                case "enter", [user]:
-                    floors[user].append(self._acked[user])
-                case "login", [session, user, _]:
-                    floor[session] = floors[user].pop(0)
-                    assert session > oldest
-                case "got", [session, user, position, id, kind, queued, text]:
-                    self._newest = max(self._newest, position)
-                    if kind in ("acked", "dropped"):
-                        continue
-                    if queued:
-                        assert position > floor[session], f"{position} was acknowledged by {user} before"
-                        assert position > through[session], f"{position} came to {session} after {through[session]}"
-                        through[session] = position
-                    assert (position, kind) not in seen[session], f"{position} came to {session} twice"
-                    seen[session].add((position, kind))
-                case "acking", [_, user, position]:
-                    self._acking[user] = max(self._acking[user], position)
-                case "acked", [_, user, position]:
-                    self._acked[user] = max(self._acked[user], position)
-                case ("change" | "changed" | "unchanged") as how, [what, id, body]:
-                    self._changed(how, id, {"recall": "recalled", "delete": "deleted"}.get(what, body))
-        self._retries = sorted(key for key in tried - answered if spec(key).dedup)
+            match word:
+                case "try":
+                    tried.add(line[0])
+                case "sent" | "refused":
+                    tried.discard(line[0])
+                    self._answered(word, *line)
+                case "enter" | "login" | "got":
+                    self._received(word, *line)
+                case "acking" | "acked":
+                    _, user, position = line
+                    promised = self._acked if word == "acked" else self._acking
+                    promised[user] = max(promised[user], position)
+                case "change" | "changed" | "unchanged":
+                    self._changed(word, *line)
+        self.unanswered = sorted(tried)
+        self._retries = [key for key in self.unanswered if spec(key).dedup]
 
-    def _changed(self, how: str, id: int, state: str) -> None:
+    def _answered(self, word: str, key: str, what: Any, duplicate: bool = False) -> None:
+        if word == "refused":
+            assert what in ("overloaded", "shutting_down"), (key, what)
+            return
+        assert self._sent.setdefault(key, what) == what, f"{key} has two ids"
+        assert duplicate or what > self._oldest, f"{what} is not beyond what an earlier process gave"
+        self._newest = max(self._newest, what)
+
+    def _received(self, word: str, *line: Any) -> None:
+        match word, line:
+            case "enter", [user, number]:
+                self._floors[number] = self._acked[user]
+            case "login", [session, number]:
+                assert session > self._oldest
+                self._visits[session] = _Visit(self._floors[number])
+            case _, [session, _, position, _, kind, queued, _]:
+                self._newest = max(self._newest, position)
+                if kind not in ("acked", "dropped"):
+                    self._visits[session].got(position, kind, queued)
+
+    def _changed(self, how: str, what: str, id: int, text: str) -> None:
+        state = {"recall": "recalled", "delete": "deleted"}.get(what, text)
         states = self._states.setdefault(id, [""])
         if how == "change":
             states.append(state)
-        elif how == "changed" and not (states[0] == "recalled" and state == "recalled"):
-            self._states[id] = [state]
         elif how == "unchanged":
             states.pop()
+        else:
+            self._states[id] = [state]
 
     # The data.
 
@@ -243,7 +282,7 @@ class Witness:
         for key, id in self._sent.items():
             if not spec(key).history:
                 continue
-            changed = snapshot.views.changed(id)
+            changed = snapshot.views.changed(MessageId(id))
             body = snapshot.bodies.body(changed.body if changed else Position(id))
             if body is None:
                 assert "deleted" in self._states.get(id, []), f"{key} was answered and is not kept"

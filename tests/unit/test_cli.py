@@ -289,7 +289,7 @@ def test_token_refuses_what_nobody_could_use(tmp_path: Path, capsys: pytest.Capt
     assert fails(capsys, "token", "--app", "x", "--user", "bob").startswith('--app: no app "x"')
     line = fails(capsys, "token", "--app", "x", "--user", "bob", "--config", config_file(tmp_path, OWN))
     assert line.endswith("postroom.toml, which has shop")
-    assert fails(capsys, "token", "--app", "demo", "--user", "").startswith("--user: must have 1 to 255 bytes")
+    assert fails(capsys, "token", "--app", "demo", "--user", "").startswith("--user: must have 1 to 256 bytes")
     assert fails(capsys, "token", "--app", "demo", "--user", "b", "--ttl", "9" * 12).startswith("--ttl: must be")
 
 

@@ -180,7 +180,7 @@ WRONG_VALUES: list[tuple[str, str, list[str], str]] = [
     ("server", "session_buffer_kib", ["255", "1048577", '"1"'], "256 to 1048576"),
     ("server", "heartbeat_s", ["0", "0.01", "nan", "inf", "-inf", '"25"', "true", "3601"], "0.1 to 3600"),
     ("apps", "name", ["1", '""'], "string"),
-    ("apps", "name", ['"' + "\u00fc" * 128 + '"'], "255 bytes"),
+    ("apps", "name", ['"' + "\u00fc" * 129 + '"'], "256 bytes"),
     ("apps", "name", ['"a\\nb"', '" a"'], "control characters"),
     ("apps", "session_secret", ["1", "[]"], "string"),
     ("apps", "session_secret", ['"' + "x" * 31 + '"', '""'], "32 bytes"),

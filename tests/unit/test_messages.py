@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from postroom.core.commands import Awaited, SendMessage
+from postroom.core.commands import SendMessage
 from postroom.core.domain import Decision
 from postroom.core.errors import DedupMismatch, MessageIsRecalled, QueueFull, UnknownMessage
 from postroom.core.events import MessageDeleted, MessageEdited
@@ -217,7 +217,35 @@ def test_a_retry_finds_whether_the_recipient_acknowledged() -> None:
     id = desk.receipt(first).id
     assert first.wait == "pending"
     assert repeat(desk, waits).wait == "pending"
-    desk.ack(id, confirmed=(Awaited(id, "alice", "k1"),))
+    desk.ack(id)
+    assert repeat(desk, waits).wait == "delivered"
+
+
+def test_a_retry_finds_that_an_unqueued_message_was_acknowledged() -> None:
+    desk = Desk()
+    desk.login()
+    waits = keyed(wait_ack_ms=1_000, queue=False)
+    id = desk.receipt(desk.run(waits)).id
+    desk.ack(0, confirmed=(id,))
+    assert repeat(desk, waits).wait == "delivered"
+
+
+def test_what_was_evicted_was_not_acknowledged_by_an_ack_beyond_it() -> None:
+    desk = Desk(queue_messages=1)
+    desk.login()
+    waits = keyed(wait_ack_ms=1_000)
+    desk.run(waits)
+    desk.ack(desk.send("newer"))
+    assert repeat(desk, waits).wait == "pending"
+
+
+def test_an_ack_after_the_wait_is_noted_for_the_retry() -> None:
+    desk = Desk()
+    waits = keyed(wait_ack_ms=1_000)
+    first = desk.run(waits)
+    assert first.wait == "offline"
+    desk.login()
+    desk.ack(desk.receipt(first).id)
     assert repeat(desk, waits).wait == "delivered"
 
 
@@ -232,7 +260,7 @@ def test_a_confirmation_does_not_reach_the_next_message_under_its_key() -> None:
     old = desk.receipt(desk.run(keyed())).id
     desk.clock.run(DAY_MS)
     desk.run(keyed(wait_ack_ms=1_000))
-    desk.ack(old, confirmed=(Awaited(old, "alice", "k1"),))
+    desk.ack(old)
     assert repeat(desk, keyed(wait_ack_ms=1_000)).wait == "offline"
 
 

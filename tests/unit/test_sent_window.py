@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 from postroom.core.errors import UnknownId
 from postroom.core.ids import MessageId, Position
 from postroom.core.limits import SESSION_WINDOW_FRAMES
+from postroom.core.runtime.delivery import Delivery
+from postroom.core.runtime.delivery import Delivery
 from postroom.core.runtime.window import SentWindow
 
 # (id, seq or None if it is not queued); a queued frame's position is 100 times its seq.
@@ -22,12 +24,13 @@ def sent(*frames: Frame) -> SentWindow:
 
 
 def note(window: SentWindow, id: int, seq: int | None) -> None:
-    window.note(MessageId(id), seq, Position(100 * seq) if seq is not None else None)
+    position = Position(100 * seq) if seq is not None else Position(0)
+    window.note(Delivery(type="message", id=MessageId(id), queued=seq is not None, seq=seq, position=position))
 
 
 def ack(window: SentWindow, id: int, seq: int | None = None) -> tuple[int, list[int]]:
-    through, ids = window.ack(MessageId(id), seq)
-    return int(through), [int(id) for id in ids]
+    through, frames = window.ack(MessageId(id), seq)
+    return int(through), [int(frame.id) for frame in frames]
 
 
 def test_an_ack_covers_what_was_sent_up_to_its_frame() -> None:

@@ -1,13 +1,16 @@
 """The other end of the native protocol: one session, as `postroom listen` and the demo's devices have it.
 
-The WebSocket is trio-websocket's. What is done around it: the TLS handshake, because the library takes a certificate that
-is not trusted for silence; a bound on everything that waits for the other side; and two exceptions in place of many.
+The WebSocket is trio-websocket's. What is done around it: the TLS handshake, and noticing who hangs up before the upgrade,
+because the library takes both an untrusted certificate and a hang-up for silence; a bound on everything that waits for the
+other side; and two exceptions in place of many.
 """
 
+import os
+import socket
 import ssl
 from collections import deque
 from contextlib import suppress
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self, cast
 from urllib.parse import urlsplit
 
 import h11
@@ -25,6 +28,8 @@ OPEN_S: Final = 10
 CLOSE_S: Final = 2
 """For the answer to our close frame: a broker waits up to a second for what is under way."""
 _READ_BYTES: Final = 65_536
+_LINE_BYTES: Final = 80
+"""How much of an answer that was none is shown."""
 _ABNORMAL: Final = 1006
 _GARBLED: Final = (ConnectionClosed, ProtocolError, h11.ProtocolError)
 """What the library raises, besides timeouts and rejections, if the other side does not speak as it should."""
@@ -105,15 +110,15 @@ class Frame(NamedTuple):
 class Session:
     """An open session. One task reads, any may say something."""
 
-    def __init__(self, socket: WebSocketConnection) -> None:
-        self._socket = socket
+    def __init__(self, websocket: WebSocketConnection) -> None:
+        self._websocket = websocket
         self._frames: deque[Frame] = deque()
 
     async def frame(self) -> Frame:
         """The next frame; arrays are unrolled. Raises Closed, after the last frame that came."""
         while not self._frames:
             try:
-                said = await self._socket.get_message()
+                said = await self._websocket.get_message()
             except ConnectionClosed as closed:
                 raise _closed(closed.reason) from None
             self._frames.extend(_unrolled(said))
@@ -123,12 +128,12 @@ class Session:
         """Send a frame. If the session is over nothing happens, and `frame` tells."""
         # LocalProtocolError: a close frame came, but stands behind frames that were not read yet.
         with suppress(ConnectionClosed, LocalProtocolError):
-            await self._socket.send_message(msgspec.json.encode(frame).decode())
+            await self._websocket.send_message(msgspec.json.encode(frame).decode())
 
     async def close(self) -> None:
         """Say goodbye and wait a moment for the answer; also when cancelled."""
         with trio.move_on_after(CLOSE_S, shield=True):
-            await self._socket.aclose()
+            await self._websocket.aclose()
 
 
 async def carry(target: Target, token: str, *, task_status: trio.TaskStatus[Session]) -> None:
@@ -140,9 +145,9 @@ async def carry(target: Target, token: str, *, task_status: trio.TaskStatus[Sess
     opened = False
     try:
         async with trio.open_nursery() as readers:
-            socket = await _upgrade(readers, stream, target, token)
+            websocket = await _upgrade(readers, stream, target, token)
             opened = True
-            task_status.started(Session(socket))
+            task_status.started(Session(websocket))
             await trio.sleep_forever()
     except BaseExceptionGroup as group:
         error = group.exceptions[0]
@@ -183,13 +188,40 @@ async def _secured(plain: trio.SocketStream, host: str) -> Stream:
     return secure
 
 
+class _Answer(trio.abc.ReceiveStream):
+    """What comes from the other side. Its end is an error until the upgrade."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.upgraded = False
+        self._stream = stream
+        self._start = b""
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        try:
+            data = await self._stream.receive_some(max_bytes)
+        except trio.BrokenResourceError:
+            if self.upgraded:
+                raise
+            data = b""
+        if not data and not self.upgraded:
+            line = self._start.partition(b"\r\n")[0].decode("latin-1")
+            said = f"said {line!r} and " if line else ""
+            raise NoSession(f"what listens there {said}hung up; is it wss:// that is spoken there?")
+        self._start = self._start or bytes(data[:_LINE_BYTES])
+        return data
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
 async def _upgrade(readers: trio.Nursery, stream: Stream, target: Target, token: str) -> WebSocketConnection:
     """The WebSocket on the connection. Raises NoSession; what the library's reader raises comes out of `readers`."""
+    answer = _Answer(stream)
     try:
         with trio.fail_after(OPEN_S):
-            socket = await wrap_client_stream(
+            websocket = await wrap_client_stream(
                 readers,
-                stream,
+                cast(trio.SocketStream, trio.StapledStream(stream, answer)),  # any stream will do, says its docstring
                 target.authority,
                 target.resource,
                 subprotocols=[SUBPROTOCOL],
@@ -197,11 +229,12 @@ async def _upgrade(readers: trio.Nursery, stream: Stream, target: Target, token:
                 max_message_size=TEXT_BYTES_MAX,
                 receive_buffer_size=_READ_BYTES,
             )
-    except trio.TooSlowError:  # or the other side hung up: the library does not tell
+    except trio.TooSlowError:
         raise NoSession(f"no WebSocket within {OPEN_S} seconds; is it a broker that listens there?") from None
-    if socket.subprotocol != SUBPROTOCOL:
+    answer.upgraded = True
+    if websocket.subprotocol != SUBPROTOCOL:
         raise NoSession(f"what listens there does not speak {SUBPROTOCOL}")
-    return socket
+    return websocket
 
 
 def _no_session(error: BaseException) -> NoSession:
@@ -239,4 +272,6 @@ def _reason(error: OSError | UnicodeError) -> str:
     if isinstance(cause, BaseExceptionGroup):
         cause = cause.exceptions[-1]
     found = cause if isinstance(cause, OSError) else error
+    if isinstance(found, OSError) and found.errno is not None and not isinstance(found, socket.gaierror):
+        return os.strerror(found.errno)  # without the address, which has been said
     return getattr(found, "strerror", None) or str(found)

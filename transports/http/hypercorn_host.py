@@ -140,7 +140,7 @@ class BoundedBuffer(WebsocketBuffer):
         super().__init__(max_length)
         self._excess = 0
 
-    def extend(self, event: Message) -> None:
+    def extend(self, event: "Message[Any]") -> None:
         """Raises FrameTooLargeError once, which closes with 1009; ConnectionError when the client goes on and on."""
         if not self._excess:
             try:

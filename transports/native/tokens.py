@@ -13,7 +13,7 @@ from postroom.core.ids import UnixMs
 from postroom.core.limits import NAME_BYTES_MAX
 
 TOKEN_CHARS_MAX: Final = 6_144
-"""The longest token we issue, two names of 255 control characters escaped by JSON, has some 4,300."""
+"""The longest token we issue, two names of 256 control characters escaped by JSON, has some 4,300."""
 TTL_S_MAX: Final = 10 * 366 * 86_400
 """Ten years. Who needs longer wants no expiry, which a token must have."""
 
