@@ -10,7 +10,7 @@ from .limits import SWEEP_STEP
 from .model import Conversation, Format, Lane
 
 
-class Command(msgspec.Struct, frozen=True, kw_only=True):
+class Command(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Something the broker is asked to do for one app."""
 
     app: str

@@ -11,7 +11,7 @@ from .ids import ExpiryMs, MessageId, Position, UnixMs
 from .model import Conversation, Lane
 
 
-class Queued(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class Queued(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """What one recipient's queue did with one copy."""
 
     user: str
@@ -29,7 +29,9 @@ class Queued(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     """The body this copy shows ends with this entry."""
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag_field="event"):
+class Event(
+    msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag_field="event", gc=False
+):
     """Something that happened."""
 
     brings_body: ClassVar[bool] = False
@@ -192,7 +194,7 @@ AnyEvent = (
 )
 
 
-class Record(msgspec.Struct, frozen=True):
+class Record(msgspec.Struct, frozen=True, gc=False):
     """An event where it stands in the log."""
 
     position: Position

@@ -17,7 +17,7 @@ LANES: Final[tuple[Lane, ...]] = ("high", "normal", "low")
 """Highest first."""
 
 
-class Conversation(msgspec.Struct, frozen=True, array_like=True):
+class Conversation(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Where a message belongs. A peer conversation is named by its other side; `line` is one of its timelines."""
 
     kind: Kind
@@ -56,7 +56,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     """What a full queue does: drop its oldest entry, or refuse the newest."""
 
 
-class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+class Receipt(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a command was answered with, once it is on disk."""
 
     id: MessageId

@@ -1,4 +1,8 @@
-"""What the views hold: one frozen value a row, and the header that every kept body begins with."""
+"""What the views hold: one frozen value a row, and the header that every kept body begins with.
+
+Values that a message makes many of are made with `gc=False`: they can be in no cycle, and the collector's walks over those that
+are alive at once cost a batch up to a sixth of its time.
+"""
 
 from typing import Literal, NamedTuple
 
@@ -8,7 +12,7 @@ from .ids import ExpiryMs, MessageId, Position, UnixMs
 from .model import Conversation, Format, Lane
 
 
-class Entry(msgspec.Struct, frozen=True):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """One copy waiting in a recipient's queue."""
 
     position: Position
@@ -18,7 +22,7 @@ class Entry(msgspec.Struct, frozen=True):
     owns_body: bool
 
 
-class QueueEnds(msgspec.Struct, frozen=True):
+class QueueEnds(msgspec.Struct, frozen=True, gc=False):
     """How long a queue is, and its last entry (None if it is empty)."""
 
     count: int
@@ -37,7 +41,7 @@ class Totals(msgspec.Struct, array_like=True):
     withdrawn: int = 0
 
 
-class UserRow(msgspec.Struct, frozen=True, array_like=True):
+class UserRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What a recipient's queue alone does not tell.
 
     `next_seq` is as of the last write; entries after it carry theirs. Evictions follow from the rest: every copy took a
@@ -86,7 +90,7 @@ class ChangedRow(msgspec.Struct, frozen=True, array_like=True):
 BodyType = Literal["message", "edited", "recalled", "deleted"]
 
 
-class Header(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+class Header(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """What is known of a message besides its text; every body on disk begins with it."""
 
     type: BodyType
@@ -104,7 +108,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """Who edited, recalled or deleted it."""
 
 
-class Body(msgspec.Struct, frozen=True, array_like=True):
+class Body(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A header and the bytes as they came."""
 
     header: Header

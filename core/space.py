@@ -43,6 +43,8 @@ _CONFIRM_ROWS: Final = 4
 _LONG_BODY_BYTES: Final = 2_500
 """A body longer than this may not fit one page with its header. Its pages must lie side by side: at the file's end."""
 
+_CARRIES_BODY: Final = (SendMessage, EditMessage)
+
 _EPOCH_BYTES: Final = BATCH_BYTES + _EPOCH_ROWS * ROW_BYTES
 _STEP_BYTES: Final = 2 * BATCH_BYTES
 """A commit that sweeps as little as there is to sweep at once (`limits.SWEEP_STEP_MIN`)."""
@@ -70,6 +72,11 @@ class Room(NamedTuple):
     """Bytes of pages within it that may be used again, one by one; 0 if the tail is enough."""
     reserve: int
     """What of both is kept for who gives room back."""
+
+    @property
+    def ample(self) -> int:
+        """What any transaction may write, whatever it is."""
+        return self.tail + self.free - BATCH_BYTES - self.reserve
 
     def takes(self, size: int, *, leaving: int) -> bool:
         """Whether one transaction may write so much and leave so much."""
@@ -99,7 +106,7 @@ def estimate(command: Command, rules: Rules) -> tuple[int, int]:
         case EndStaleSessions():
             rows = usual = 3 * command.limit + _EPOCH_ROWS
     size = usual * ROW_BYTES
-    if isinstance(command, SendMessage | EditMessage):
+    if isinstance(command, _CARRIES_BODY):
         size += len(command.body) + ROW_BYTES
     return rows, size
 
@@ -143,7 +150,7 @@ def is_full(room: Room) -> bool:
 
 def _run_bytes(command: Command) -> int:
     """What the command needs side by side."""
-    if not isinstance(command, SendMessage | EditMessage) or len(command.body) <= _LONG_BODY_BYTES:
+    if not isinstance(command, _CARRIES_BODY) or len(command.body) <= _LONG_BODY_BYTES:
         return 0
     return len(command.body) + ROW_BYTES
 

@@ -12,7 +12,7 @@ from ..rows import Body
 Wait = Literal["pending", "offline", "delivered"]
 
 
-class Now(msgspec.Struct, frozen=True):
+class Now(msgspec.Struct, frozen=True, gc=False):
     """Both clocks, read once a batch, and the position that the command's first event will have."""
 
     wall_ms: UnixMs
@@ -34,7 +34,7 @@ class Collected(msgspec.Struct, frozen=True):
     positions: tuple[Position, ...]
 
 
-class Decision(msgspec.Struct, frozen=True):
+class Decision(msgspec.Struct, frozen=True, gc=False):
     """The events of a command, in order, with consecutive positions; none means that nothing is to be written."""
 
     events: tuple[AnyEvent, ...] = ()

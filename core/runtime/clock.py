@@ -37,11 +37,14 @@ class ExpiryClock:
 
     def now(self) -> ExpiryMs:
         """Its value now."""
-        value, at = self._anchor
-        return advance(value, self._clock.wall_ms(), self._clock.monotonic_ms() - at)
+        return self._reading()[0]
 
     def move(self) -> ExpiryMs:
         """Its value now, to go on from. For the writer alone: the catching up is counted from here."""
-        value = self.now()
-        self._anchor = (value, self._clock.monotonic_ms())
-        return value
+        self._anchor = self._reading()
+        return self._anchor[0]
+
+    def _reading(self) -> tuple[ExpiryMs, MonotonicMs]:
+        value, at = self._anchor  # before the time is read: the writer may move it meanwhile
+        now = self._clock.monotonic_ms()
+        return advance(value, self._clock.wall_ms(), now - at), now

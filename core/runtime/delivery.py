@@ -11,7 +11,7 @@ from ..rows import Body, Header
 DeliveryType = Literal["message", "edited", "recalled", "deleted", "acked", "dropped"]
 
 
-class Delivery(msgspec.Struct, frozen=True, kw_only=True):
+class Delivery(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One frame, as the receiver sees it: a peer conversation is named by the other side."""
 
     type: DeliveryType

@@ -1,6 +1,6 @@
 """Commands on their way, and their outcomes on the way back."""
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 import outcome
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from .session import Session
     from .waits import Waiter
 
-_OVERHEAD_BYTES = 512
+_OVERHEAD_BYTES: Final = 512
+_CONTROL: Final = (Login, Logout, RecallMessage, DeleteMessage)
+_NEVER_REFUSED: Final = (Ack, Logout)
 
 
 class Settled(msgspec.Struct, frozen=True):
@@ -66,9 +68,9 @@ class Pending:
         self.rows, self.cost = estimate(command, rules)
         self.size = _OVERHEAD_BYTES
         self.lane: Lane = "high"
-        self.control = isinstance(command, Login | Logout | RecallMessage | DeleteMessage)
+        self.control = isinstance(command, _CONTROL)
         """It has a further tenth of the inbox."""
-        self.never_refused = isinstance(command, Ack | Logout)
+        self.never_refused = isinstance(command, _NEVER_REFUSED)
         """It waits for room on the disk rather than be refused."""
         if isinstance(command, SendMessage):
             self.lane = command.lane

@@ -13,7 +13,7 @@ from uuid import uuid4
 from ..domain import Now, apply, decide
 from ..errors import Corruption, Internal, Refusal, StorageFailure
 from ..events import Record
-from ..ids import ExpiryMs, next_position
+from ..ids import ExpiryMs, Position, next_position
 from ..limits import SWEEP_STEP
 from ..ports import Store, Transaction
 from ..space import BATCH_BYTES, SWEEPING_LEAVES, TRIM_RECORD_BYTES, Room, leaves
@@ -119,9 +119,9 @@ class Settler:
     def _commit(self, batch: Sequence[Pending], room: Room) -> dict[Pending, Settled]:
         wall_ms, expiry_ms = self._clock.wall_ms(), self._expiry.move()
         outcomes = {}
+        written, ample = 0, room.ample
         with self._store.transaction() as transaction:
             for index, pending in enumerate(batch):
-                written = transaction.written_bytes
                 now = Now(wall_ms, expiry_ms, next_position(transaction.views.position, wall_ms))
                 try:
                     outcomes[pending] = _carry_out_one(transaction, pending, now)
@@ -131,8 +131,9 @@ class Settler:
                     outcomes[pending] = Settled(refusal)
                 except Exception as error:
                     raise _Culprit(pending, error) from error
-                if not room.takes(transaction.written_bytes, leaving=leaves(pending.command, room.reserve)):
-                    raise _TooLarge(index, transaction.written_bytes - written)
+                before, written = written, transaction.written_bytes
+                if written > ample and not room.takes(written, leaving=leaves(pending.command, room.reserve)):
+                    raise _TooLarge(index, written - before)
         return outcomes
 
 
@@ -142,7 +143,7 @@ def _carry_out_one(transaction: Transaction, pending: Pending, now: Now) -> Sett
     decision = decide(pending.command, views, transaction.bodies, now, pending.rules)
     records = []
     for index, event in enumerate(decision.events):
-        record = Record(type(now.position)(now.position + index), now.expiry_ms, event)
+        record = Record(Position(now.position + index), now.expiry_ms, event)
         transaction.append(record)
         for ended in apply(views, record):
             transaction.delete_body(ended)
