@@ -17,6 +17,8 @@ import httpx
 import pytest
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, WebSocketRequest, serve_websocket
+from wsproto import ConnectionType, WSConnection
+from wsproto.events import AcceptConnection, CloseConnection, Event, TextMessage
 
 from postroom.transports.cli.client import Target
 from postroom.transports.cli.main import main
@@ -137,13 +139,14 @@ def test_what_is_acknowledged_is_gone_and_ctrl_c_ends_it(broker: Broker) -> None
     broker.send("Hello", "Über\x9b31m")
     with listening(broker.url, "--user", "bob", "--ack") as process:
         assert process.stdout is not None
+        assert process.stderr is not None
         lines = [process.stdout.readline()]
         while broker.waiting():
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
-        out, errors = process.communicate(timeout=WAIT_S)
-    assert (process.returncode, errors) == (0, "")
-    lines += out.splitlines(keepends=True)
+        lines += process.stdout  # not by `communicate`, which does not know what `readline` has read ahead
+        assert process.stderr.read() == ""
+        assert process.wait(WAIT_S) == 0
     frames = [json.loads(line) for line in lines]
     assert frames[0] | {"session": ""} == WELCOME | {"session": ""}
     assert payloads(frames) == ["Hello", "Über\x9b31m"]
@@ -338,13 +341,26 @@ def test_tls_trusts_what_the_system_trusts(tmp_path: Path) -> None:
 Script = Callable[[WebSocketConnection], Awaitable[None]]
 
 
-class Scripted:
-    """A server whose sessions follow a script, and what it saw of the last one."""
+class Server:
+    """A server in this process."""
+
+    def __init__(self, port: int) -> None:
+        self.url = f"ws://127.0.0.1:{port}"
+
+    async def listen(self, *arguments: str) -> tuple[int | None, list[str], str]:
+        """`postroom listen --user bob` to its end: status, lines, stderr."""
+        command = [*POSTROOM, "listen", "--url", self.url, "--user", "bob", *arguments]
+        done = await trio.run_process(command, check=False, capture_stdout=True, capture_stderr=True)
+        return done.returncode, done.stdout.decode().splitlines(), done.stderr.decode()
+
+
+class Scripted(Server):
+    """One whose sessions follow a script, and what it saw of the last one."""
 
     def __init__(self, script: Script, subprotocol: str | None) -> None:
+        super().__init__(0)
         self._script = script
         self._subprotocol = subprotocol
-        self.url = ""
         self.path = ""
         self.headers: dict[str, str] = {}
         self.close_code: int | None = None
@@ -362,12 +378,6 @@ class Scripted:
         self.close_code = socket.closed.code
         self.over.set()
 
-    async def listen(self, *arguments: str) -> tuple[int | None, list[str], str]:
-        """`postroom listen --user bob` to its end: status, lines, stderr."""
-        command = [*POSTROOM, "listen", "--url", self.url, "--user", "bob", *arguments]
-        done = await trio.run_process(command, check=False, capture_stdout=True, capture_stderr=True)
-        return done.returncode, done.stdout.decode().splitlines(), done.stderr.decode()
-
 
 @asynccontextmanager
 async def scripted(script: Script, subprotocol: str | None = "postroom.v1.json") -> AsyncIterator[Scripted]:
@@ -378,6 +388,16 @@ async def scripted(script: Script, subprotocol: str | None = "postroom.v1.json")
             started = await nursery.start(partial(serve_websocket, server.handle, "127.0.0.1", 0, None))
             server.url = f"ws://127.0.0.1:{started.port}"
             yield server
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def raw(handle: Callable[[trio.SocketStream], Awaitable[None]]) -> AsyncIterator[Server]:
+    """A server that says what it likes, for as long as the block runs."""
+    async with trio.open_nursery() as nursery:
+        with trio.fail_after(WAIT_S):
+            (listener,) = await nursery.start(partial(trio.serve_tcp, handle, 0, host="127.0.0.1"))
+            yield Server(listener.socket.getsockname()[1])
         nursery.cancel_scope.cancel()
 
 
@@ -441,14 +461,21 @@ async def test_an_ack_that_is_refused_ends_it() -> None:
 
 
 async def test_a_session_that_ends_while_frames_wait_is_printed_to_its_end() -> None:
-    async def script(socket: WebSocketConnection) -> None:
-        for number in range(1, 21):
-            await socket.send_message(json.dumps(message(number)))
-        await socket.aclose(4508, "too slow")
+    async def handle(stream: trio.SocketStream) -> None:
+        server = WSConnection(ConnectionType.SERVER)
+        server.receive_data(bytes(await stream.receive_some()))
+        said: list[Event] = [AcceptConnection(subprotocol="postroom.v1.json")]
+        said += [TextMessage(json.dumps(message(number))) for number in range(1, 6)]
+        said += [CloseConnection(4508, "too slow")]
+        list(server.events())
+        # All of it at once: the close frame is there when the listener comes to acknowledge the first message.
+        await stream.send_all(b"".join(map(server.send, said)))
+        while await stream.receive_some():
+            pass
 
-    async with scripted(script) as server:
+    async with raw(handle) as server:
         status, lines, errors = await server.listen("--ack")
-    assert (status, len(lines)) == (1, 20)
+    assert (status, [json.loads(line)["id"] for line in lines]) == (1, ["1", "2", "3", "4", "5"])
     assert errors == "postroom: the broker closed the session: 4508 too slow\n"
 
 
@@ -507,13 +534,5 @@ async def test_another_kind_of_server(said: bytes, hangs_up: bool, says: str) ->
             while not hangs_up and await stream.receive_some():
                 pass
 
-    async def nothing(socket: WebSocketConnection) -> None:
-        """Never called."""
-
-    async with trio.open_nursery() as nursery:
-        (listener,) = await nursery.start(partial(trio.serve_tcp, handle, 0, host="127.0.0.1"))
-        server = Scripted(nothing, None)
-        server.url = f"ws://127.0.0.1:{listener.socket.getsockname()[1]}"
-        outcome = await server.listen()
-        nursery.cancel_scope.cancel()
-    assert outcome == (1, [], f"postroom: cannot connect to {server.url}: {says}\n")
+    async with raw(handle) as server:
+        assert await server.listen() == (1, [], f"postroom: cannot connect to {server.url}: {says}\n")

@@ -17,7 +17,7 @@ import h11
 import msgspec
 import trio
 from trio_websocket import CloseReason, ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
-from wsproto.utilities import LocalProtocolError, ProtocolError
+from wsproto.utilities import ProtocolError
 
 from postroom.transports.native.frames import TEXT_BYTES_MAX
 from postroom.transports.native.handshake import SUBPROTOCOL
@@ -126,8 +126,7 @@ class Session:
 
     async def say(self, frame: object) -> None:
         """Send a frame. If the session is over nothing happens, and `frame` tells."""
-        # LocalProtocolError: a close frame came, but stands behind frames that were not read yet.
-        with suppress(ConnectionClosed, LocalProtocolError):
+        with suppress(ConnectionClosed):
             await self._websocket.send_message(msgspec.json.encode(frame).decode())
 
     async def close(self) -> None:

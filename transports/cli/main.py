@@ -17,7 +17,7 @@ HELP: Final = """A message broker that speaks the server APIs of four IM vendors
 First steps:
   postroom demo                            see it work, in a minute
   postroom serve                           run it here, with demo credentials
-  postroom token --app demo --user bob     a token to receive with
+  postroom listen --user bob --ack         receive as bob, in another terminal
   postroom serve --config postroom.toml    run it for others
 
 Exit status: 0 when all went well, 1 when a check failed or the broker did, 2 when the command line or the configuration
