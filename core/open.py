@@ -46,6 +46,7 @@ async def open_broker(
                     broker.close_sessions()
                     broker.stop_waits()
                     await broker.drain()
+                broker.end()
             nursery.cancel_scope.cancel()
     finally:
         with trio.CancelScope(shield=True):

@@ -39,7 +39,8 @@ _QUEUE_ROWS: Final = 10
 """What collecting a queue writes besides its entries and their bodies."""
 _ENTRY_ROWS: Final = 3
 """Its body, and two of a message that was changed; entries themselves lie side by side."""
-_CONFIRM_ROWS: Final = 4
+_CONFIRM_ROWS: Final = 6
+"""The event; what waits for the ack, and the outcome kept for retries under both of its keys, taken out and put back."""
 _LONG_BODY_BYTES: Final = 2_500
 """A body longer than this may not fit one page with its header. Its pages must lie side by side: at the file's end."""
 
@@ -48,6 +49,10 @@ _CARRIES_BODY: Final = (SendMessage, EditMessage)
 _EPOCH_BYTES: Final = BATCH_BYTES + _EPOCH_ROWS * ROW_BYTES
 _STEP_BYTES: Final = 2 * BATCH_BYTES
 """A commit that sweeps as little as there is to sweep at once (`limits.SWEEP_STEP_MIN`)."""
+ACK_BYTES: Final = _QUEUE_ROWS * ROW_BYTES
+"""What an ack takes besides the entries it takes out and the messages it confirms."""
+ACK_ENTRY_BYTES: Final = _ENTRY_ROWS * ROW_BYTES
+ACK_CONFIRM_BYTES: Final = _CONFIRM_ROWS * ROW_BYTES
 SWEEPING_LEAVES: Final = _EPOCH_BYTES
 """What sweeping and trimming leave of the reserve."""
 _LEAVES: Final[dict[type[Command], int]] = {
@@ -109,16 +114,6 @@ def estimate(command: Command, rules: Rules) -> tuple[int, int]:
     if isinstance(command, _CARRIES_BODY):
         size += len(command.body) + ROW_BYTES
     return rows, size
-
-
-def ack_bytes(entries: int, confirmed: int) -> int:
-    """What an ack takes at worst that takes so many entries out and confirms so many messages."""
-    return (_QUEUE_ROWS + _ENTRY_ROWS * entries + _CONFIRM_ROWS * confirmed) * ROW_BYTES
-
-
-def ack_step(reserve: int) -> int:
-    """How many entries, or how many messages, the parts deal with into which an ack is divided when room is scarce."""
-    return max(1, (reserve // 4 // ROW_BYTES - _QUEUE_ROWS) // _CONFIRM_ROWS)
 
 
 def leaves(command: Command, reserve: int) -> int:

@@ -91,9 +91,10 @@ def lost(row: UserRow, ends: QueueEnds) -> int:
     return next_seq(row, ends) - 1 - row.acked - row.withdrawn - ends.count
 
 
-def expired_count(views: ReadViews, app: str, user: str, clock: ExpiryMs) -> int:
-    """How many entries, all at the front, are past their expiry."""
-    return sum(1 for _ in takewhile(lambda entry: expired(entry.expires_s, clock), views.entries(app, user)))
+def expired_count(views: ReadViews, app: str, user: str, clock: ExpiryMs, most: int | None = None) -> int:
+    """How many entries, all at the front, are past their expiry; counted no further than `most`."""
+    entries = islice(views.entries(app, user), most)
+    return sum(1 for _ in takewhile(lambda entry: expired(entry.expires_s, clock), entries))
 
 
 def apply_expired(views: Views, event: QueueExpired) -> list[Position]:

@@ -109,7 +109,7 @@ def decide_ack(command: Ack, views: ReadViews, headers: Headers, now: Now, rules
 
 def decide_expire(command: ExpireQueue, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
     """Account for one queue's expired prefix."""
-    over = min(command.limit, expired_count(views, command.app, command.user, now.expiry_ms))
+    over = expired_count(views, command.app, command.user, now.expiry_ms, command.limit)
     return Decision((QueueExpired(app=command.app, user=command.user, count=over),) if over else ())
 
 

@@ -1,16 +1,16 @@
 """Which commands of a batch the disk has room for, and what becomes of the others."""
 
 from collections.abc import Sequence
-from itertools import islice, takewhile
 from typing import NamedTuple
 
 import msgspec
 
 from ..commands import Ack, Command, Login, Logout
 from ..errors import NoSpace
+from ..ids import Position, message_at
 from ..limits import OVERLOADED_RETRY_MS
 from ..ports import Store
-from ..space import BATCH_BYTES, Room, ack_bytes, ack_step, admit, is_full
+from ..space import ACK_BYTES, ACK_CONFIRM_BYTES, ACK_ENTRY_BYTES, BATCH_BYTES, Room, admit, is_full
 from .pending import Group, Pending, Settled
 
 
@@ -82,20 +82,28 @@ class Admission:
         command = pending.command
         if not isinstance(command, Ack):
             return _Step(pending)
-        most = ack_step(reserve)
+        budget = max(reserve // 4, ACK_BYTES + ACK_ENTRY_BYTES + ACK_CONFIRM_BYTES)
+        size, whole, through = ACK_BYTES, True, Position(0)
         with self._store.snapshot() as snapshot:
-            entries = snapshot.views.entries(command.app, command.user)
-            covered = list(islice(takewhile(lambda entry: entry.position <= command.through, entries), most + 1))
-        if len(covered) + len(command.confirmed) <= most:
-            pending.cost = ack_bytes(len(covered), len(command.confirmed))
+            views = snapshot.views
+            for entry in views.entries(command.app, command.user):
+                if entry.position > command.through:
+                    break
+                awaited = views.awaited(message_at(entry.position)) is not None
+                more = ACK_ENTRY_BYTES + ACK_CONFIRM_BYTES * awaited
+                if size + more > budget:
+                    whole = False
+                    break
+                size, through = size + more, entry.position
+        fits = (budget - size) // ACK_CONFIRM_BYTES
+        if whole and len(command.confirmed) <= fits:
+            pending.cost = size + ACK_CONFIRM_BYTES * len(command.confirmed)
             return _Step(pending)
-        del covered[most:]
-        if covered:
-            first = msgspec.structs.replace(command, through=covered[-1].position, confirmed=())
-            remainder = command
+        if through:
+            first, remainder = msgspec.structs.replace(command, through=through, confirmed=()), command
         else:
-            first = msgspec.structs.replace(command, confirmed=command.confirmed[:most])
-            remainder = msgspec.structs.replace(command, confirmed=command.confirmed[most:])
+            first = msgspec.structs.replace(command, confirmed=command.confirmed[:fits])
+            remainder = msgspec.structs.replace(command, confirmed=command.confirmed[fits:])
         step = Pending(first, pending.rules, Group())
-        step.cost = ack_bytes(len(covered), len(first.confirmed))
+        step.cost = size + ACK_CONFIRM_BYTES * len(first.confirmed)
         return _Step(step, remainder)

@@ -51,6 +51,8 @@ class Broker:
         self._host = SessionHost(store, self._writer, self._waits, self._expiry, self._counters, nursery)
         self._failure: StorageFailure | None = None
         self._ended = False
+        # Whoever cancels the block of `open_broker` still wants what was taken carried out.
+        self._writing = trio.CancelScope(shield=True)
 
     # For callers.
 
@@ -85,7 +87,7 @@ class Broker:
         outcomes: list[Pending | Exception] = [self._prepared(command, group) for command in commands]
         lanes: dict[Lane, list[tuple[int, Pending]]] = {lane: [] for lane in LANES}
         for index, outcome in enumerate(outcomes):
-            if isinstance(outcome, Pending):
+            if isinstance(outcome, Pending) and (lanes[outcome.lane] or not self._inbox.enter_at_once(outcome)):
                 lanes[outcome.lane].append((index, outcome))
 
         async def feed(lane: list[tuple[int, Pending]]) -> None:
@@ -178,6 +180,10 @@ class Broker:
         self._writer.trim(None, urgent=False)
         await self._writer.drained()
 
+    def end(self) -> None:
+        """Write nothing more; whoever still waits gets StorageFailure."""
+        self._writing.cancel()
+
     # Its own life; `open_broker` looks after it.
 
     async def start(self, failed: Callable[[], None]) -> None:
@@ -197,7 +203,8 @@ class Broker:
 
     async def _write(self, failed: Callable[[], None]) -> None:
         try:
-            await self._writer.run()
+            with self._writing:
+                await self._writer.run()
         except StorageFailure as failure:
             self._failure = failure
             failed()

@@ -54,20 +54,26 @@ class Inbox:
     def __len__(self) -> int:
         return len(self._lanes) + len(self._returned)
 
+    def enter_at_once(self, pending: Pending) -> bool:
+        """Take a command in, if it need not wait for its place."""
+        if self._closed is not None or self._waiting[_door(pending)] or not self._fits(pending):
+            return False
+        self.put(pending)
+        return True
+
     async def enter(self, pending: Pending) -> None:
         """Wait for a place in the command's lane. Raises Overloaded, or why the broker takes nothing.
 
         Without a wait it does not yield: commands of one caller enter in the order of its calls.
         """
+        if self.enter_at_once(pending):
+            return
         if self._closed is not None:
             raise self._closed()
-        waiting = self._waiting["control" if pending.control else pending.lane]
-        if not waiting and self._fits(pending):
-            self.put(pending)
-            return
         if sum(map(len, self._waiting.values())) >= INBOX_WAITING_MAX:
             raise self._overloaded(pending)
         turn = _Turn(pending)
+        waiting = self._waiting[_door(pending)]
         waiting.append(turn)
         try:
             with trio.move_on_after(self._deadline_s):
@@ -145,3 +151,7 @@ class Inbox:
     def _overloaded(self, pending: Pending) -> Refusal:
         self._counters.shed[pending.command.app, pending.lane] += 1
         return Overloaded(f"the {pending.lane} lane is full", retry_after_ms=OVERLOADED_RETRY_MS)
+
+
+def _door(pending: Pending) -> _Door:
+    return "control" if pending.control else pending.lane

@@ -177,9 +177,11 @@ class Session:
             self.close("failure")
 
     def leave(self, reason: CloseReason = "shutdown") -> None:
-        """Nothing more goes to its sink."""
+        """Nothing more goes to its sink; whoever iterates it stops."""
         self._closed = self._closed or reason
         self._room.set()
+        if isinstance(self._sink, _Handover):
+            self._sink.close(reason)
 
     def raise_if_closed(self) -> None:
         """Raises what ended it: StopAsyncIteration in good order, else the error."""

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
@@ -43,13 +42,15 @@ class Sweeper:
 
     async def run(self) -> None:
         """Sweep at once, then again and again."""
-        broken: tuple[type[BaseException], ...] = (Corruption, StorageFailure, *self._store.failures)
         while True:
-            with suppress(Refusal):  # no room, or closing: the next round tries again
-                try:
-                    await self._round()
-                except broken as error:
-                    _log.error("sweeping was broken off, the next round tries again: %s", error)
+            try:
+                await self._round()
+            except Refusal:
+                pass  # no room, or closing: the next round tries again
+            except (Corruption, StorageFailure) as error:
+                _log.error("sweeping was broken off, the next round tries again: %s", error)
+            except Exception:  # noqa: BLE001 - sweeping is not worth a broker
+                _log.exception("sweeping failed, the next round tries again")
             await trio.sleep(self._options.sweep_every_s)
 
     async def _round(self) -> None:
@@ -60,12 +61,12 @@ class Sweeper:
         await self._due_for_trimming()
 
     async def _repeat(self, order: Callable[[int], Command]) -> None:
-        """In large steps; in the smallest ones if only these find room on the disk."""
+        """In large steps; in smaller ones if these find no room on the disk."""
         step = SWEEP_STEP
         while True:
             settled = await self._carry_out(order(step))
             if isinstance(settled.result, NoSpace) and step > SWEEP_STEP_MIN:
-                step = SWEEP_STEP_MIN
+                step = max(SWEEP_STEP_MIN, step // 4)
             elif not settled.records:
                 return
 

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -49,6 +49,8 @@ class BrokerThread:
         self._calls: trio.Nursery
         self._hosted: trio.Nursery
         self._leave: trio.Event
+        self._begun = trio.Event()
+        """Set when the last call has begun."""
         self._lock = threading.Lock()
         self._accepting = False
         """The broker's loop takes new tasks. Changed and read in that loop alone."""
@@ -91,9 +93,17 @@ class BrokerThread:
         return SessionThread(self, app, user)
 
     def call(self, work: Callable[[], Awaitable[T]]) -> Future[T]:
-        """Run a coroutine function in the broker's loop; its outcome is the future's."""
+        """Run a coroutine function in the broker's loop; its outcome is the future's.
+
+        Calls of one thread begin in their order, so what they submit enters the inbox in it.
+        """
         future: Future[T] = Future()
-        self._start(lambda: self._calls.start_soon(_fulfil, work, future), future)
+
+        def begin() -> None:
+            before, self._begun = self._begun, trio.Event()
+            self._calls.start_soon(_fulfil, work, future, before, self._begun)
+
+        self._start(begin, future)
         return future
 
     def host(self, task: Callable[[], Awaitable[None]], opened: Future[None]) -> None:
@@ -111,8 +121,8 @@ class BrokerThread:
         def begin() -> None:
             if self._accepting:
                 start()
-            elif not future.done():
-                future.set_exception(StorageFailure("the broker is closing"))
+            else:
+                _fail(future, StorageFailure("the broker is closing"))
 
         self._soon(begin)
 
@@ -130,6 +140,7 @@ class BrokerThread:
 
     async def _main(self) -> None:
         self._token = trio.lowlevel.current_trio_token()
+        self._begun.set()
         self._leave = trio.Event()
         async with (
             self._open() as self._broker,
@@ -150,8 +161,7 @@ class BrokerThread:
         with self._lock:
             self._closed = True
         for future in list(self._pending):
-            if not future.done():
-                future.set_exception(StorageFailure(str(error or "the broker is closed")))
+            _fail(future, StorageFailure(str(error or "the broker is closed")))
         for end in (self._opened, self._ended):
             if end.done():
                 continue
@@ -171,6 +181,8 @@ class SessionThread:
         self._session: Session
         self._leave: trio.Event
         self._left: Future[None] = Future()
+        self._next: Future[Delivery] | None = None
+        self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
         """Raises what `Broker.connect` does."""
@@ -194,15 +206,37 @@ class SessionThread:
         return self
 
     def __next__(self) -> Delivery:
-        """The next frame; ends when the broker closes."""
+        """The next frame; ends when the session or the broker is closed."""
+        received = self.receive()
         try:
-            return self.receive().result()
+            return received.result()
         except StopAsyncIteration:
             raise StopIteration from None
+        finally:
+            received.cancel()  # interrupted: the frame is for the next call
 
     def receive(self) -> Future[Delivery]:
-        """The next frame as a future, one at a time; its StopAsyncIteration says that the broker closed."""
-        return self._thread.call(self._session.__anext__)
+        """The next frame as a future, one at a time; its StopAsyncIteration says that session or broker are closed.
+
+        It may be cancelled, by a timeout of asyncio's say: the frame is then the next call's.
+        """
+        with self._lock:
+            waiting = self._next or self._thread.call(self._session.__anext__)
+            self._next = waiting
+        received: Future[Delivery] = Future()
+
+        def hand_over(_: object) -> None:
+            if not received.set_running_or_notify_cancel():
+                return
+            self._next = None
+            error = waiting.exception()
+            if error is None:
+                received.set_result(waiting.result())
+            else:
+                received.set_exception(error)
+
+        waiting.add_done_callback(hand_over)
+        return received
 
     def ack(self, delivery: Delivery) -> Future[None]:
         """`Session.ack`: done once it is on disk."""
@@ -237,7 +271,16 @@ class SessionThread:
             self._left.set_result(None)
 
 
-async def _fulfil(work: Callable[[], Awaitable[T]], future: Future[T]) -> None:
+def _fail(future: Future[T], error: Exception) -> None:
+    """Unless it has ended, or was cancelled in this moment."""
+    with suppress(InvalidStateError):
+        future.set_exception(error)
+
+
+async def _fulfil(work: Callable[[], Awaitable[T]], future: Future[T], before: trio.Event, begun: trio.Event) -> None:
+    # trio starts tasks in any order. Whoever is woken here runs after this one's first step, which enters the inbox.
+    await before.wait()
+    begun.set()
     if not future.set_running_or_notify_cancel():
         return
     try:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import trio
-import trio.testing
+from trio.testing import MockClock
 
 from postroom.core import Broker, Options, StorageFailure
 from postroom.core.events import DedupExpired, LoggedIn, LoggedOut, MessageSent, QueueExpired
@@ -36,7 +36,6 @@ from tests.support.rows import engine_of, rows
 
 HOUR_S = 3600
 DAY_S = 24 * HOUR_S
-pytestmark = pytest.mark.usefixtures("autojump_clock")
 
 
 @pytest.fixture
@@ -73,7 +72,9 @@ def of(kind: Any, store: Any) -> list[Any]:
 # Jumps.
 
 
-async def test_eight_days_ahead_two_restarts_and_back_nothing_is_gone(store: MemoryStore, clock: HandClock) -> None:
+async def test_eight_days_ahead_two_restarts_and_back_nothing_is_gone(
+    store: MemoryStore, clock: HandClock, autojump_clock: MockClock
+) -> None:
     async with office(store, clock) as broker:
         await send_all(broker, ["0", "1"], dedup=None)
         await send(broker, "2", dedup="k")
@@ -94,7 +95,9 @@ async def test_eight_days_ahead_two_restarts_and_back_nothing_is_gone(store: Mem
     assert of(QueueExpired | DedupExpired, store) == []
 
 
-async def test_eight_days_back_and_forth_nothing_is_gone(store: MemoryStore, clock: HandClock) -> None:
+async def test_eight_days_back_and_forth_nothing_is_gone(
+    store: MemoryStore, clock: HandClock, autojump_clock: MockClock
+) -> None:
     async with office(store, clock) as broker:
         await send(broker, "0")
         clock.jump(-8 * DAY_MS)
@@ -108,7 +111,9 @@ async def test_eight_days_back_and_forth_nothing_is_gone(store: MemoryStore, clo
         assert of(QueueExpired, store) == []
 
 
-async def test_behind_the_wall_it_catches_up_at_sixty_times_its_pace(store: MemoryStore, clock: HandClock) -> None:
+async def test_behind_the_wall_it_catches_up_at_sixty_times_its_pace(
+    store: MemoryStore, clock: HandClock, autojump_clock: MockClock
+) -> None:
     async with office(store, clock) as broker:
         await send(broker)
         before = expiry_ms(store)
@@ -123,7 +128,9 @@ async def test_behind_the_wall_it_catches_up_at_sixty_times_its_pace(store: Memo
         assert expiry_ms(store) == clock.wall_ms()
 
 
-async def test_ahead_of_the_wall_it_goes_at_the_pace_of_time(store: MemoryStore, clock: HandClock) -> None:
+async def test_ahead_of_the_wall_it_goes_at_the_pace_of_time(
+    store: MemoryStore, clock: HandClock, autojump_clock: MockClock
+) -> None:
     async with office(store, clock) as broker:
         await send(broker)
         before = expiry_ms(store)
@@ -134,7 +141,9 @@ async def test_ahead_of_the_wall_it_goes_at_the_pace_of_time(store: MemoryStore,
         assert expiry_ms(store) - before == pytest.approx(1_000_000, abs=2)
 
 
-async def test_downtime_is_caught_up_but_not_at_once(store: MemoryStore, clock: HandClock) -> None:
+async def test_downtime_is_caught_up_but_not_at_once(
+    store: MemoryStore, clock: HandClock, autojump_clock: MockClock
+) -> None:
     """A week off does not expire what waited, and after a while it counts."""
     rules = {"demo": Rules(queue_ttl_ms=DAY_MS)}
     async with office(store, clock, rules=rules) as broker:
@@ -149,7 +158,9 @@ async def test_downtime_is_caught_up_but_not_at_once(store: MemoryStore, clock: 
         assert of(QueueExpired, store) == [QueueExpired(app="demo", user="bob", count=1)]
 
 
-async def test_a_restart_goes_on_from_the_log_not_from_the_wall(store: MemoryStore, clock: HandClock) -> None:
+async def test_a_restart_goes_on_from_the_log_not_from_the_wall(
+    store: MemoryStore, clock: HandClock, autojump_clock: MockClock
+) -> None:
     async with office(store, clock) as broker:
         await send(broker)
     before = expiry_ms(store)
@@ -167,7 +178,9 @@ def records(store: Any) -> list[Any]:
         return list(snapshot.log())
 
 
-async def test_ids_rise_and_times_never_run_back_within_an_app(store: MemoryStore, clock: HandClock) -> None:
+async def test_ids_rise_and_times_never_run_back_within_an_app(
+    store: MemoryStore, clock: HandClock, autojump_clock: MockClock
+) -> None:
     async with office(store, clock) as broker:
         receipts = []
         for jump in (0, DAY_MS, -2 * DAY_MS, 1_000, -1_000, 0):
@@ -212,7 +225,9 @@ async def test_a_clock_read_often_loses_nothing() -> None:
 # What is over.
 
 
-async def test_messages_expire_when_their_time_has_really_passed(store: MemoryStore, clock: HandClock) -> None:
+async def test_messages_expire_when_their_time_has_really_passed(
+    store: MemoryStore, clock: HandClock, autojump_clock: MockClock
+) -> None:
     async with office(store, clock) as broker:
         await send(broker, "0")
         await trio.sleep(3 * DAY_S)
@@ -230,7 +245,7 @@ async def test_messages_expire_when_their_time_has_really_passed(store: MemorySt
 
 
 async def test_a_session_never_gets_what_is_over_swept_or_not(
-    store: MemoryStore, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+    store: MemoryStore, clock: HandClock, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def rest(_: Sweeper) -> None:
         await trio.sleep_forever()
@@ -251,7 +266,9 @@ async def test_a_session_never_gets_what_is_over_swept_or_not(
         assert len(queue(store)) == 1
 
 
-async def test_dedup_outcomes_are_kept_for_a_day(store: MemoryStore, clock: HandClock) -> None:
+async def test_dedup_outcomes_are_kept_for_a_day(
+    store: MemoryStore, clock: HandClock, autojump_clock: MockClock
+) -> None:
     async with office(store, clock) as broker:
         first = await send(broker, "0", dedup="k")
         await trio.sleep(DAY_S - HOUR_S)
@@ -263,7 +280,9 @@ async def test_dedup_outcomes_are_kept_for_a_day(store: MemoryStore, clock: Hand
         assert again.id != first.id
 
 
-async def test_everything_is_swept_in_bounded_steps(store: MemoryStore, clock: HandClock) -> None:
+async def test_everything_is_swept_in_bounded_steps(
+    store: MemoryStore, clock: HandClock, autojump_clock: MockClock
+) -> None:
     rules = {"demo": Rules(queue_ttl_ms=1_000)}
     async with office(store, clock, rules=rules) as broker:
         await broker.submit_many([message("0", f"user{number}", dedup=f"{number}") for number in range(2_500)])
@@ -278,7 +297,9 @@ async def test_everything_is_swept_in_bounded_steps(store: MemoryStore, clock: H
         assert broker.statistics().totals["demo"].queued == 0
 
 
-async def test_queues_of_an_app_that_is_configured_no_more_are_swept_too(store: MemoryStore, clock: HandClock) -> None:
+async def test_queues_of_an_app_that_is_configured_no_more_are_swept_too(
+    store: MemoryStore, clock: HandClock, autojump_clock: MockClock
+) -> None:
     rules = {"aaa": Rules(queue_ttl_ms=1_000), "demo": Rules(queue_ttl_ms=1_000)}
     async with office(store, clock, rules=rules) as broker:
         for app in rules:
@@ -291,7 +312,9 @@ async def test_queues_of_an_app_that_is_configured_no_more_are_swept_too(store: 
         assert broker.statistics().refusals == {}
 
 
-async def test_sessions_of_a_process_that_died_are_logged_out_after_the_start(clock: HandClock) -> None:
+async def test_sessions_of_a_process_that_died_are_logged_out_after_the_start(
+    clock: HandClock, autojump_clock: MockClock
+) -> None:
     faulty = FaultyStore(MemoryStore())
     users = 40
 
@@ -321,7 +344,7 @@ async def test_sessions_of_a_process_that_died_are_logged_out_after_the_start(cl
 
 
 async def test_a_login_before_that_logs_out_its_own_users_dead_sessions(
-    clock: HandClock, monkeypatch: pytest.MonkeyPatch
+    clock: HandClock, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     faulty = FaultyStore(MemoryStore())
 
@@ -358,7 +381,7 @@ def base_position(store: Any) -> int:
 
 
 async def test_the_log_is_trimmed_in_the_background_and_base_and_log_tell_live(
-    store: MemoryStore, clock: HandClock
+    store: MemoryStore, clock: HandClock, autojump_clock: MockClock
 ) -> None:
     async with office(store, clock, options=RETENTION) as broker:
         tray = Tray()
@@ -379,7 +402,7 @@ async def test_the_log_is_trimmed_in_the_background_and_base_and_log_tell_live(
         assert rows(engine_of(snapshot), BASE) != ([], [])
 
 
-async def test_the_whole_log_may_be_trimmed(store: MemoryStore, clock: HandClock) -> None:
+async def test_the_whole_log_may_be_trimmed(store: MemoryStore, clock: HandClock, autojump_clock: MockClock) -> None:
     async with office(store, clock, options=RETENTION) as broker:
         await send_all(broker, [str(number) for number in range(150)])
         await trio.sleep(3 * DAY_S)
@@ -392,7 +415,9 @@ async def test_the_whole_log_may_be_trimmed(store: MemoryStore, clock: HandClock
         assert len(queue(store)) == 151
 
 
-async def test_more_than_a_step_is_trimmed_in_several(store: MemoryStore, clock: HandClock) -> None:
+async def test_more_than_a_step_is_trimmed_in_several(
+    store: MemoryStore, clock: HandClock, autojump_clock: MockClock
+) -> None:
     async with office(store, clock, options=RETENTION) as broker:
         await broker.submit_many([message("0", f"user{number}") for number in range(3_300)])
         await trio.sleep(2 * DAY_S)
@@ -400,7 +425,7 @@ async def test_more_than_a_step_is_trimmed_in_several(store: MemoryStore, clock:
         assert broker.statistics().store.log_records < 100
 
 
-async def test_trimming_goes_on_under_load(store: MemoryStore, clock: HandClock) -> None:
+async def test_trimming_goes_on_under_load(store: MemoryStore, clock: HandClock, autojump_clock: MockClock) -> None:
     async with office(store, clock, options=RETENTION) as broker:
         done = trio.Event()
 
@@ -419,7 +444,9 @@ async def test_trimming_goes_on_under_load(store: MemoryStore, clock: HandClock)
         assert len([event for event in of(MessageSent, store) if event.queued]) == 0
 
 
-async def test_a_jump_of_the_wall_trims_nothing(store: MemoryStore, clock: HandClock) -> None:
+async def test_a_jump_of_the_wall_trims_nothing(
+    store: MemoryStore, clock: HandClock, autojump_clock: MockClock
+) -> None:
     async with office(store, clock, options=RETENTION) as broker:
         await send(broker)
         clock.jump(30 * DAY_MS)
@@ -431,7 +458,7 @@ async def test_a_jump_of_the_wall_trims_nothing(store: MemoryStore, clock: HandC
 
 
 async def test_trimming_that_meets_a_corrupt_record_leaves_it_and_the_broker_goes_on(
-    store: MemoryStore, clock: HandClock, caplog: pytest.LogCaptureFixture
+    store: MemoryStore, clock: HandClock, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with office(store, clock, options=RETENTION) as broker:
         await send_all(broker, [str(number) for number in range(10)])
@@ -449,7 +476,9 @@ async def test_trimming_that_meets_a_corrupt_record_leaves_it_and_the_broker_goe
             engine_of(transaction).put("log", key, value)
 
 
-async def test_an_oldest_record_that_is_corrupt_does_not_end_the_broker(store: MemoryStore, clock: HandClock) -> None:
+async def test_an_oldest_record_that_is_corrupt_does_not_end_the_broker(
+    store: MemoryStore, clock: HandClock, autojump_clock: MockClock
+) -> None:
     async with office(store, clock, options=RETENTION) as broker:
         await send(broker)
         first = int(records(store)[0].position).to_bytes(8)

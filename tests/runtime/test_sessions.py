@@ -18,7 +18,7 @@ from postroom.core import (
 from postroom.core.errors import Corruption, TooManySessions, UnknownApp
 from postroom.core.events import Acked, LoggedIn, LoggedOut
 from postroom.core.ids import MessageId
-from postroom.core.limits import PAGE_BYTES, SESSIONS_PER_USER_MAX
+from postroom.core.limits import NAME_BYTES_MAX, PAGE_BYTES, SESSIONS_PER_USER_MAX
 from postroom.core.model import Rules
 from postroom.storage.memory import MemoryStore
 from tests.support.faulty import FaultyStore
@@ -314,7 +314,7 @@ async def test_a_user_has_so_many_sessions_and_no_more() -> None:
     ("app", "user", "error"),
     [
         ("demo", "", InvalidCommand),
-        ("demo", "x" * 256, InvalidCommand),
+        ("demo", "x" * (NAME_BYTES_MAX + 1), InvalidCommand),
         ("demo", "\ud800", InvalidCommand),
         ("other", "bob", UnknownApp),
         ("", "bob", UnknownApp),

@@ -32,7 +32,7 @@ from postroom.core.errors import (
     UnknownMessage,
 )
 from postroom.core.events import LoggedIn, LoggedOut, MessageSent
-from postroom.core.limits import BODY_BYTES_MAX
+from postroom.core.limits import BODY_BYTES_MAX, NAME_BYTES_MAX
 from postroom.core.model import LANES, Lane, Rules
 from postroom.core.runtime import inbox
 from tests.support.office import (
@@ -559,7 +559,7 @@ async def test_many_cancelled_are_withdrawn() -> None:
 async def test_without_rules_any_app_is_served() -> None:
     async with open_office() as (broker, _):
         await send(broker, app="whatever")
-        for app in ("", "x" * 256, "\ud800"):
+        for app in ("", "x" * (NAME_BYTES_MAX + 1), "\ud800"):
             with pytest.raises(InvalidCommand):
                 await send(broker, app=app)
 

@@ -6,7 +6,7 @@ import pytest
 import trio
 import trio.testing
 
-from postroom.core import Broker, DeleteMessage, Delivery, InvalidCommand, Receipt, StorageFailure, open_broker
+from postroom.core import Broker, Delivery, InvalidCommand, Receipt, StorageFailure, open_broker
 from postroom.core.commands import SendMessage
 from postroom.core.errors import Overloaded
 from postroom.core.events import LoggedIn, LoggedOut, MessageConfirmed, MessageSent
@@ -373,7 +373,9 @@ async def test_a_retry_after_a_timeout_waits_anew(mock_clock: trio.testing.MockC
 
 
 @pytest.mark.parametrize("queued", [True, False])
-async def test_a_retry_finds_an_ack_that_came_when_nobody_waited(mock_clock: trio.testing.MockClock, queued: bool) -> None:
+async def test_a_retry_finds_an_ack_that_came_when_nobody_waited(
+    mock_clock: trio.testing.MockClock, queued: bool
+) -> None:
     async with open_office() as (broker, store), trio.open_nursery() as nursery:
         sender, tray = Sender(broker, nursery), Tray()
         async with broker.connect(app="demo", user="bob", sink=tray) as session:

@@ -8,7 +8,6 @@ from postroom.core.errors import UnknownId
 from postroom.core.ids import MessageId, Position
 from postroom.core.limits import SESSION_WINDOW_FRAMES
 from postroom.core.runtime.delivery import Delivery
-from postroom.core.runtime.delivery import Delivery
 from postroom.core.runtime.window import SentWindow
 
 # (id, seq or None if it is not queued); a queued frame's position is 100 times its seq.
