@@ -27,8 +27,10 @@ def check_send(command: SendMessage) -> None:
     check_name("sender", command.sender)
     check_name("to", command.to.id)
     check_name("via", command.via)
-    if command.to.kind != "peer" or command.to.line != 0:
+    if command.to.kind != "peer":
         raise InvalidCommand(f"to: {command.to.kind} conversations are not served by this version")
+    if command.to.line != 0:
+        raise InvalidCommand("to: a peer conversation has no line but 0 in this version")
     check_body(command.body, command.format)
     if command.lane not in LANES:
         raise InvalidCommand(f"lane: must be one of {', '.join(LANES)}")

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from ..commands import Ack, Command, Login, Logout
+from ..commands import Ack, Command, Login, Logout, SendMessage
 from ..errors import NoSpace
 from ..ids import Position, message_at
 from ..limits import OVERLOADED_RETRY_MS
@@ -55,11 +55,14 @@ class Admission:
         steps = [self._step(pending, room.reserve) for pending in batch]
         fits = admit([(step.pending.command, step.pending.cost) for step in steps], room)
         divided = Admitted([], [], {})
-        acking = set()
+        acking, waiting = set(), set()
         for pending, step, fit in zip(batch, steps, fits, strict=True):
             command = pending.command
             if isinstance(command, Login | Logout) and (command.app, command.user) in acking:
                 divided.later.append(pending)  # it follows its user's acks
+                continue
+            if isinstance(command, SendMessage) and (command.app, command.lane) in waiting:
+                divided.later.append(pending)  # order holds within a lane
                 continue
             if fit:
                 divided.now.append(step.pending)
@@ -70,6 +73,8 @@ class Admission:
                 acking.add((command.app, command.user))
             if pending.never_refused or admit([(command, pending.cost)], room)[0]:
                 divided.later.append(pending)
+                if isinstance(command, SendMessage):
+                    waiting.add((command.app, command.lane))
             else:
                 divided.refused[pending] = Settled(NoSpace("the disk is full", retry_after_ms=OVERLOADED_RETRY_MS))
         return divided, room

@@ -336,3 +336,12 @@ async def test_documented_curl_form() -> None:
         answer = await raw(served.port, head.encode() + body)
         assert answer.startswith(b"HTTP/1.1 200 ")
         assert b'"code":"message_sent"' in answer
+
+
+@pytest.mark.parametrize("header", ["x-ar-token", "x-agora-token"])
+async def test_a_token_header_decides_alone(header: str) -> None:
+    async with serving() as served:
+        reply = await served.send(headers={header: "bad"})
+        assert reply.status_code == 401
+        assert reply.json()["message"] == "invalid token"
+        assert (await served.send(headers={header: ""})).status_code == 200

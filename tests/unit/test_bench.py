@@ -184,7 +184,7 @@ async def test_the_client_counts_answers() -> None:
 async def test_the_client_keeps_to_its_schedule() -> None:
     with server(answer()) as address, load(address, 200) as client:
         done = await client.run(0.1)
-    assert done.ops == 20
+    assert done.ops in (20, 21)  # the last one may be due in the very moment of the end
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,8 @@ async def test_a_body_that_never_ends(autojump_clock: MockClock) -> None:
     wire = Wire([BODY])
     await app()(http_scope(wire), wire.receive, wire.send)
     assert wire.status == 408
+    assert wire.json["result"] == "failed"
+    assert wire.json["code"] == "request_timeout"
 
 
 async def test_a_failing_store_closes_the_connection_unanswered() -> None:

@@ -19,7 +19,7 @@ from postroom.core.errors import (
     UnknownMessage,
 )
 from postroom.transports.http.dialect import named
-from postroom.transports.http.errors import MethodNotAllowed, NotFound, Unauthorized
+from postroom.transports.http.errors import MethodNotAllowed, NotFound, RequestTimeout, Unauthorized
 from postroom.transports.http.types import HttpReply, json_reply, retry_after
 
 
@@ -39,6 +39,7 @@ ANSWERS: Final[dict[type[Refusal], Answer]] = {
     UnknownMessage: Answer(404, "not_found"),
     UnknownId: Answer(404, "not_found"),
     MethodNotAllowed: Answer(405, "method_not_allowed"),
+    RequestTimeout: Answer(408, "request_timeout"),
     # 400 would blame the key's form; the key is fine, and used.
     DedupMismatch: Answer(409, "conflict"),
     MessageIsRecalled: Answer(409, "conflict"),

@@ -11,6 +11,7 @@ from postroom.transports.logs import get_logger
 from .asgi_socket import AsgiSocket
 from .asgi_wire import Scope, Send, abort_of, lifespan, request_of, send_reply
 from .body import BodyTooSlow, ClientGone, Receive, discard, read_body
+from .errors import RequestTimeout
 from .shell import Shell
 from .types import HttpReply, json_reply
 from .websocket import Serve
@@ -64,7 +65,7 @@ class AsgiApp:
         except ClientGone:
             return
         except BodyTooSlow:
-            await _send_early(_problem(408, "timeout", "the request took too long"), receive, send)
+            await _send_early(self._shell.refuse(request_of(scope, None), RequestTimeout()), receive, send)
             return
         reply = await self._shell.handle(request_of(scope, body), partial(discard, receive))
         if reply is None:

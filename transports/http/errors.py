@@ -28,6 +28,15 @@ class MethodNotAllowed(HttpRefusal):
         self.allowed = allowed
 
 
+class RequestTimeout(HttpRefusal):
+    """The request was not complete in time; nothing of it was carried out."""
+
+    code: ClassVar[str] = "request_timeout"
+
+    def __init__(self) -> None:
+        super().__init__("the request took too long to arrive")
+
+
 class Unauthorized(HttpRefusal):
     """No credentials, wrong ones, or not those of whom the caller speaks for."""
 

@@ -89,6 +89,13 @@ class Shell:
             )
         return reply
 
+    def refuse(self, request: HttpRequest, refusal: Refusal) -> HttpReply:
+        """The answer to a request that cannot be carried through, in the form of the dialect it was meant for."""
+        dialect = self._router.match(request.method, request.path).dialect
+        reply = _refused(dialect, refusal, str(next(self._ids)))
+        self._counters.replies[dialect.name, reply.status] += 1
+        return dialect.cors.opened(reply) if dialect.cors is not None else reply
+
     async def _answer(self, found: Match | NoRoute, request: HttpRequest, id: str, gone: Gone) -> HttpReply | None:
         """The dialect's answer, an exception's included."""
         dialect = found.dialect

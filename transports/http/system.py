@@ -24,7 +24,7 @@ from postroom.core.errors import (
 )
 
 from .dialect import Dialect, LocalRoute, named
-from .errors import MethodNotAllowed, NotFound, Unauthorized
+from .errors import MethodNotAllowed, NotFound, RequestTimeout, Unauthorized
 from .types import HttpReply, HttpRequest, json_reply, retry_after
 
 STATUS: Final[dict[type[Refusal], int]] = {
@@ -35,6 +35,7 @@ STATUS: Final[dict[type[Refusal], int]] = {
     UnknownId: 404,
     NotFound: 404,
     MethodNotAllowed: 405,
+    RequestTimeout: 408,
     MessageIsRecalled: 409,
     DedupMismatch: 409,
     TooManySessions: 429,
