@@ -30,6 +30,8 @@ BATCH_ROWS_MAX: Final = 10_000
 BATCH_BYTES_MAX: Final = 16 * MIB
 SWEEP_STEP: Final = 1_000
 """Things one sweeping or trimming step ends, so that none holds the writer for long."""
+DEDUP_EXPIRED_MAX: Final = 50
+"""Outcomes of one event that forgets them: each lies on another page, and folding the event must fit a small reserve."""
 SWEEP_STEP_MIN: Final = 6
 """The same when room on the disk is scarce: what gives room back must not need much first."""
 

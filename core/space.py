@@ -39,6 +39,8 @@ _QUEUE_ROWS: Final = 10
 """What collecting a queue writes besides its entries and their bodies."""
 _ENTRY_ROWS: Final = 3
 """Its body, and two of a message that was changed; entries themselves lie side by side."""
+_DEDUP_ROWS: Final = 3
+"""An outcome by its key and by its end, and what waits for its ack."""
 _CONFIRM_ROWS: Final = 6
 """The event; what waits for the ack, and the outcome kept for retries under both of its keys, taken out and put back."""
 _LONG_BODY_BYTES: Final = 2_500
@@ -107,7 +109,7 @@ def estimate(command: Command, rules: Rules) -> tuple[int, int]:
         case ExpireQueue():
             rows = usual = min(rules.queue_messages, command.limit) + _QUEUE_ROWS
         case ExpireDedup():
-            rows = usual = 2 * command.limit + _EPOCH_ROWS
+            rows = usual = _DEDUP_ROWS * command.limit + _EPOCH_ROWS
         case EndStaleSessions():
             rows = usual = 3 * command.limit + _EPOCH_ROWS
     size = usual * ROW_BYTES

@@ -1,7 +1,7 @@
 """Epochs and sessions: who is online, and what an ack takes out of a queue."""
 
 from collections.abc import Iterator
-from itertools import takewhile
+from itertools import islice, takewhile
 
 import msgspec
 
@@ -9,7 +9,7 @@ from ..commands import Ack, EndStaleSessions, ExpireDedup, ExpireQueue, Login, L
 from ..errors import TooManySessions
 from ..events import Acked, AnyEvent, DedupExpired, EpochStarted, LoggedIn, LoggedOut, MessageConfirmed, QueueExpired
 from ..ids import MessageId, Position, message_at
-from ..limits import SESSIONS_PER_USER_MAX
+from ..limits import DEDUP_EXPIRED_MAX, SESSIONS_PER_USER_MAX
 from ..model import Rules
 from ..ports import Headers, ReadViews, Views
 from ..rows import Entry, SessionRow
@@ -115,13 +115,11 @@ def decide_expire(command: ExpireQueue, views: ReadViews, headers: Headers, now:
 
 def decide_expire_dedup(command: ExpireDedup, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
     """Forget outcomes that are over."""
-    count = 0
-    for expires_ms, position in views.dedup_ends():
-        if expires_ms > now.expiry_ms or count == command.limit:
-            break
-        count += 1
-        through = expires_ms, position
-    return Decision((DedupExpired(expires_ms=through[0], position=through[1], count=count),) if count else ())
+    over = list(islice(takewhile(lambda end: end[0] <= now.expiry_ms, views.dedup_ends()), command.limit))
+    parts = [over[first : first + DEDUP_EXPIRED_MAX] for first in range(0, len(over), DEDUP_EXPIRED_MAX)]
+    return Decision(
+        tuple(DedupExpired(expires_ms=part[-1][0], position=part[-1][1], count=len(part)) for part in parts)
+    )
 
 
 def apply_login(views: Views, event: LoggedIn) -> None:

@@ -176,7 +176,7 @@ class Broker:
 
     async def drain(self) -> None:
         """Take nothing new (ShuttingDown), and wait until everything taken is answered."""
-        self._inbox.close(lambda: ShuttingDown("the broker is shutting down"))
+        self._inbox.close(_shutting_down)
         self._writer.trim(None, urgent=False)
         await self._writer.drained()
 
@@ -218,7 +218,8 @@ class Broker:
     def _end(self, why: StorageFailure) -> None:
         """Nothing will be written any more: tell everyone who waits."""
         self._ended = True
-        self._inbox.close(lambda: StorageFailure(str(why)))
+        # Closed in good order it refuses: of what it did not take the outcome is known.
+        self._inbox.close(_shutting_down if self._failure is None else lambda: StorageFailure(str(why)))
         for pending in self._inbox.empty() + self._writer.abandon(why):
             pending.settle(Settled(why))
         for session in self._fanout.sessions():
@@ -276,6 +277,10 @@ class Broker:
         pending = self._pending(Logout(app=session.app, user=session.user, session=session.id), call)
         self._inbox.put(pending)
         await call.wait(pending)
+
+
+def _shutting_down() -> ShuttingDown:
+    return ShuttingDown("the broker is shutting down")
 
 
 def _value(outcome: Pending | Exception) -> Receipt | Refusal:

@@ -668,9 +668,10 @@ async def test_a_writer_that_never_ends_is_left_at_the_deadline(autojump_clock: 
 async def test_after_the_block_everything_is_refused() -> None:
     async with open_office() as (broker, _):
         pass
-    for call in (partial(send, broker), partial(send_all, broker, ["0"]), partial(visit, broker)):
-        with pytest.raises(StorageFailure):
+    for call in (partial(send, broker), partial(visit, broker)):
+        with pytest.raises(ShuttingDown):
             await call()
+    assert [type(outcome) for outcome in await send_all(broker, ["0", "1"])] == [ShuttingDown] * 2
 
 
 async def test_a_session_that_outlives_the_broker_does_not_hang() -> None:

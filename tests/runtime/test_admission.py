@@ -1,0 +1,207 @@
+"""A batch on a disk with little room: what goes now, what later, what is refused, and in which order."""
+
+from typing import Any
+
+import pytest
+import trio
+
+from postroom.core import Broker, DeleteMessage, RecallMessage, Receipt, open_broker
+from postroom.core.errors import NoSpace
+from postroom.core.events import Acked, LoggedOut
+from postroom.core.limits import MIB
+from postroom.core.model import Rules
+from postroom.core.space import BATCH_BYTES, estimate
+from postroom.storage.memory import MemoryStore
+from tests.support.faulty import FaultyStore
+from tests.support.office import (
+    Commits,
+    Tray,
+    assert_sound,
+    events,
+    message,
+    queue,
+    send,
+    send_all,
+    settle_down,
+)
+
+RESERVE = 16 * MIB
+ONE = estimate(message(), Rules())[1]
+"""What a small message is taken to cost."""
+
+
+class Disk(FaultyStore):
+    """So much room before the reserve; asking does not get more."""
+
+    reserve_bytes = RESERVE
+
+    def __init__(self) -> None:
+        super().__init__(MemoryStore())
+        self.above = 1 << 40
+
+    def room(self, wanted_bytes: int) -> int:
+        return RESERVE + self.above
+
+    def free_bytes(self) -> int:
+        return 0
+
+
+async def together(broker: Broker, calls: list[Any]) -> list[Any]:
+    """Carry out calls that are in the inbox at the same time; their outcomes in order."""
+    outcomes: dict[int, Any] = {}
+
+    async def call(number: int, submit: Any) -> None:
+        try:
+            outcomes[number] = await submit()
+        except NoSpace as refusal:
+            outcomes[number] = refusal
+
+    commits = Commits(broker)
+    await settle_down()
+    commits.stop()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(broker.submit_many, [message("takes the writer", "nobody", queue=False)])
+        await settle_down()
+        for number, submit in enumerate(calls):
+            nursery.start_soon(call, number, submit)
+            await settle_down()
+        commits.go()
+    return [outcomes[number] for number in range(len(calls))]
+
+
+async def test_what_does_not_fit_together_goes_one_after_the_other() -> None:
+    store = Disk()
+    async with open_broker(store) as broker:
+        await settle_down()
+        store.above = BATCH_BYTES + 3 * ONE
+        outcomes = await together(broker, [lambda n=n: send(broker, f"{n}") for n in range(10)])
+        assert all(isinstance(outcome, Receipt) for outcome in outcomes)
+        assert queue(store) == [str(number) for number in range(10)]
+
+
+@pytest.mark.parametrize("lane", ["high", "normal", "low"])
+async def test_order_holds_even_if_a_later_message_would_fit_first(lane: Any) -> None:
+    """A large one that waits for a transaction of its own is not overtaken in its conversation and lane."""
+    store = Disk()
+    async with open_broker(store) as broker:
+        await settle_down()
+        store.above = BATCH_BYTES + 5 * ONE // 2
+        calls: list[Any] = []
+        for number in range(6):
+            size = 100_000 if number % 2 else 10
+            calls.append(lambda n=number, size=size: send(broker, f"{n}" + "x" * size, lane=lane))
+        outcomes = await together(broker, calls)
+        assert all(isinstance(outcome, Receipt) for outcome in outcomes)
+        assert [text[0] for text in queue(store)] == ["0", "1", "2", "3", "4", "5"]
+        ids = [outcome.id for outcome in outcomes]
+        assert ids == sorted(ids)
+
+
+async def test_what_would_not_fit_alone_is_refused_and_the_others_are_not() -> None:
+    store = Disk()
+    async with open_broker(store) as broker:
+        await settle_down()
+        store.above = BATCH_BYTES + 3 * ONE
+        outcomes = await together(
+            broker,
+            [
+                lambda: send(broker, "0"),
+                lambda: send(broker, "x" * 200_000),
+                lambda: send(broker, "1"),
+            ],
+        )
+        assert [type(outcome) for outcome in outcomes] == [Receipt, NoSpace, Receipt]
+        assert queue(store) == ["0", "1"]
+
+
+async def test_acks_recalls_deletes_and_logouts_go_on_in_one_batch_with_refused_messages() -> None:
+    store = Disk()
+    async with open_broker(store) as broker:
+        await settle_down()
+        receipts = await send_all(broker, [f"{number}" for number in range(5)])
+        tray, leave = Tray(), trio.Event()
+        async with trio.open_nursery() as nursery:
+
+            async def visit() -> None:
+                async with broker.connect(app="demo", user="bob"):
+                    await leave.wait()
+
+            nursery.start_soon(visit)
+            async with broker.connect(app="demo", user="bob", sink=tray) as session:
+                await settle_down()
+                store.above = 0
+                outcomes = await together(
+                    broker,
+                    [
+                        lambda: send(broker, "refused"),
+                        lambda: session.ack(tray.frames[1]),
+                        lambda: broker.submit(RecallMessage(app="demo", id=receipts[2].id, by="alice")),
+                        lambda: send(broker, "refused", to="cy"),
+                        lambda: broker.submit(DeleteMessage(app="demo", id=receipts[3].id, by="alice")),
+                        lambda: left(leave),
+                    ],
+                )
+                assert isinstance(outcomes[0], NoSpace)
+                assert isinstance(outcomes[3], NoSpace)
+                assert outcomes[1] is None
+                assert isinstance(outcomes[2], Receipt)
+                assert isinstance(outcomes[4], Receipt)
+                await settle_down()
+                assert sum(isinstance(event, LoggedOut) for event in events(store)) == 1
+                assert [text for text in queue(store) if text != "-"] == ["4"]
+        store.above = 1 << 40
+    assert_sound(store.inner)
+
+
+async def left(leave: trio.Event) -> None:
+    leave.set()
+    await settle_down()
+
+
+async def test_an_ack_larger_than_the_reserve_allows_is_carried_out_in_steps() -> None:
+    """Answered once, when all of it is on disk; nobody else's login comes in between."""
+    rules = {"demo": Rules(queue_messages=5_000)}
+    store = Disk()
+    async with open_broker(store, rules=rules) as broker:
+        await settle_down()
+        await send_all(broker, [f"{number}" for number in range(3_000)])
+        tray = Tray()
+        async with broker.connect(app="demo", user="bob", sink=tray) as session:
+            await settle_down()
+            assert len(tray.frames) == 3_000
+            store.above = 0
+            await session.ack(tray.frames[2_899])
+            assert len(queue(store)) == 100
+            acks = [event for event in events(store) if isinstance(event, Acked)]
+            assert len(acks) > 1
+            assert sum(event.count for event in acks) == 2_900
+            session.ack_soon(tray.frames[2_999])
+        async with broker.connect(app="demo", user="bob") as again:
+            assert again.welcome.queued == 0
+        store.above = 1 << 40
+    assert_sound(store.inner)
+
+
+async def test_when_not_even_an_ack_fits_it_waits_for_space() -> None:
+    store = Disk()
+    async with open_broker(store) as broker, trio.open_nursery() as nursery:
+        await settle_down()
+        tray = Tray()
+        async with broker.connect(app="demo", user="bob", sink=tray) as session:
+            await send_all(broker, ["0", "1"])
+            store.above = -RESERVE
+            done = []
+
+            async def ack() -> None:
+                await session.ack(tray.frames[0])
+                done.append(True)
+
+            nursery.start_soon(ack)
+            for _ in range(50):
+                await trio.lowlevel.checkpoint()
+            assert done == []
+            store.above = 1 << 40
+            with trio.fail_after(5):
+                while not done:
+                    await trio.lowlevel.checkpoint()
+        assert queue(store) == ["1"]

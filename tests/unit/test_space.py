@@ -1,0 +1,187 @@
+"""What may be written when the disk is nearly full: who is served from the reserve, in which order, and who is not."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from postroom.core import commands
+from postroom.core.commands import (
+    Ack,
+    Command,
+    DeleteMessage,
+    EditMessage,
+    EndStaleSessions,
+    ExpireDedup,
+    ExpireQueue,
+    Login,
+    Logout,
+    RecallMessage,
+    SendMessage,
+    StartEpoch,
+)
+from postroom.core.ids import MessageId, Position
+from postroom.core.limits import BODY_BYTES_MAX, COMMAND_ROWS_MAX, MIB, QUEUE_MESSAGES_MAX, SWEEP_STEP
+from postroom.core.model import Rules, peer
+from postroom.core.space import BATCH_BYTES, Room, admit, estimate, is_full, leaves
+
+RESERVE = 16 * MIB
+
+
+def send(size: int = 2) -> SendMessage:
+    """A message of so many bytes."""
+    return SendMessage(app="demo", sender="alice", to=peer("bob"), body=b"x" * size, queue=True)
+
+
+EVERY: list[Command] = [
+    StartEpoch(),
+    EndStaleSessions(limit=1),
+    ExpireDedup(limit=1),
+    ExpireQueue(app="demo", user="bob", limit=1),
+    Ack(app="demo", user="bob", session=Position(1), through=Position(1), count=3),
+    Logout(app="demo", user="bob", session=Position(1)),
+    RecallMessage(app="demo", id=MessageId(1), by="alice"),
+    DeleteMessage(app="demo", id=MessageId(1), by="alice"),
+    Login(app="demo", user="bob"),
+    EditMessage(app="demo", id=MessageId(1), by="alice", body=b"hi"),
+    send(),
+]
+"""One of each kind, in the order in which the reserve serves them."""
+KINDS = [type(command).__name__ for command in EVERY]
+
+
+def tail(size: int, reserve: int = RESERVE) -> Room:
+    """So much room for a transaction besides what a commit takes."""
+    return Room(BATCH_BYTES + size, 0, reserve)
+
+
+def test_every_command_is_here() -> None:
+    kinds = {kind for kind in vars(commands).values() if isinstance(kind, type) and issubclass(kind, Command)}
+    assert {type(command) for command in EVERY} == kinds - {Command}
+
+
+@pytest.mark.parametrize("command", EVERY, ids=KINDS)
+def test_it_fits_where_its_cost_and_what_it_leaves_fit(command: Command) -> None:
+    cost = estimate(command, Rules())[1]
+    needed = cost + leaves(command, RESERVE)
+    assert admit([(command, cost)], tail(needed)) == [True]
+    assert admit([(command, cost)], tail(needed - 1)) == [False]
+    assert admit([(command, cost)], Room(0, 0, RESERVE)) == [False]
+
+
+def test_the_reserve_serves_them_in_this_order() -> None:
+    left = [leaves(command, RESERVE) for command in EVERY]
+    assert left == sorted(left)
+    assert left[0] == 0
+    assert leaves(EVERY[KINDS.index("Ack")], RESERVE) < leaves(Login(app="demo", user="bob"), RESERVE) == RESERVE // 2
+    assert leaves(send(), RESERVE) == leaves(EVERY[KINDS.index("EditMessage")], RESERVE) == RESERVE
+
+
+@pytest.mark.parametrize("reserve", [0, 1, 4096, MIB, 16 * MIB])
+@pytest.mark.parametrize("command", EVERY, ids=KINDS)
+def test_nobody_leaves_more_than_the_whole_reserve(command: Command, reserve: int) -> None:
+    assert 0 <= leaves(command, reserve) <= reserve
+
+
+def test_messages_are_refused_while_the_rest_goes_on() -> None:
+    batch = [(command, 1_000) for command in EVERY]
+    fits = dict(zip(KINDS, admit(batch, tail(RESERVE)), strict=True))
+    assert [kind for kind, fit in fits.items() if not fit] == ["EditMessage", "SendMessage"]
+
+
+def test_what_is_admitted_counts_against_what_follows() -> None:
+    cost = 100_000
+    room = tail(RESERVE + 3 * cost)
+    assert admit([(send(), cost)] * 5, room) == [True, True, True, False, False]
+
+
+def test_something_smaller_behind_what_does_not_fit_may_fit() -> None:
+    room = tail(RESERVE + 100_000)
+    assert admit([(send(), 200_000), (send(), 90_000)], room) == [False, True]
+
+
+def test_pages_freed_within_the_file_count() -> None:
+    assert admit([(send(), 100_000)], Room(BATCH_BYTES + RESERVE, 100_000, RESERVE)) == [True]
+    assert admit([(send(), 100_000)], Room(0, BATCH_BYTES + RESERVE + 100_000, RESERVE)) == [True]
+
+
+def test_but_a_long_body_needs_pages_side_by_side() -> None:
+    """Those within the file may lie anywhere."""
+    long = send(100_000)
+    cost = estimate(long, Rules())[1]
+    free = BATCH_BYTES + RESERVE + 10 * cost
+    assert admit([(long, cost), (send(), 100_000)], Room(0, free, RESERVE)) == [False, True]
+    assert admit([(long, cost)], Room(RESERVE // 2 + 2 * cost, free, RESERVE)) == [True]
+
+
+def test_the_empty_batch_fits_anywhere() -> None:
+    assert admit([], Room(0, 0, RESERVE)) == []
+
+
+costs = st.sampled_from([0, 1, 10_000, 300_000, 2 * MIB])
+batches = st.lists(st.tuples(st.sampled_from(EVERY), costs), max_size=30)
+
+
+@given(batches, st.integers(0, 30 * MIB), st.integers(0, 4 * MIB), st.sampled_from([MIB, 16 * MIB]))
+def test_whatever_comes_everything_admitted_fits_and_leaves_what_it_must(
+    batch: list[tuple[Command, int]], size: int, free: int, reserve: int
+) -> None:
+    room = Room(size, free, reserve)
+    fits = admit(batch, room)
+    assert len(fits) == len(batch)
+    taken = 0
+    for (command, cost), fit in zip(batch, fits, strict=True):
+        left = size + free - BATCH_BYTES - taken - cost
+        if fit:
+            taken += cost
+            assert left >= leaves(command, reserve)
+        elif not isinstance(command, SendMessage | EditMessage):
+            assert left < leaves(command, reserve)
+
+
+@given(st.integers(0, 3 * MIB), st.sampled_from([MIB, 16 * MIB]))
+def test_full_is_when_not_even_a_small_message_fits(above: int, reserve: int) -> None:
+    room = tail(reserve + above, reserve)
+    small = send()
+    if admit([(small, estimate(small, Rules())[1])], room) == [False]:
+        assert is_full(room)
+    if is_full(room):
+        assert admit([(small, estimate(send(2_500), Rules())[1])], room) == [False]
+
+
+# What a command may take.
+
+LARGEST = Rules(queue_messages=QUEUE_MESSAGES_MAX)
+
+
+@pytest.mark.parametrize("command", EVERY, ids=KINDS)
+def test_no_command_writes_more_rows_than_one_may(command: Command) -> None:
+    if isinstance(command, Ack):
+        command = msgspec.structs.replace(command, count=QUEUE_MESSAGES_MAX)
+    if isinstance(command, ExpireQueue | ExpireDedup | EndStaleSessions):
+        command = msgspec.structs.replace(command, limit=SWEEP_STEP)
+    rows, cost = estimate(command, LARGEST)
+    assert 0 < rows <= COMMAND_ROWS_MAX + QUEUE_MESSAGES_MAX
+    assert cost > 0
+
+
+def test_a_body_counts() -> None:
+    small, large = (estimate(send(size), Rules())[1] for size in (0, BODY_BYTES_MAX))
+    assert large - small == BODY_BYTES_MAX
+
+
+def test_an_ack_costs_what_it_takes_out() -> None:
+    def cost(count: int, confirmed: int = 0, **rules: Any) -> int:
+        ids = tuple(MessageId(number) for number in range(confirmed))
+        command = Ack(app="demo", user="bob", session=Position(1), through=Position(1), count=count, confirmed=ids)
+        return estimate(command, Rules(**rules))[1]
+
+    assert cost(1) < cost(10) < cost(100) < cost(100, 1)
+    assert cost(5_000) == cost(200)  # no queue holds more
+
+
+def test_one_message_fits_the_least_room_a_disk_is_asked_for() -> None:
+    """Or a small disk could never take one."""
+    assert estimate(send(BODY_BYTES_MAX), LARGEST)[1] + BATCH_BYTES < MIB
