@@ -337,8 +337,8 @@ def test_forgetting_works_in_steps() -> None:
         desk.run(SendMessage(app="demo", sender="alice", to=peer("bob"), body=b"", dedup=str(number)))
     desk.commit()
     desk.clock.run(DAY_MS)
-    counts = [[event.count for event in desk.run(ExpireDedup()).events] for _ in range(3)]
-    assert counts == [[SWEEP_STEP], [2], []]
+    counts = [sum(event.count for event in desk.run(ExpireDedup()).events) for _ in range(3)]
+    assert counts == [SWEEP_STEP, 2, 0]
 
 
 def test_a_key_used_again_is_not_forgotten_with_its_first_outcome() -> None:
