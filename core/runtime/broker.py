@@ -28,6 +28,9 @@ from .writer import Writer
 
 _log = logging.getLogger("postroom.core.broker")
 
+_LEAVING_S = 1
+"""How long a drain waits for owners of sessions to leave, which logs them out; a later start does for the rest."""
+
 
 class Broker:
     """One open store. Get it from `open_broker`; use it from its trio loop."""
@@ -175,9 +178,11 @@ class Broker:
         self._waits.stop()
 
     async def drain(self) -> None:
-        """Take nothing new (ShuttingDown), and wait until everything taken is answered."""
+        """Take nothing new (ShuttingDown), and wait until closed sessions are left and everything taken is answered."""
         self._inbox.close(_shutting_down)
         self._writer.trim(None, urgent=False)
+        with trio.move_on_after(_LEAVING_S):
+            await self._fanout.emptied()
         await self._writer.drained()
 
     def end(self) -> None:

@@ -3,6 +3,8 @@
 import logging
 from collections.abc import Callable
 
+import trio
+
 from ..commands import SendMessage
 from ..domain import Collected, Welcome
 from ..errors import Refusal
@@ -34,6 +36,7 @@ class Fanout:
     def __init__(self, waits: Waits, counters: Counters) -> None:
         self._sessions: dict[tuple[str, str], list[Session]] = {}
         self._closing = False
+        self._left = trio.Event()
         self._waits = waits
         self._counters = counters
 
@@ -46,6 +49,12 @@ class Fanout:
         self._closing = True
         for session in self.sessions():
             session.close("shutdown")
+
+    async def emptied(self) -> None:
+        """Wait until the owner of every session has left."""
+        while self._sessions:
+            self._left = trio.Event()
+            await self._left.wait()
 
     def publish(self, outcomes: dict[Pending, Settled]) -> None:
         """Tell everyone concerned by a batch, command by command, and hand each caller its outcome."""
@@ -67,6 +76,7 @@ class Fanout:
             self._counters.sessions[session.app] -= 1
         if not sessions:
             self._sessions.pop(key, None)
+        self._left.set()
 
     def _wait(self, pending: Pending, settled: Settled) -> None:
         """Before any session is offered the message: its ack may come at once."""
