@@ -11,6 +11,7 @@ BIN := $(VENV)/bin
 ROOTS := core storage transports bench
 # Touched last, so an install that was broken off is taken up again.
 READY := $(VENV)/.ready
+NPM_READY := tests/npm/node_modules/.ready
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -22,7 +23,7 @@ help: ## list the targets
 demo: $(READY) ## the broker in one minute: sends, receives, restarts
 	$(BIN)/postroom demo
 
-test: $(READY) ## the whole test suite
+test: $(READY) $(NPM_READY) ## the whole test suite
 	$(BIN)/pytest
 
 check: format-check lint types layers fast-tests ## what CI asks first: format, lint, types, layers, fast tests
@@ -37,6 +38,7 @@ format: $(READY) ## rewrite the code in our format, with the fixes that are safe
 
 clean: ## remove what make made: .venv, builds, caches
 	rm -rf $(VENV) build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf tests/npm/node_modules
 	find $(ROOTS) tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The pieces of `make check`.
@@ -68,4 +70,10 @@ $(READY): pyproject.toml setup.py constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	mkdir -p $(VENV)/typed/postroom
 	for root in $(ROOTS); do ln -sfn ../../../$$root $(VENV)/typed/postroom/$$root; done
+	touch $@
+
+# Builders of tokens, which only the tests of these need; node and npm are from the venv.
+$(NPM_READY): tests/npm/package.json | $(READY)
+	$(BIN)/npm install --prefix tests/npm --no-package-lock --ignore-scripts --no-audit --no-fund \
+	    --no-update-notifier --loglevel=error
 	touch $@
