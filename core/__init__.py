@@ -2,7 +2,7 @@
 
 from .commands import DeleteMessage, EditMessage, RecallMessage, SendMessage
 from .errors import InvalidCommand, Refusal, StorageFailure, UnknownId
-from .model import Conversation, Receipt, Rules, group, peer, room, service
+from .model import Conversation, Joined, Message, Receipt, Rules, group, peer, room, service
 from .open import open_broker
 from .runtime.broker import Broker
 from .runtime.delivery import Delivery
@@ -18,6 +18,8 @@ __all__ = [
     "Delivery",
     "EditMessage",
     "InvalidCommand",
+    "Joined",
+    "Message",
     "Options",
     "RecallMessage",
     "Receipt",

@@ -2,9 +2,16 @@
 
 import msgspec
 
-from .commands import Command, EditMessage, SendMessage
+from .commands import Command, EditMessage, Join, Leave, SendMessage
 from .errors import InvalidCommand
-from .limits import BODY_BYTES_MAX, DEDUP_BYTES_MAX, JSON_DEPTH_MAX, NAME_BYTES_MAX, WAIT_ACK_MS_MAX
+from .limits import (
+    BODY_BYTES_MAX,
+    DEDUP_BYTES_MAX,
+    JSON_DEPTH_MAX,
+    NAME_BYTES_MAX,
+    RECIPIENTS_MAX,
+    WAIT_ACK_MS_MAX,
+)
 from .model import LANES, Format
 
 
@@ -16,6 +23,8 @@ def check(command: Command) -> None:
         case EditMessage():
             check_name("by", command.by)
             check_body(command.body, command.format)
+        case Join() | Leave():
+            check_name("room", command.room)
         case _:
             by = getattr(command, "by", None)
             if by is not None:
@@ -27,10 +36,11 @@ def check_send(command: SendMessage) -> None:
     check_name("sender", command.sender)
     check_name("to", command.to.id)
     check_name("via", command.via)
-    if command.to.kind != "peer":
+    if command.to.kind not in ("peer", "room"):
         raise InvalidCommand(f"to: {command.to.kind} conversations are not served by this version")
     if command.to.line != 0:
-        raise InvalidCommand("to: a peer conversation has no line but 0 in this version")
+        raise InvalidCommand(f"to: a {command.to.kind} conversation has no line but 0 in this version")
+    check_recipients(command)
     check_body(command.body, command.format)
     if command.lane not in LANES:
         raise InvalidCommand(f"lane: must be one of {', '.join(LANES)}")
@@ -40,8 +50,27 @@ def check_send(command: SendMessage) -> None:
         raise InvalidCommand(f"wait_ack_ms: must be 1 to {WAIT_ACK_MS_MAX}")
 
 
+def check_recipients(command: SendMessage) -> None:
+    """What only one kind of conversation has: a room queues for nobody, a peer message has its one recipient."""
+    if command.to.kind == "room":
+        if command.queue:
+            raise InvalidCommand("queue: a room never queues")
+        if command.wait_ack_ms is not None:
+            raise InvalidCommand("wait_ack_ms: a message to a room is not waited for")
+    elif command.recipients:
+        raise InvalidCommand("recipients: only a message to a room has them")
+    if command.recipients and command.history:
+        raise InvalidCommand("recipients: a message to some of a room cannot be kept for history")
+    if len(command.recipients) > RECIPIENTS_MAX:
+        raise InvalidCommand(f"recipients: at most {RECIPIENTS_MAX}")
+    for recipient in command.recipients:
+        check_name("recipients", recipient)
+
+
 def check_name(field: str, name: str) -> None:
     """A user, app or conversation name: 1 to 256 bytes of UTF-8."""
+    if 0 < len(name) <= NAME_BYTES_MAX and name.isascii():  # nearly all are, and every message has several
+        return
     if not 1 <= utf8_length(field, name) <= NAME_BYTES_MAX:
         raise InvalidCommand(f"{field}: must be 1 to {NAME_BYTES_MAX} bytes")
 

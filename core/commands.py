@@ -6,8 +6,8 @@ Commands carry no time and no position: the writer adds both when it takes them.
 import msgspec
 
 from .ids import MessageId, Position
-from .limits import SWEEP_STEP
-from .model import Conversation, Format, Lane
+from .limits import FEED_TAKE_MAX, ROOMS_PER_USER_MAX, SWEEP_STEP
+from .model import Conversation, Feed, Format, Lane
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -19,7 +19,8 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class SendMessage(Command, frozen=True, kw_only=True):
     """Send `body` from `sender` to a conversation. Answered with a Receipt once it is on disk.
 
-    With neither `queue` nor `history` the message is transient: sessions open now get it, nobody else ever does.
+    With neither `queue` nor `history` the message is transient: sessions open now get it, nobody else ever does. A message to
+    a room goes to whoever is in it now, its sender excepted, and never queues.
     """
 
     sender: str
@@ -35,7 +36,10 @@ class SendMessage(Command, frozen=True, kw_only=True):
     dedup: str | None = None
     """1 to 128 bytes. Within 24 hours the same sender's retry with this key gets the first outcome and sends nothing."""
     wait_ack_ms: int | None = None
-    """Answer only when a session of the recipient acknowledged it, went offline, or this time (at most a minute) passed."""
+    """Answer only when a session of the recipient acknowledged it, went offline, or this time (at most a minute) passed.
+    For peer messages."""
+    recipients: tuple[str, ...] = ()
+    """Of a message to a room: only these, as far as they are in it; at most 10,000. Such a message cannot be kept."""
     via: str = "embedded"
     """Which transport brought it."""
 
@@ -79,10 +83,49 @@ class Login(Command, frozen=True, kw_only=True):
 
 
 class Logout(Command, frozen=True, kw_only=True):
-    """A session ends."""
+    """A session ends; with the user's last one, their stays in rooms do."""
 
     user: str
     session: Position
+    rooms_max: int = ROOMS_PER_USER_MAX
+    """Rooms left with this command; while there are more, the session stays open."""
+
+
+class Join(Command, frozen=True, kw_only=True):
+    """A user enters a room, through one of their sessions."""
+
+    user: str
+    session: Position
+    room: str
+
+
+class Leave(Command, frozen=True, kw_only=True):
+    """A user leaves a room."""
+
+    user: str
+    session: Position
+    room: str
+
+
+class TakeFeed(Command, frozen=True, kw_only=True):
+    """Take the oldest events of a presence feed."""
+
+    feed: Feed
+    limit: int = FEED_TAKE_MAX
+
+
+class ReserveResult(Command, frozen=True, kw_only=True):
+    """Keep what a query found under a handle, to be collected once."""
+
+    handle: str
+    ids: tuple[MessageId, ...]
+    ttl_ms: int
+
+
+class CollectResult(Command, frozen=True, kw_only=True):
+    """Use a handle up."""
+
+    handle: str
 
 
 class Ack(Command, frozen=True, kw_only=True):
@@ -115,4 +158,24 @@ class EndStaleSessions(Command, frozen=True, kw_only=True):
     """Log out sessions of earlier epochs, a bounded number of them."""
 
     app: str = ""
+    limit: int = SWEEP_STEP
+
+
+class ExpireResults(Command, frozen=True, kw_only=True):
+    """Forget reserved results that are over, a bounded number of them."""
+
+    app: str = ""
+    limit: int = SWEEP_STEP
+
+
+class ExpireGaps(Command, frozen=True, kw_only=True):
+    """Forget what some rooms lost, if it is long ago, a bounded number of them."""
+
+    rooms: tuple[str, ...]
+    limit: int = SWEEP_STEP
+
+
+class ExpireHistory(Command, frozen=True, kw_only=True):
+    """Forget an app's messages and stays in rooms that are past retention, a bounded number of them."""
+
     limit: int = SWEEP_STEP

@@ -63,6 +63,24 @@ class TooManySessions(Refusal):
     code = "too_many_sessions"
 
 
+class TooManyRooms(Refusal):
+    """The user is in as many rooms as one user may be."""
+
+    code = "too_many_rooms"
+
+
+class SessionEnded(Refusal):
+    """The session that asks is closed."""
+
+    code = "session_ended"
+
+
+class UnknownResult(Refusal):
+    """No result waits under this handle in the app: never reserved, collected before, or over."""
+
+    code = "unknown_result"
+
+
 class RateLimited(Refusal):
     """Over a configured rate; `retry_after_ms` says when the next one would pass."""
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 import msgspec
 
 from .ids import ExpiryMs, MessageId, Position, UnixMs
-from .model import Conversation, Lane
+from .model import Conversation, Feed, Lane
 
 
 class Queued(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
@@ -78,7 +78,7 @@ class MessageEdited(Event, frozen=True, kw_only=True, tag="message-edited.1"):
     """The change as an entry of its own, for whoever may have seen the old text."""
 
 
-class MessageRecalled(Event, frozen=True, kw_only=True, tag="message-recalled.1"):
+class MessageRecalled(Event, frozen=True, kw_only=True, tag="message-recalled.2"):
     """A message's body is gone; its header, marked as recalled, lies under this event's position."""
 
     brings_body = True
@@ -88,6 +88,8 @@ class MessageRecalled(Event, frozen=True, kw_only=True, tag="message-recalled.1"
     by: str
     at_ms: UnixMs
     queued: tuple[Queued, ...] = ()
+    sent_ms: UnixMs = UnixMs(0)
+    """When it was sent, if it is kept for history: its place there."""
 
 
 class Withdrawn(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -123,7 +125,7 @@ class MessageConfirmed(Event, frozen=True, kw_only=True, tag="message-confirmed.
     dedup: str
 
 
-class LoggedIn(Event, frozen=True, kw_only=True, tag="logged-in.1"):
+class LoggedIn(Event, frozen=True, kw_only=True, tag="logged-in.2"):
     """A session opened; its number is this event's position."""
 
     app: str
@@ -136,9 +138,10 @@ class LoggedIn(Event, frozen=True, kw_only=True, tag="logged-in.1"):
     """Unexpired entries waiting."""
     missed: int
     """Entries evicted or expired since the user's last ack."""
+    at_ms: UnixMs
 
 
-class LoggedOut(Event, frozen=True, kw_only=True, tag="logged-out.1"):
+class LoggedOut(Event, frozen=True, kw_only=True, tag="logged-out.2"):
     """A session ended."""
 
     app: str
@@ -146,6 +149,81 @@ class LoggedOut(Event, frozen=True, kw_only=True, tag="logged-out.1"):
     session: Position
     last: bool
     """The user has no session left."""
+    at_ms: UnixMs
+
+
+class RoomJoined(Event, frozen=True, kw_only=True, tag="room-joined.1"):
+    """A user who was not in the room is."""
+
+    app: str
+    room: str
+    user: str
+    at_ms: UnixMs
+
+
+class RoomLeft(Event, frozen=True, kw_only=True, tag="room-left.1"):
+    """A user is not in the room any more."""
+
+    app: str
+    room: str
+    user: str
+    at_ms: UnixMs
+
+
+class PresenceTaken(Event, frozen=True, kw_only=True, tag="presence-taken.1"):
+    """The oldest events of a feed were handed out."""
+
+    app: str
+    feed: Feed
+    count: int
+
+
+class ResultReserved(Event, frozen=True, kw_only=True, tag="result-reserved.1"):
+    """What a query found waits under a handle."""
+
+    app: str
+    handle: str
+    ids: tuple[MessageId, ...]
+    expires_ms: ExpiryMs
+
+
+class ResultCollected(Event, frozen=True, kw_only=True, tag="result-collected.1"):
+    """A handle is used up."""
+
+    app: str
+    handle: str
+
+
+class ResultsExpired(Event, frozen=True, kw_only=True, tag="results-expired.1"):
+    """Reserved results up to and including this place in the order of their ends are forgotten."""
+
+    expires_ms: ExpiryMs
+    position: Position
+    count: int
+
+
+class HistoryExpired(Event, frozen=True, kw_only=True, tag="history-expired.1"):
+    """An app's oldest kept messages are forgotten, up to and including the one at this place."""
+
+    app: str
+    at_ms: UnixMs
+    id: MessageId
+    count: int
+
+
+class StaysExpired(Event, frozen=True, kw_only=True, tag="stays-expired.1"):
+    """The stays in an app's rooms that ended first, by this time at the latest, are forgotten."""
+
+    app: str
+    at_ms: UnixMs
+    count: int
+
+
+class GapsExpired(Event, frozen=True, kw_only=True, tag="gaps-expired.1"):
+    """What these rooms lost lies before everything that is kept, and need not be remembered."""
+
+    app: str
+    rooms: tuple[str, ...]
 
 
 class Acked(Event, frozen=True, kw_only=True, tag="acked.1"):
@@ -188,9 +266,18 @@ AnyEvent = (
     | MessageConfirmed
     | LoggedIn
     | LoggedOut
+    | RoomJoined
+    | RoomLeft
+    | PresenceTaken
     | Acked
     | QueueExpired
     | DedupExpired
+    | ResultReserved
+    | ResultCollected
+    | ResultsExpired
+    | HistoryExpired
+    | StaysExpired
+    | GapsExpired
 )
 
 

@@ -4,7 +4,7 @@ A position is 53 bits: 41 of milliseconds since 2020-01-01 and 12 of counter, so
 2089. Positions rise strictly even when the wall clock steps back, so they order; they never tell the time.
 """
 
-from typing import Final, NewType
+from typing import Final, NamedTuple, NewType
 
 Position = NewType("Position", int)
 """Where an event stands in the log; 0 is before the first one."""
@@ -16,6 +16,14 @@ ExpiryMs = NewType("ExpiryMs", int)
 """Milliseconds since 1970 by the expiry clock, which never steps back (see `core.expiry`)."""
 MonotonicMs = NewType("MonotonicMs", int)
 """Milliseconds since some start; only differences mean anything."""
+
+
+class Place(NamedTuple):
+    """Where a kept message stands in timelines. Of live messages places order as ids do."""
+
+    at_ms: UnixMs
+    id: MessageId
+
 
 EPOCH_MS: Final = 1_577_836_800_000
 """2020-01-01T00:00:00Z: where positions and the seconds of queue entries begin."""

@@ -22,6 +22,39 @@ QUEUE_MESSAGES_MAX: Final = 10_000
 DEDUP_TTL_MS: Final = 86_400_000
 """24 hours: what clients and gateways retry within."""
 
+# Rooms
+ROOMS_PER_USER_MAX: Final = 256
+"""Rooms a user is in at a time; a logout leaves all of them in one command. (anyRTC's clients may join 20.)"""
+RECIPIENTS_MAX: Final = 10_000
+"""Explicit recipients of one message."""
+RECOVERED_MESSAGES_MAX: Final = 1_000
+"""What a join replays at most; who was away for longer reads the history."""
+
+GAP_TTL_MS: Final = 31 * 86_400_000
+"""How long a room remembers that a message was not kept. Who was away for longer is not told that nothing is missing."""
+
+# History
+FIND_MESSAGES_MAX: Final = 1_000
+"""Messages one query gives at most."""
+RESULT_MESSAGES_MAX: Final = 100
+"""Messages a reserved result holds: its event names them all."""
+RESULTS_PER_APP_MAX: Final = 100_000
+"""Results reserved and neither collected nor expired: some 100 MB at worst."""
+QUERY_SLICE_ROWS: Final = 10_000
+"""Rows a query looks at in one snapshot: some 20 ms, so that it neither keeps pages nor the processor for itself."""
+HISTORY_SWEEP_STEP: Final = 250
+"""Messages one sweeping step forgets: fewer than of other things, since each lies on some six pages."""
+HISTORY_EXPIRED_MAX: Final = 25
+"""Messages of one event that forgets them: some five rows each, on other pages; see DEDUP_EXPIRED_MAX."""
+
+# Presence
+FEED_EVENTS_MAX: Final = 2_000
+"""Events a feed keeps; the newest replaces the oldest."""
+FEED_TAKE_MAX: Final = 1_000
+"""Events taken at once."""
+PRESENCE_TAKEN_MAX: Final = 50
+"""Of these, how many one event takes: folding it must fit a small reserve; see DEDUP_EXPIRED_MAX."""
+
 # One command, one batch
 COMMAND_ROWS_MAX: Final = 30_010
 """Row writes of the largest command: entry, drop and user row for each of 10,000 recipients, and its own few."""
@@ -32,7 +65,7 @@ SWEEP_STEP: Final = 1_000
 """Things one sweeping or trimming step ends, so that none holds the writer for long."""
 DEDUP_EXPIRED_MAX: Final = 50
 """Outcomes of one event that forgets them: each lies on another page, and folding the event must fit a small reserve."""
-SWEEP_STEP_MIN: Final = 6
+SWEEP_STEP_MIN: Final = 3
 """The same when room on the disk is scarce: what gives room back must not need much first."""
 
 # The inbox
@@ -61,6 +94,7 @@ ACK_WAITERS_MAX: Final = 8_192
 """Senders waiting for a recipient's ack, per broker."""
 
 assert COMMAND_ROWS_MAX >= 2 * QUEUE_MESSAGES_MAX + 10  # collecting a queue: entry and body each
+assert 8 * ROOMS_PER_USER_MAX <= COMMAND_ROWS_MAX  # a logout
 assert BATCH_BYTES_MAX >= 4 * BODY_BYTES_MAX
 assert PAGE_BYTES <= SESSION_BUFFER_BYTES
 assert INBOX_BYTES_MAX >= BATCH_BYTES_MAX

@@ -5,16 +5,21 @@ from typing import Final, Literal
 import msgspec
 
 from .expiry import DAY_MS
-from .ids import MessageId, UnixMs
+from .ids import ExpiryMs, MessageId, Position, UnixMs
 
 Kind = Literal["peer", "group", "room", "service"]
 Lane = Literal["high", "normal", "low"]
 Format = Literal["text", "json"]
 Overflow = Literal["oldest", "refuse"]
 Confirmation = Literal["delivered", "offline", "timeout"]
+Feed = Literal["users", "rooms"]
+PresenceType = Literal["login", "logout", "join", "leave"]
 
 LANES: Final[tuple[Lane, ...]] = ("high", "normal", "low")
 """Highest first."""
+
+
+FEEDS: Final[tuple[Feed, ...]] = ("users", "rooms")
 
 
 class Conversation(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -54,6 +59,13 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     """How long an entry waits, by the expiry clock."""
     overflow: Overflow = "oldest"
     """What a full queue does: drop its oldest entry, or refuse the newest."""
+    history_ttl_ms: int | None = 180 * DAY_MS
+    """How long a message kept for queries stays, by the expiry clock; None is for ever. A copy that
+    still waits in a queue keeps its text."""
+
+    def history_horizon(self, clock: ExpiryMs) -> UnixMs:
+        """Messages of this time and before are over."""
+        return UnixMs(-1 if self.history_ttl_ms is None else clock - self.history_ttl_ms)
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -67,3 +79,36 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Nothing was written: this repeats an earlier outcome (the same `dedup` key, or a recall of what was recalled)."""
     confirmation: Confirmation | None = None
     """How a wait for the recipient's ack ended; None if none was asked for."""
+
+
+class Joined(msgspec.Struct, frozen=True, kw_only=True):
+    """What a join was answered with, once it is on disk."""
+
+    through: Position
+    """Messages of the room after this event come as they are sent."""
+    recovered: bool | None = None
+    """With `since`: whether nothing that was sent to the room after it is missing from what is replayed."""
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A message as the history shows it: with its current text. One that was deleted or recalled is not shown."""
+
+    id: MessageId
+    conversation: Conversation
+    """As its sender named it: a peer conversation by the recipient."""
+    sender: str
+    body: bytes
+    format: Format
+    at_ms: UnixMs
+    lane: Lane
+    via: str
+
+
+class PresenceEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Somebody came or went."""
+
+    type: PresenceType
+    at_ms: UnixMs
+    user: str
+    room: str = ""
+    """Of `join` and `leave`."""

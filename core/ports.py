@@ -6,14 +6,33 @@ time on the writer's thread, `Snapshot`s on any.
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
 from .events import Record
-from .ids import ExpiryMs, MessageId, Position, UnixMs
-from .model import Conversation
-from .rows import Body, ChangedRow, DedupRow, Entry, Header, QueueEnds, SessionRow, Totals, UserRow
+from .ids import POSITION_MAX, ExpiryMs, MessageId, Place, Position, UnixMs
+from .model import Conversation, Feed, PresenceEvent
+from .rows import (
+    Body,
+    ChangedRow,
+    DedupRow,
+    Entry,
+    Gap,
+    Header,
+    Kept,
+    QueueEnds,
+    ResultRow,
+    SessionRow,
+    Stay,
+    Totals,
+    UserRow,
+)
+
+FIRST_PLACE: Final = Place(UnixMs(0), MessageId(0))
+"""Before every message."""
+LAST_PLACE: Final = Place(UnixMs((1 << 63) - 1), MessageId(POSITION_MAX))
+"""Behind every message."""
 
 
 class ReadViews(Protocol):
@@ -30,6 +49,13 @@ class ReadViews(Protocol):
     @property
     def epoch(self) -> int:
         """The epoch of the process that writes; 0 before the first."""
+
+    @property
+    def epoch_position(self) -> Position:
+        """Where it began."""
+
+    def epoch_after(self, position: Position) -> Position | None:
+        """Where the first epoch after a position began: what was held open at that position ended there at the latest."""
 
     def totals(self, app: str) -> Totals:
         """The app's running numbers."""
@@ -73,6 +99,69 @@ class ReadViews(Protocol):
     def queue_owners(self, *, after: bytes = b"") -> Iterator[tuple[bytes, str, str, Entry]]:
         """Every non-empty queue: a place to resume after, app, user, first entry."""
 
+    # History.
+
+    def kept(self, app: str, place: Place) -> Kept | None:
+        """The message kept at this place."""
+
+    def oldest_kept(self, app: str) -> Iterator[tuple[Place, Kept]]:
+        """The app's kept messages, oldest first."""
+
+    def timeline(
+        self,
+        app: str,
+        conversation: Conversation | None,
+        sender: str | None,
+        *,
+        first: Place = FIRST_PLACE,
+        last: Place = LAST_PLACE,
+        newest_first: bool = False,
+        other_than: str | None = None,
+        recalled: bool = False,
+    ) -> Iterator[tuple[Place, bool]]:
+        """Kept messages to a conversation, of a sender, or both, from `first` to `last`, both included.
+
+        A peer conversation is named by the recipient. Each comes with whether it is shown: a recalled one is not unless
+        `recalled`, nor one from `other_than` (if there is a conversation and no sender).
+        """
+
+    # Rooms.
+
+    def in_room(self, app: str, room: str, user: str) -> bool:
+        """Whether a stay of this user is open; it may be one of an earlier epoch."""
+
+    def members(self, app: str, room: str) -> Iterator[str]:
+        """Users who are in the room, in no particular order: whose stay is open and of this epoch."""
+
+    def open_stays(self, app: str, user: str) -> list[Stay]:
+        """The rooms a user is in."""
+
+    def stays(self, app: str, user: str, *, since_ms: UnixMs = UnixMs(0)) -> Iterator[Stay]:
+        """The user's stays that had not ended by a time, in the order of their ends, open ones last.
+
+        A stay that ended without a kept message in it is not known any more.
+        """
+
+    def ended_stays(self, app: str) -> Iterator[UnixMs]:
+        """When the app's ended stays ended, in order."""
+
+    def gap(self, app: str, room: str) -> Gap | None:
+        """What a room has lost."""
+
+    def gaps(self, *, after: bytes = b"") -> Iterator[tuple[bytes, Gap]]:
+        """Every room that has one: a place to resume after, and the gap."""
+
+    # Presence and results.
+
+    def feed(self, app: str, feed: Feed) -> Iterator[PresenceEvent]:
+        """A feed's events, oldest first."""
+
+    def result(self, app: str, handle: str) -> ResultRow | None:
+        """What waits under a handle, also if it is over."""
+
+    def result_ends(self) -> Iterator[tuple[ExpiryMs, Position]]:
+        """Reserved results in the order in which they end."""
+
 
 class Views(ReadViews, Protocol):
     """The state, to be changed by `apply` alone."""
@@ -80,7 +169,7 @@ class Views(ReadViews, Protocol):
     def advance(self, record: Record) -> None:
         """Note that this record is applied."""
 
-    def start_epoch(self, epoch: int) -> None:
+    def start_epoch(self, epoch: int, position: Position) -> None:
         """Sessions of other epochs are offline from here."""
 
     def count(self, app: str) -> Totals:
@@ -119,11 +208,41 @@ class Views(ReadViews, Protocol):
     def remove_change(self, position: Position) -> None:
         """It no longer is."""
 
-    def put_timeline(self, app: str, conversation: Conversation, sender: str, at_ms: UnixMs, id: MessageId) -> None:
-        """Keep a message in its conversation's timeline."""
+    def put_kept(self, app: str, place: Place, kept: Kept) -> None:
+        """Keep a message, or replace what is said of it, in every timeline that shows it."""
 
-    def remove_timeline(self, app: str, conversation: Conversation, sender: str, at_ms: UnixMs, id: MessageId) -> None:
+    def remove_kept(self, app: str, place: Place, kept: Kept) -> None:
+        """Take it out of them."""
+
+    def put_stay(self, app: str, user: str, stay: Stay) -> None:
+        """A stay, open or ended."""
+
+    def remove_open_stay(self, app: str, user: str, stay: Stay) -> None:
+        """It is not open any more."""
+
+    def remove_oldest_stays(self, app: str, count: int) -> None:
+        """Forget the stays that ended first."""
+
+    def put_gap(self, gap: Gap) -> None:
+        """A room has lost this."""
+
+    def remove_gap(self, app: str, room: str) -> None:
+        """Nothing more is known of what the room lost."""
+
+    def put_presence(self, app: str, feed: Feed, number: int, event: PresenceEvent) -> None:
+        """Add an event to a feed under its number."""
+
+    def remove_presence(self, app: str, feed: Feed, number: int) -> None:
         """Take it out."""
+
+    def put_result(self, app: str, handle: str, row: ResultRow) -> None:
+        """Something waits under a handle."""
+
+    def remove_result(self, app: str, handle: str) -> None:
+        """It is used up."""
+
+    def end_result(self, expires_ms: ExpiryMs, position: Position) -> str:
+        """Forget the result that ends at this place in the order of ends; the app it was reserved in."""
 
 
 class Headers(Protocol):

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from .ids import ExpiryMs, MessageId, Position, UnixMs
+from .ids import ExpiryMs, MessageId, Place, Position, UnixMs
 from .model import Conversation, Format, Lane
 
 
@@ -39,6 +39,16 @@ class Totals(msgspec.Struct, array_like=True):
     evicted: int = 0
     expired: int = 0
     withdrawn: int = 0
+    user_events: int = 0
+    """Presence events of users ever made; like the next three, numbers of a feed's events, from 1."""
+    user_events_gone: int = 0
+    """How many of them are taken or replaced."""
+    room_events: int = 0
+    room_events_gone: int = 0
+    results: int = 0
+    """Reserved and neither collected nor forgotten."""
+    forgotten: MessageId = MessageId(0)
+    """The newest message that left the history by age, or whose gap is not remembered any more."""
 
 
 class UserRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -85,6 +95,44 @@ class ChangedRow(msgspec.Struct, frozen=True, array_like=True):
     """Where its current body lies."""
     changes: tuple[Position, ...] = ()
     """Changes that lie in somebody's queue as entries of their own."""
+
+
+class Kept(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A message in the history, as far as its rows there tell."""
+
+    conversation: Conversation
+    sender: str
+    queued: bool = False
+    """It was queued for its recipient, too."""
+    recalled: bool = False
+
+
+class Stay(NamedTuple):
+    """A user's time in a room: what was sent to it at a position between the two was theirs to receive."""
+
+    room: str
+    since: Place
+    """Of the join."""
+    until: Place | None = None
+    """Of the leave; None while the user is there."""
+
+
+class ResultRow(msgspec.Struct, frozen=True, array_like=True):
+    """What waits under a handle."""
+
+    ids: tuple[MessageId, ...]
+    expires_ms: ExpiryMs
+    position: Position
+    """Of the event that reserved it."""
+
+
+class Gap(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The newest message to a room that no replay can give: it was not kept."""
+
+    app: str
+    room: str
+    id: MessageId
+    at_ms: UnixMs
 
 
 BodyType = Literal["message", "edited", "recalled", "deleted"]

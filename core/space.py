@@ -8,19 +8,25 @@ from typing import Final, NamedTuple
 
 from .commands import (
     Ack,
+    CollectResult,
     Command,
     DeleteMessage,
     EditMessage,
     EndStaleSessions,
     ExpireDedup,
+    ExpireGaps,
+    ExpireHistory,
     ExpireQueue,
+    ExpireResults,
+    Leave,
     Login,
     Logout,
     RecallMessage,
     SendMessage,
     StartEpoch,
+    TakeFeed,
 )
-from .limits import BODY_BYTES_MAX, COMMAND_ROWS_MAX, KIB, QUEUE_MESSAGES_MAX, SWEEP_STEP_MIN
+from .limits import BODY_BYTES_MAX, COMMAND_ROWS_MAX, KIB, NAME_BYTES_MAX, QUEUE_MESSAGES_MAX, SWEEP_STEP_MIN
 from .model import Rules
 
 ROW_BYTES: Final = 8 * KIB
@@ -32,17 +38,36 @@ TRIM_RECORD_BYTES: Final = 6 * ROW_BYTES
 """Of a record as they come; what more there is to one shows when it is folded."""
 
 _SEND_ROWS: Final = 10
-"""Log, body, entry, the one it pushes out and its body, user row, timeline, two of dedup, totals."""
-_CHANGE_ROWS: Final = _SEND_ROWS + 2
+"""Log, body, entry, the one it pushes out and its body, user row, two of dedup, what a room lost, totals."""
+_KEPT_ROWS: Final = 4
+"""Of a message in the history: its own, and one in each of three timelines."""
+_CHANGE_ROWS: Final = _SEND_ROWS + _KEPT_ROWS + 2
 _EPOCH_ROWS: Final = 4
 _QUEUE_ROWS: Final = 10
 """What collecting a queue writes besides its entries and their bodies."""
 _ENTRY_ROWS: Final = 3
 """Its body, and two of a message that was changed; entries themselves lie side by side."""
+_RESULT_ROWS: Final = 2
+"""A result by its handle and by its end."""
 _DEDUP_ROWS: Final = 3
 """An outcome by its key and by its end, and what waits for its ack."""
 _CONFIRM_ROWS: Final = 6
 """The event; what waits for the ack, and the outcome kept for retries under both of its keys, taken out and put back."""
+_STAY_ROWS: Final = 7
+"""Of a join or a leave: the event, the member, the stay as it was and as it is, when it ended, the feed's new and oldest."""
+_USUAL_ROOMS: Final = 4
+"""That a user is in; were a batch divided by the most there may be, a thousand users would take a minute to log out."""
+_FORGET_ROWS: Final = _KEPT_ROWS + 3
+"""Of a message that leaves the history: its body, two of a message that was changed, or the entry that gets the body."""
+_TAKEN_ROWS: Final = 40
+"""Of a feed that is taken: its events lie side by side, some 30 a page."""
+_SWEPT_ROWS: Final[dict[type[Command], int]] = {
+    ExpireDedup: _DEDUP_ROWS,
+    ExpireResults: _RESULT_ROWS,
+    EndStaleSessions: _STAY_ROWS,
+    ExpireHistory: _FORGET_ROWS,
+}
+"""Of each thing that a sweep ends."""
 _LONG_BODY_BYTES: Final = 2_500
 """A body longer than this may not fit one page with its header. Its pages must lie side by side: at the file's end."""
 
@@ -55,6 +80,10 @@ ACK_BYTES: Final = _QUEUE_ROWS * ROW_BYTES
 """What an ack takes besides the entries it takes out and the messages it confirms."""
 ACK_ENTRY_BYTES: Final = _ENTRY_ROWS * ROW_BYTES
 ACK_CONFIRM_BYTES: Final = _CONFIRM_ROWS * ROW_BYTES
+LOGOUT_BYTES: Final = _CHANGE_ROWS * ROW_BYTES
+"""What a logout takes besides the rooms that are left with it."""
+LEAVE_BYTES: Final = _STAY_ROWS * ROW_BYTES + 6 * NAME_BYTES_MAX
+"""What each of them takes; user and room are named in the event and the feed, the room also in the stay."""
 SWEEPING_LEAVES: Final = _EPOCH_BYTES
 """What sweeping and trimming leave of the reserve."""
 _LEAVES: Final[dict[type[Command], int]] = {
@@ -62,8 +91,14 @@ _LEAVES: Final[dict[type[Command], int]] = {
     EndStaleSessions: SWEEPING_LEAVES,
     ExpireDedup: SWEEPING_LEAVES,
     ExpireQueue: SWEEPING_LEAVES,
+    ExpireResults: SWEEPING_LEAVES,
+    ExpireHistory: SWEEPING_LEAVES,
+    ExpireGaps: SWEEPING_LEAVES,
     Ack: _EPOCH_BYTES + _STEP_BYTES,
     Logout: _EPOCH_BYTES + _STEP_BYTES,
+    Leave: _EPOCH_BYTES + _STEP_BYTES,
+    TakeFeed: _EPOCH_BYTES + _STEP_BYTES,
+    CollectResult: _EPOCH_BYTES + _STEP_BYTES,
     RecallMessage: _EPOCH_BYTES + _STEP_BYTES,
     DeleteMessage: _EPOCH_BYTES + _STEP_BYTES,
 }
@@ -98,7 +133,7 @@ def estimate(command: Command, rules: Rules) -> tuple[int, int]:
     rows = usual = _CHANGE_ROWS
     match command:
         case SendMessage():
-            rows = usual = _SEND_ROWS
+            rows = usual = _SEND_ROWS + _KEPT_ROWS if command.history else _SEND_ROWS
         case StartEpoch():
             rows = usual = _EPOCH_ROWS
         case Login() | DeleteMessage():
@@ -108,10 +143,14 @@ def estimate(command: Command, rules: Rules) -> tuple[int, int]:
             rows = usual = _QUEUE_ROWS + _ENTRY_ROWS * entries + _CONFIRM_ROWS * len(command.confirmed)
         case ExpireQueue():
             rows = usual = min(rules.queue_messages, command.limit) + _QUEUE_ROWS
-        case ExpireDedup():
-            rows = usual = _DEDUP_ROWS * command.limit + _EPOCH_ROWS
-        case EndStaleSessions():
-            rows = usual = 3 * command.limit + _EPOCH_ROWS
+        case ExpireDedup() | ExpireResults() | EndStaleSessions() | ExpireHistory():
+            rows = usual = _SWEPT_ROWS[type(command)] * command.limit + _EPOCH_ROWS
+        case ExpireGaps():
+            rows = usual = 2 * min(len(command.rooms), command.limit) + _EPOCH_ROWS
+        case TakeFeed():
+            rows, usual = command.limit + _EPOCH_ROWS, _TAKEN_ROWS
+        case Logout():
+            rows = _STAY_ROWS * min(_USUAL_ROOMS, command.rooms_max) + _CHANGE_ROWS
     size = usual * ROW_BYTES
     if isinstance(command, _CARRIES_BODY):
         size += len(command.body) + ROW_BYTES
@@ -152,6 +191,9 @@ def _run_bytes(command: Command) -> int:
     return len(command.body) + ROW_BYTES
 
 
-assert _SEND_ROWS * ROW_BYTES + BODY_BYTES_MAX < 1 << 20  # one message fits the least room a disk is asked for
+assert (
+    _SEND_ROWS + _KEPT_ROWS
+) * ROW_BYTES + BODY_BYTES_MAX < 1 << 20  # one message fits the least room a disk is asked for
+assert _FORGET_ROWS <= _STAY_ROWS
 assert QUEUE_MESSAGES_MAX + _QUEUE_ROWS <= COMMAND_ROWS_MAX
-assert BATCH_BYTES + (3 * SWEEP_STEP_MIN + _QUEUE_ROWS) * ROW_BYTES <= _STEP_BYTES
+assert BATCH_BYTES + (_STAY_ROWS * SWEEP_STEP_MIN + _QUEUE_ROWS) * ROW_BYTES <= _STEP_BYTES

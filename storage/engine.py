@@ -3,7 +3,7 @@
 Views, log and bodies are written once on top of this, so the engines cannot differ in what they mean.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, Literal, NamedTuple, Protocol
 
 Table = Literal["meta", "log", "bodies", "live", "base"]
@@ -39,6 +39,9 @@ class Engine(Protocol):
     def put(self, table: Table, key: bytes, value: bytes) -> None:
         """Set or replace."""
 
+    def put_rows(self, table: Table, rows: Sequence[tuple[bytes, bytes]]) -> None:
+        """Set or replace several, which costs less than one by one."""
+
     def append(self, table: Table, key: bytes, value: bytes) -> None:
         """Set a key beyond every key of the table. Raises Corruption if it is not."""
 
@@ -47,6 +50,9 @@ class Engine(Protocol):
 
     def scan(self, table: Table, start: bytes, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         """Keys from `start` on that begin with `prefix`, in order."""
+
+    def scan_back(self, table: Table, start: bytes, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        """Keys from `start` down that begin with `prefix`, the greatest first."""
 
     def last_key(self, table: Table) -> bytes | None:
         """The greatest key."""

@@ -5,16 +5,18 @@ from hashlib import blake2b
 from struct import Struct
 from typing import Final
 
-from postroom.core.ids import Position
-from postroom.core.model import Conversation
-from postroom.core.rows import Entry
+from postroom.core.ids import MessageId, Place, Position, UnixMs
+from postroom.core.model import Conversation, Feed
+from postroom.core.rows import Entry, Stay
 
 U32: Final = Struct(">I")
 U64: Final = Struct(">Q")
 PAIR: Final = Struct(">QQ")
 ENTRY: Final = Struct(">QII")
-CLOCK_ROW: Final = Struct(">QQI")
-"""Position, expiry clock, epoch."""
+CLOCK_ROW: Final = Struct(">QQIQ")
+"""Position, expiry clock, epoch, where the epoch began."""
+STAY_ENDS: Final = Struct(">QQQ")
+"""Of a stay: the place where it ended, and the position where it began."""
 ENTRY_MIN: Final = ENTRY.pack(0, 0, 0)
 """Where to begin in a queue."""
 _OWNS_BODY: Final = 1 << 31
@@ -30,6 +32,21 @@ AWAITED: Final = b"w"
 CHANGED: Final = b"m"
 CHANGE: Final = b"k"
 TIMELINE: Final = b"t"
+KEPT: Final = b"h"
+MEMBER: Final = b"r"
+STAY: Final = b"i"
+ENDED: Final = b"j"
+GAP: Final = b"g"
+BEGAN: Final = b"p"
+FEED: Final = b"f"
+RESULT: Final = b"q"
+RESULT_END: Final = b"z"
+
+ANYBODY: Final = bytes(16)
+"""In the place of a sender's digest: whoever it was."""
+FEEDS: Final[dict[Feed, bytes]] = {"users": b"u", "rooms": b"r"}
+OPEN: Final = Place(UnixMs((1 << 64) - 1), MessageId((1 << 64) - 1))
+"""Where a stay ends that has not ended: behind all others."""
 
 
 def digest(*names: str) -> bytes:
@@ -49,16 +66,44 @@ def user_key(app: str, user: str) -> bytes:
 
 
 @lru_cache(maxsize=1_024)
+def app_digest(app: str) -> bytes:
+    """What the keys of an app's own rows begin with."""
+    return digest(app)
+
+
 def app_key(app: str) -> bytes:
     """The key of an app's totals."""
-    return APP + digest(app)
+    return APP + app_digest(app)
 
 
-def timeline_key(app: str, conversation: Conversation, sender: str, at_ms: int, id: int) -> bytes:
-    """A place in a timeline. The timeline of two users is the same from either side."""
-    names = sorted((conversation.id, sender)) if conversation.kind == "peer" else [conversation.id]
-    line = digest(app, conversation.kind, str(conversation.line), *names)
-    return TIMELINE + line + PAIR.pack(at_ms, id)
+@lru_cache(maxsize=65_536)
+def to_key(app: str, conversation: Conversation) -> bytes:
+    """What the keys of a conversation's timelines begin with; a peer conversation is named by the recipient."""
+    return TIMELINE + digest(app, "to", conversation.kind, str(conversation.line), conversation.id)
+
+
+@lru_cache(maxsize=65_536)
+def from_key(app: str, sender: str) -> bytes:
+    """What the keys of all that a user sent begin with."""
+    return TIMELINE + digest(app, "from", sender) + ANYBODY
+
+
+def timeline_keys(app: str, conversation: Conversation, sender: str) -> tuple[bytes, bytes, bytes]:
+    """Where a message is listed, but for its place: to its conversation; to it from its sender; from its sender."""
+    to = to_key(app, conversation)
+    return to + ANYBODY, to + user_key(app, sender), from_key(app, sender)
+
+
+@lru_cache(maxsize=65_536)
+def room_key(app: str, room: str) -> bytes:
+    """What the keys of a room's members begin with."""
+    return MEMBER + digest(app, room)
+
+
+def stay_key(user: bytes, stay: Stay) -> bytes:
+    """A stay, in the order in which the user's stays ended."""
+    until = stay.until or OPEN
+    return STAY + user + STAY_ENDS.pack(*until, stay.since.id)
 
 
 def pack_entry(entry: Entry) -> bytes:

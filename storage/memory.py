@@ -1,7 +1,7 @@
 """The store that forgets: for tests and for measuring what a disk costs. It keeps everything in sorted dictionaries."""
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from sortedcontainers import SortedDict
@@ -89,6 +89,10 @@ class _MemoryEngine:
             self._undo.append(lambda: rows.__setitem__(key, old))
         rows[key] = value
 
+    def put_rows(self, table: Table, rows: Sequence[tuple[bytes, bytes]]) -> None:
+        for key, value in rows:
+            self.put(table, key, value)
+
     def append(self, table: Table, key: bytes, value: bytes) -> None:
         last = self.last_key(table)
         if last is not None and key <= last:
@@ -104,6 +108,13 @@ class _MemoryEngine:
     def scan(self, table: Table, start: bytes, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         rows = self._tables[table]
         for key in rows.irange(start):
+            if not key.startswith(prefix):
+                return
+            yield key, rows[key]
+
+    def scan_back(self, table: Table, start: bytes, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        rows = self._tables[table]
+        for key in rows.irange(None, start, reverse=True):
             if not key.startswith(prefix):
                 return
             yield key, rows[key]

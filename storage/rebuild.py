@@ -1,8 +1,9 @@
-"""Putting live views recomputed from base + log in the place of those that are there."""
+"""Putting live views recomputed from base + log in the place of those that are there; after bringing base up to date."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -16,15 +17,23 @@ from postroom.core.limits import MIB
 from .checking.replay import apply_record, opened
 from .checking.report import Progress
 from .checking.rows import readable, row_name
-from .engine import BASE, LIVE
+from .engine import BASE, LIVE, Sets, Table
 from .errors import NotEnoughRoom
 from .keys import ENTRY_MIN
 from .lmdb.engine import LmdbEngine
-from .lmdb.environment import DirectoryLock, data_file, open_databases, open_environment
+from .lmdb.environment import (
+    DirectoryLock,
+    data_file,
+    is_up_to_date,
+    note_versions,
+    open_databases,
+    open_environment,
+)
 from .lmdb.space import Space
 from .reading import require_data
 from .room import pages_bytes
 from .transaction import StoredSnapshot
+from .upgrade import upgrade_base
 from .views import StoredViews
 
 CHUNK_ROWS: Final = 256
@@ -48,27 +57,37 @@ class Rebuilt(msgspec.Struct, frozen=True, kw_only=True):
 def rebuild(directory: Path, *, progress: Callable[[Progress], None]) -> Rebuilt:
     """Recompute live from base + log and put it in place, in one transaction: all of it or nothing, also after a crash.
 
-    Log, base and bodies stay as they are; what live holds now is not looked at. Raises StoreInUse beside a broker,
-    NotADataDirectory, UnknownFormat, NotEnoughRoom, Corruption naming the record that stopped it, StorageFailure; nothing
-    was changed then.
+    Log and bodies stay as they are, and so does base unless it is of an older version; what live holds now is not looked
+    at. Raises StoreInUse beside a broker, NotADataDirectory, UnknownFormat, NotEnoughRoom, Corruption naming the record that
+    stopped it, StorageFailure; nothing was changed then.
     """
     require_data(directory)
     with _opened(directory) as (environment, databases):
-        file = data_file(directory)
-        space = Space(environment, file)
-        taken = max(space.file_bytes, space.used_bytes)
-        try:
-            with environment.begin(write=True) as raw:
-                rebuilt = _Rebuild(raw, databases, directory, space, progress).run()
-        except BaseException as error:
-            # The room taken ahead was for this alone.
-            os.truncate(file, taken)
-            if isinstance(error, lmdb.Error):
-                raise StorageFailure(f"{directory}: {error}; nothing was changed") from error
-            raise
-        finally:
-            space.close()
-    return rebuilt
+        return rebuild_opened(environment, databases, directory, progress=progress)
+
+
+def rebuild_opened(
+    environment: lmdb.Environment,
+    databases: Mapping[str, lmdb._Database],
+    directory: Path,
+    *,
+    progress: Callable[[Progress], None],
+) -> Rebuilt:
+    """`rebuild` for whoever has the lock and the environment. Raises NotEnoughRoom, Corruption, StorageFailure."""
+    file = data_file(directory)
+    space = Space(environment, file)
+    taken = max(space.file_bytes, space.used_bytes)
+    try:
+        with environment.begin(write=True) as raw:
+            return _Rebuild(raw, databases, directory, space, progress).run()
+    except BaseException as error:
+        # The room taken ahead was for this alone.
+        os.truncate(file, taken)
+        if isinstance(error, lmdb.Error):
+            raise StorageFailure(f"{directory}: {error}; nothing was changed") from error
+        raise
+    finally:
+        space.close()
 
 
 @contextmanager
@@ -81,7 +100,7 @@ def _opened(directory: Path) -> Iterator[tuple[lmdb.Environment, dict[str, lmdb.
     try:
         environment = open_environment(directory)
         try:
-            yield environment, open_databases(environment, create=False)
+            yield environment, open_databases(environment, create=False, upgrades=True)
         finally:
             environment.close()
     finally:
@@ -94,7 +113,7 @@ class _Rebuild:
     def __init__(
         self,
         raw: "lmdb.Transaction[bytes]",
-        databases: dict[str, lmdb._Database],
+        databases: Mapping[str, lmdb._Database],
         directory: Path,
         space: Space,
         progress: Callable[[Progress], None],
@@ -106,6 +125,8 @@ class _Rebuild:
         self._progress = progress
         self._engine = LmdbEngine(raw, databases)
         self._unchecked = CHUNK_ROWS
+        self._written: tuple[Table | Sets, ...] = LIVE
+        """Tables whose pages are this transaction's own."""
         self._at_least = 0
 
     def run(self) -> Rebuilt:
@@ -114,6 +135,10 @@ class _Rebuild:
         rows_before, entries_before = engine.count("live"), engine.count("live-queues")
         # Base comes first, all of it; what the log adds shows as it goes.
         self._at_least = pages_bytes(self._raw, self._databases, *BASE)
+        if not is_up_to_date(self._raw, self._databases):
+            self._written = (*BASE, *LIVE)
+            upgrade_base(engine, self._room_for, partial(self._say, "bringing base up to date"))
+            note_versions(self._raw, self._databases)
         engine.clear(LIVE)
         self._copy_base()
         if opened(engine, LIVE) is None:
@@ -162,8 +187,8 @@ class _Rebuild:
         self._unchecked += rows
         if self._unchecked < CHUNK_ROWS:
             return
-        # Within the transaction a page is written over once it is live's; so live's pages are what the file grows by.
-        wanted = max(self._at_least, pages_bytes(self._raw, self._databases, *LIVE))
+        # Within the transaction a page is written over once it is its own; so these tables are what the file grows by.
+        wanted = max(self._at_least, pages_bytes(self._raw, self._databases, *self._written))
         wanted += CHUNK_BYTES * (1 + self._unchecked // CHUNK_ROWS)
         room = self._space.room(wanted)
         if room < wanted + self._space.reserve_bytes:

@@ -6,16 +6,17 @@ from zlib import crc32
 import msgspec
 
 from postroom.core.errors import Corruption
-from postroom.core.events import AnyEvent, Record
+from postroom.core.events import Record
 from postroom.core.ids import ExpiryMs, Position
 from postroom.core.rows import Body
 
 from .keys import U32, U64
+from .upcast import Written, upcast
 
 _SEED: Final = 0xFFFF_FFFF
 
 _encoder = msgspec.msgpack.Encoder()
-_record_decoder = msgspec.msgpack.Decoder(tuple[ExpiryMs, AnyEvent])
+_record_decoder = msgspec.msgpack.Decoder(tuple[ExpiryMs, Written])
 _body_decoder = msgspec.msgpack.Decoder(Body)
 
 
@@ -32,7 +33,7 @@ def decode_record(key: bytes, value: bytes) -> Record:
         clock_ms, event = _record_decoder.decode(_checked(name, key, value))
     except msgspec.DecodeError as error:
         raise Corruption(f"{name}: not an event this version knows: {error}") from error
-    return Record(Position(U64.unpack(key)[0]), clock_ms, event)
+    return Record(Position(U64.unpack(key)[0]), clock_ms, upcast(event))
 
 
 def encode_body(position: Position, body: Body) -> tuple[bytes, bytes]:

@@ -9,13 +9,14 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from postroom.core.events import Record
-from postroom.core.ids import ExpiryMs, MessageId, Position, UnixMs, position_of
-from postroom.core.model import Conversation
+from postroom.core.ids import ExpiryMs, MessageId, Position, position_of
 from postroom.core.rows import ChangedRow, DedupRow, Entry, QueueEnds, SessionRow, Totals, UserRow
 
 from . import keys
 from .engine import Engine, State
+from .history_views import HistoryViews
 from .keys import ENTRY, PAIR, U32, U64, pack_entry, unpack_entry, user_key
+from .room_views import RoomViews
 
 _encode = msgspec.msgpack.Encoder().encode
 _user = msgspec.msgpack.Decoder(UserRow).decode
@@ -26,18 +27,18 @@ _names = msgspec.msgpack.Decoder(tuple[str, str]).decode
 _EMPTY = QueueEnds(0, None)
 
 
-class StoredViews:
+class StoredViews(HistoryViews, RoomViews):
     """One set of views, live or base, within one transaction or snapshot."""
 
     def __init__(self, engine: Engine, state: State) -> None:
-        self._engine = engine
-        self._rows = state.rows
+        super().__init__(engine, state.rows)
         self._queues = state.queues
         clock = engine.get(self._rows, keys.CLOCK)
-        position, clock_ms, epoch = keys.CLOCK_ROW.unpack(clock) if clock else (0, 0, 0)
+        position, clock_ms, epoch, began = keys.CLOCK_ROW.unpack(clock) if clock else (0, 0, 0, 0)
         self.position = Position(position)
         self.clock_ms = ExpiryMs(clock_ms)
         self.epoch: int = epoch
+        self.epoch_position = Position(began)
         self._moved = False
         self._totals: dict[str, Totals] = {}
         self._counted: set[str] = set()
@@ -50,7 +51,7 @@ class StoredViews:
     def flush(self) -> None:
         """Write the rows that were kept decoded. Call it once, before the commit."""
         if self._moved:
-            row = keys.CLOCK_ROW.pack(self.position, self.clock_ms, self.epoch)
+            row = keys.CLOCK_ROW.pack(self.position, self.clock_ms, self.epoch, self.epoch_position)
             self._engine.put(self._rows, keys.CLOCK, row)
         for app in self._counted:
             self._engine.put(self._rows, keys.app_key(app), _encode((app, self._totals[app])))
@@ -63,8 +64,15 @@ class StoredViews:
         self.clock_ms = max(self.clock_ms, record.clock_ms)
         self._moved = True
 
-    def start_epoch(self, epoch: int) -> None:
+    def start_epoch(self, epoch: int, position: Position) -> None:
         self.epoch = epoch
+        self.epoch_position = position
+        self._engine.put(self._rows, keys.BEGAN + U64.pack(position), U32.pack(epoch))
+
+    def epoch_after(self, position: Position) -> Position | None:
+        for key, _ in self._engine.scan(self._rows, keys.BEGAN + U64.pack(position + 1), keys.BEGAN):
+            return Position(U64.unpack(key[1:])[0])
+        return None
 
     # Totals.
 
@@ -210,14 +218,6 @@ class StoredViews:
 
     def remove_change(self, position: Position) -> None:
         self._engine.delete(self._rows, keys.CHANGE + U64.pack(position))
-
-    # Timelines.
-
-    def put_timeline(self, app: str, conversation: Conversation, sender: str, at_ms: UnixMs, id: MessageId) -> None:
-        self._engine.put(self._rows, keys.timeline_key(app, conversation, sender, at_ms, id), b"")
-
-    def remove_timeline(self, app: str, conversation: Conversation, sender: str, at_ms: UnixMs, id: MessageId) -> None:
-        self._engine.delete(self._rows, keys.timeline_key(app, conversation, sender, at_ms, id))
 
 
 def _dedup_end(row: DedupRow) -> bytes:

@@ -8,22 +8,32 @@ from typing import Any, Final, assert_never
 
 from ..commands import (
     Ack,
+    CollectResult,
     Command,
     DeleteMessage,
     EditMessage,
     EndStaleSessions,
     ExpireDedup,
+    ExpireGaps,
+    ExpireHistory,
     ExpireQueue,
+    ExpireResults,
+    Join,
+    Leave,
     Login,
     Logout,
     RecallMessage,
+    ReserveResult,
     SendMessage,
     StartEpoch,
+    TakeFeed,
 )
 from ..events import (
     Acked,
     DedupExpired,
     EpochStarted,
+    GapsExpired,
+    HistoryExpired,
     LoggedIn,
     LoggedOut,
     MessageConfirmed,
@@ -31,16 +41,35 @@ from ..events import (
     MessageEdited,
     MessageRecalled,
     MessageSent,
+    PresenceTaken,
     QueueExpired,
     Record,
+    ResultCollected,
+    ResultReserved,
+    ResultsExpired,
+    RoomJoined,
+    RoomLeft,
+    StaysExpired,
 )
 from ..ids import Position
 from ..model import Rules
 from ..ports import Headers, ReadViews, Views
-from . import messages, queues, sessions
-from .decision import Collected, Decision, Now, Wait, Welcome
+from . import history, messages, presence, queues, results, rooms, sessions
+from .decision import Collected, Decision, Entered, Found, Now, Presence, Result, Wait, Welcome
 
-__all__ = ["Collected", "Decision", "Now", "Wait", "Welcome", "apply", "decide"]
+__all__ = [
+    "Collected",
+    "Decision",
+    "Entered",
+    "Found",
+    "Now",
+    "Presence",
+    "Result",
+    "Wait",
+    "Welcome",
+    "apply",
+    "decide",
+]
 
 _DECIDE: Final[dict[type[Command], Callable[[Any, ReadViews, Headers, Now, Rules], Decision]]] = {
     SendMessage: messages.decide_send,
@@ -54,6 +83,14 @@ _DECIDE: Final[dict[type[Command], Callable[[Any, ReadViews, Headers, Now, Rules
     ExpireQueue: sessions.decide_expire,
     ExpireDedup: sessions.decide_expire_dedup,
     EndStaleSessions: sessions.decide_stale,
+    Join: rooms.decide_join,
+    Leave: rooms.decide_leave,
+    TakeFeed: presence.decide_take,
+    ReserveResult: results.decide_reserve,
+    CollectResult: results.decide_collect,
+    ExpireResults: results.decide_expire,
+    ExpireHistory: history.decide_expire,
+    ExpireGaps: rooms.decide_expire_gaps,
 }
 
 
@@ -88,10 +125,46 @@ def _apply(views: Views, record: Record) -> list[Position]:
             sessions.apply_logout(views, event)
         case MessageConfirmed():
             messages.apply_confirmed(views, event)
+        case RoomJoined():
+            rooms.apply_joined(views, position, event)
+        case RoomLeft():
+            rooms.apply_left(views, position, event)
+        case HistoryExpired():
+            return history.apply_expired(views, event)
+        case _:
+            _apply_rest(views, position, event)
+    return []
+
+
+def _apply_rest(
+    views: Views,
+    position: Position,
+    event: EpochStarted
+    | DedupExpired
+    | PresenceTaken
+    | ResultReserved
+    | ResultCollected
+    | ResultsExpired
+    | StaysExpired
+    | GapsExpired,
+) -> None:
+    """What ends no body and is less frequent."""
+    match event:
+        case PresenceTaken():
+            presence.apply_taken(views, event)
+        case ResultReserved():
+            results.apply_reserved(views, position, event)
+        case ResultCollected():
+            results.apply_collected(views, event)
+        case ResultsExpired():
+            results.apply_expired(views, event)
+        case StaysExpired():
+            rooms.apply_stays_expired(views, event)
+        case GapsExpired():
+            rooms.apply_gaps_expired(views, event)
         case DedupExpired():
             sessions.apply_dedup_expired(views, event)
         case EpochStarted():
-            views.start_epoch(event.epoch)
+            views.start_epoch(event.epoch, position)
         case _:
             assert_never(event)
-    return []

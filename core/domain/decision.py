@@ -5,8 +5,8 @@ from typing import Literal
 import msgspec
 
 from ..events import AnyEvent
-from ..ids import ExpiryMs, Position, UnixMs
-from ..model import Receipt
+from ..ids import ExpiryMs, MessageId, Position, UnixMs
+from ..model import PresenceEvent, Receipt
 from ..rows import Body
 
 Wait = Literal["pending", "offline", "delivered"]
@@ -34,11 +34,38 @@ class Collected(msgspec.Struct, frozen=True):
     positions: tuple[Position, ...]
 
 
+class Entered(msgspec.Struct, frozen=True):
+    """What a Join is answered with."""
+
+    through: Position
+    """The user has been in the room since here, or before."""
+    gap: MessageId
+    """No replay can give every message up to this one: some were not kept, or are kept no longer."""
+    horizon_ms: UnixMs = UnixMs(-1)
+    """Messages of this time and before are over, swept or not."""
+
+
+class Presence(msgspec.Struct, frozen=True):
+    """What was taken from a feed."""
+
+    events: tuple[PresenceEvent, ...]
+
+
+class Found(msgspec.Struct, frozen=True):
+    """What a result holds."""
+
+    ids: tuple[MessageId, ...]
+
+
+Result = Receipt | Welcome | Collected | Entered | Presence | Found
+"""What a command is answered with."""
+
+
 class Decision(msgspec.Struct, frozen=True, gc=False):
     """The events of a command, in order, with consecutive positions; none means that nothing is to be written."""
 
     events: tuple[AnyEvent, ...] = ()
-    result: Receipt | Welcome | Collected | None = None
+    result: Result | None = None
     body: Body | None = None
     """What the last event brought, for whoever is online."""
     keeps_body: bool = False

@@ -1,6 +1,6 @@
 """Messages: sent, edited, recalled, deleted; and the dedup outcomes that make sending them again safe."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from hashlib import blake2b
 from itertools import chain
 
@@ -10,13 +10,16 @@ from ..commands import Command, DeleteMessage, EditMessage, RecallMessage, SendM
 from ..errors import DedupMismatch, MessageIsRecalled, QueueFull, UnknownMessage
 from ..events import MessageConfirmed, MessageDeleted, MessageEdited, MessageRecalled, MessageSent, Queued, Withdrawn
 from ..expiry import expired
-from ..ids import POSITION_MAX, ExpiryMs, MessageId, Position, UnixMs, message_at, position_of
+from ..ids import POSITION_MAX, ExpiryMs, MessageId, Place, Position, UnixMs, message_at, position_of
 from ..limits import DEDUP_TTL_MS
 from ..model import Receipt, Rules
 from ..ports import Headers, ReadViews, Views
-from ..rows import Body, ChangedRow, DedupRow, Entry, Header
+from ..rows import Body, ChangedRow, DedupRow, Header
+from . import history, rooms
 from .decision import Decision, Now, Wait
+from .history import entries_about
 from .queues import apply_queued, enqueue, leave
+from .times import at, note
 
 _encoder = msgspec.msgpack.Encoder()
 
@@ -34,7 +37,7 @@ def decide_send(command: SendMessage, views: ReadViews, headers: Headers, now: N
             return _repeat(command, kept, digest, views)
     recipient = command.to.id
     id = message_at(now.position)
-    at_ms = _at(command.app, views, now)
+    at_ms = at(command.app, views, now)
     queued: tuple[Queued, ...] = ()
     if command.queue:
         copy = enqueue(views, command.app, recipient, now, rules, owns_body=not command.history)
@@ -90,7 +93,9 @@ def _repeat(command: SendMessage, kept: DedupRow, digest: bytes, views: ReadView
 
 def command_digest(command: SendMessage) -> bytes:
     """What makes two sends the same: everything the recipient or the store would see of them."""
-    what = (command.to, command.body, command.format, command.queue, command.history, command.lane)
+    what: tuple[object, ...] = command.to, command.body, command.format, command.queue, command.history, command.lane
+    if command.recipients:
+        what = *what, command.recipients
     return blake2b(_encoder.encode(what), digest_size=16).digest()
 
 
@@ -100,18 +105,16 @@ def online(views: ReadViews, app: str, user: str) -> bool:
     return any(row.epoch == epoch for row in views.sessions(app, user))
 
 
-def _at(app: str, views: ReadViews, now: Now) -> UnixMs:
-    """The time given to what happens now: never before anything live of its app."""
-    return max(now.wall_ms, views.totals(app).newest_at_ms)
-
-
 def apply_sent(views: Views, position: Position, event: MessageSent) -> list[Position]:
-    """Queue entries, timeline row, dedup outcome."""
+    """Queue entries, history, dedup outcome."""
     app = event.app
     ended = apply_queued(views, app, position, event.queued)
-    views.count(app).newest_at_ms = event.at_ms
+    note(views, app, event.at_ms)
+    place = Place(event.at_ms, event.id)
     if event.history:
-        views.put_timeline(app, event.conversation, event.sender, event.at_ms, event.id)
+        history.keep(views, app, place, event.conversation, event.sender, queued=bool(event.queued))
+    elif event.conversation.kind == "room":
+        rooms.note_gap(views, app, event.conversation, place)
     if event.dedup is not None:
         row = DedupRow(event.dedup_digest, event.id, event.at_ms, event.dedup_expires_ms, event.awaited)
         views.put_dedup(app, event.sender, event.dedup, row)
@@ -130,10 +133,10 @@ def apply_confirmed(views: Views, event: MessageConfirmed) -> None:
 
 def decide_edit(command: EditMessage, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
     """Raises UnknownMessage, MessageIsRecalled."""
-    header = _kept(command, command.id, views, headers, now)
+    header = _kept(command, command.id, views, headers, now, rules)
     if header.type == "recalled":
         raise MessageIsRecalled(f"message {command.id} was recalled")
-    at_ms = _at(command.app, views, now)
+    at_ms = at(command.app, views, now)
     event = MessageEdited(
         app=command.app, id=command.id, by=command.by, at_ms=at_ms, queued=_tell(header, views, now, rules)
     )
@@ -143,12 +146,17 @@ def decide_edit(command: EditMessage, views: ReadViews, headers: Headers, now: N
 
 def decide_recall(command: RecallMessage, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
     """Raises UnknownMessage. A repeated recall writes nothing and says so."""
-    header = _kept(command, command.id, views, headers, now)
-    at_ms = _at(command.app, views, now)
+    header = _kept(command, command.id, views, headers, now, rules)
+    at_ms = at(command.app, views, now)
     if header.type == "recalled":
         return Decision(result=Receipt(id=command.id, at_ms=at_ms, duplicate=True))
     event = MessageRecalled(
-        app=command.app, id=command.id, by=command.by, at_ms=at_ms, queued=_tell(header, views, now, rules)
+        app=command.app,
+        id=command.id,
+        by=command.by,
+        at_ms=at_ms,
+        queued=_tell(header, views, now, rules),
+        sent_ms=header.at_ms if _in_history(header, views) else UnixMs(0),
     )
     header = msgspec.structs.replace(header, type="recalled", by=command.by)
     return Decision((event,), Receipt(id=command.id, at_ms=at_ms), Body(header, b""), keeps_body=True)
@@ -156,21 +164,21 @@ def decide_recall(command: RecallMessage, views: ReadViews, headers: Headers, no
 
 def decide_delete(command: DeleteMessage, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
     """Raises UnknownMessage."""
-    header = _kept(command, command.id, views, headers, now)
+    header = _kept(command, command.id, views, headers, now, rules)
     withdrawn = []
     for user in _recipients(header):
-        positions = tuple(entry.position for entry in _entries(header, user, views))
+        positions = tuple(entry.position for entry in entries_about(views, header.app, user, header.id))
         if positions:
             withdrawn.append(Withdrawn(user, positions))
-    at_ms = _at(command.app, views, now)
+    at_ms, kept = at(command.app, views, now), _in_history(header, views)
     event = MessageDeleted(
         app=command.app,
         id=command.id,
         by=command.by,
         at_ms=at_ms,
-        timeline=header.conversation if header.history else None,
-        sender=header.sender if header.history else "",
-        sent_ms=header.at_ms if header.history else UnixMs(0),
+        timeline=header.conversation if kept else None,
+        sender=header.sender if kept else "",
+        sent_ms=header.at_ms if kept else UnixMs(0),
         withdrawn=tuple(withdrawn),
         queued=_tell(header, views, now, rules, withdrawn={copies.user: copies.positions for copies in withdrawn}),
     )
@@ -179,7 +187,7 @@ def decide_delete(command: DeleteMessage, views: ReadViews, headers: Headers, no
     return Decision((event,), Receipt(id=command.id, at_ms=at_ms), Body(header, b""), keeps_body=told)
 
 
-def _kept(command: Command, id: MessageId, views: ReadViews, headers: Headers, now: Now) -> Header:
+def _kept(command: Command, id: MessageId, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Header:
     """The current header of a message of the command's app. One past its expiry is not there, swept or not."""
     if not 0 < id <= POSITION_MAX:  # no key could be made of it
         raise UnknownMessage(f"no message {id} is kept")
@@ -187,26 +195,25 @@ def _kept(command: Command, id: MessageId, views: ReadViews, headers: Headers, n
     header = headers.header(changed.body if changed else position_of(id))
     if header is None or header.id != id or header.app != command.app or header.type == "deleted":
         raise UnknownMessage(f"no message {id} is kept")
-    if not header.history and all(
+    if header.at_ms > rules.history_horizon(now.expiry_ms) and _in_history(header, views):
+        return header
+    if all(
         expired(entry.expires_s, now.expiry_ms)
         for user in _recipients(header)
-        for entry in _entries(header, user, views)
+        for entry in entries_about(views, header.app, user, header.id)
     ):
         raise UnknownMessage(f"no message {id} is kept")
     return header
 
 
 def _recipients(header: Header) -> tuple[str, ...]:
-    return (header.conversation.id,)
+    """Whose queues it may lie in."""
+    return (header.conversation.id,) if header.conversation.kind == "peer" else ()
 
 
-def _entries(header: Header, user: str, views: ReadViews) -> Iterator[Entry]:
-    """A recipient's entries about a message: its own, and those of its changes."""
-    changed = views.changed(header.id)
-    for position in (position_of(header.id), *(changed.changes if changed else ())):
-        entry = views.entry(header.app, user, position)
-        if entry is not None:
-            yield entry
+def _in_history(header: Header, views: ReadViews) -> bool:
+    """A message that was kept may have left the history while a copy still waits."""
+    return header.history and views.kept(header.app, Place(header.at_ms, header.id)) is not None
 
 
 def _tell(
@@ -228,7 +235,7 @@ def _tell(
     for user in _recipients(header):
         row = views.user(header.app, user)
         if (row is not None and row.acked_through >= position_of(header.id)) or online(views, header.app, user):
-            owns = withdrawn is not None or not header.history
+            owns = withdrawn is not None or not _in_history(header, views)
             leaving = withdrawn.get(user, ()) if withdrawn else ()
             copies.append(enqueue(views, header.app, user, now, rules, owns_body=owns, leaving=leaving))
     return tuple(copies)
@@ -252,7 +259,9 @@ def apply_changed(views: Views, position: Position, event: MessageEdited | Messa
         changes = (*changes, position)
         views.put_change(position, id)
     views.put_changed(id, ChangedRow(position, changes))
-    views.count(app).newest_at_ms = event.at_ms
+    if isinstance(event, MessageRecalled) and event.sent_ms:
+        history.mark_recalled(views, app, Place(event.sent_ms, id))
+    note(views, app, event.at_ms)
     return ended + apply_queued(views, app, position, event.queued)
 
 
@@ -265,10 +274,10 @@ def apply_deleted(views: Views, position: Position, event: MessageDeleted) -> li
         entries = [views.entry(app, copies.user, place) for place in copies.positions]
         ended += leave(views, app, copies.user, [entry for entry in entries if entry is not None], "withdrawn")
     if event.timeline is not None:
-        views.remove_timeline(app, event.timeline, event.sender, event.sent_ms, id)
+        history.forget(views, app, Place(event.sent_ms, id))
         ended.append(old.body if old else position_of(id))
         views.remove_changed(id)
     if any(copy.stored for copy in event.queued):
         views.put_change(position, id)
-    views.count(app).newest_at_ms = event.at_ms
+    note(views, app, event.at_ms)
     return ended + apply_queued(views, app, position, event.queued)

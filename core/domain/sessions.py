@@ -7,14 +7,26 @@ import msgspec
 
 from ..commands import Ack, EndStaleSessions, ExpireDedup, ExpireQueue, Login, Logout, StartEpoch
 from ..errors import TooManySessions
-from ..events import Acked, AnyEvent, DedupExpired, EpochStarted, LoggedIn, LoggedOut, MessageConfirmed, QueueExpired
-from ..ids import MessageId, Position, message_at
+from ..events import (
+    Acked,
+    AnyEvent,
+    DedupExpired,
+    EpochStarted,
+    LoggedIn,
+    LoggedOut,
+    MessageConfirmed,
+    QueueExpired,
+    RoomLeft,
+)
+from ..ids import MessageId, Position, UnixMs, message_at
 from ..limits import DEDUP_EXPIRED_MAX, SESSIONS_PER_USER_MAX
 from ..model import Rules
 from ..ports import Headers, ReadViews, Views
 from ..rows import Entry, SessionRow
+from . import presence, rooms
 from .decision import Collected, Decision, Now, Welcome
 from .queues import expired_count, leave, lost
+from .times import at, note
 
 
 def decide_epoch(command: StartEpoch, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
@@ -29,7 +41,8 @@ def decide_login(command: Login, views: ReadViews, headers: Headers, now: Now, r
     stale = [row for row in rows if row.epoch != views.epoch]
     if len(rows) - len(stale) >= SESSIONS_PER_USER_MAX:
         raise TooManySessions(f"{user!r} has {SESSIONS_PER_USER_MAX} sessions open")
-    events: list[AnyEvent] = list(_end(app, user, stale, len(rows)))
+    at_ms = at(app, views, now)
+    events: list[AnyEvent] = list(_end(app, user, stale, len(rows), views, at_ms))
     over = expired_count(views, app, user, now.expiry_ms)
     if over:
         events.append(QueueExpired(app=app, user=user, count=over))
@@ -47,33 +60,43 @@ def decide_login(command: Login, views: ReadViews, headers: Headers, now: Now, r
             first=len(rows) == len(stale),
             queued=queued,
             missed=missed,
+            at_ms=at_ms,
         )
     )
     return Decision(tuple(events), Welcome(session, queued, missed))
 
 
 def decide_logout(command: Logout, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
-    """Nothing, if the session is closed already."""
-    rows = views.sessions(command.app, command.user)
+    """Nothing, if the session is closed already; with the user's last session they leave their rooms first."""
+    app, user = command.app, command.user
+    rows = views.sessions(app, user)
     ending = [row for row in rows if row.session == command.session]
-    return Decision(tuple(_end(command.app, command.user, ending, len(rows))))
+    events = tuple(_end(app, user, ending, len(rows), views, at(app, views, now)))
+    if len(events) > command.rooms_max + 1:
+        events = events[: command.rooms_max]  # what is left first are rooms
+    return Decision(events)
 
 
-def _end(app: str, user: str, ending: list[SessionRow], open_count: int) -> Iterator[LoggedOut]:
+def _end(
+    app: str, user: str, ending: list[SessionRow], open_count: int, views: ReadViews, at_ms: UnixMs
+) -> Iterator[RoomLeft | LoggedOut]:
+    if ending and len(ending) == open_count:
+        yield from rooms.leaves(app, user, views, at_ms)
     for index, row in enumerate(ending, 1):
-        yield LoggedOut(app=app, user=user, session=row.session, last=index == open_count)
+        yield LoggedOut(app=app, user=user, session=row.session, last=index == open_count, at_ms=at_ms)
 
 
 def decide_stale(command: EndStaleSessions, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
     """Log out the sessions of earlier epochs, user by user."""
-    events: list[LoggedOut] = []
+    events: list[RoomLeft | LoggedOut] = []
     seen = set()
     for app, user, _ in views.stale_sessions():
         if (app, user) in seen:
             continue
         seen.add((app, user))
         rows = views.sessions(app, user)
-        events += _end(app, user, [row for row in rows if row.epoch != views.epoch], len(rows))
+        stale = [row for row in rows if row.epoch != views.epoch]
+        events += _end(app, user, stale, len(rows), views, at(app, views, now))
         if len(events) >= command.limit:
             break
     return Decision(tuple(events[: command.limit]))
@@ -125,11 +148,17 @@ def decide_expire_dedup(command: ExpireDedup, views: ReadViews, headers: Headers
 def apply_login(views: Views, event: LoggedIn) -> None:
     """The user is online."""
     views.put_session(event.app, event.user, SessionRow(event.session, event.epoch))
+    if event.first and event.at_ms:
+        note(views, event.app, event.at_ms)
+        presence.append(views, event.app, "login", event.at_ms, event.user)
 
 
 def apply_logout(views: Views, event: LoggedOut) -> None:
     """The session is closed."""
     views.remove_session(event.app, event.user, event.session)
+    if event.last and event.at_ms:
+        note(views, event.app, event.at_ms)
+        presence.append(views, event.app, "logout", event.at_ms, event.user)
 
 
 def apply_acked(views: Views, event: Acked) -> list[Position]:

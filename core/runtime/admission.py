@@ -10,7 +10,17 @@ from ..errors import NoSpace
 from ..ids import Position, message_at
 from ..limits import OVERLOADED_RETRY_MS
 from ..ports import Store
-from ..space import ACK_BYTES, ACK_CONFIRM_BYTES, ACK_ENTRY_BYTES, BATCH_BYTES, Room, admit, is_full
+from ..space import (
+    ACK_BYTES,
+    ACK_CONFIRM_BYTES,
+    ACK_ENTRY_BYTES,
+    BATCH_BYTES,
+    LEAVE_BYTES,
+    LOGOUT_BYTES,
+    Room,
+    admit,
+    is_full,
+)
 from .pending import Group, Pending, Settled
 
 
@@ -80,13 +90,34 @@ class Admission:
         return divided, room
 
     def _step(self, pending: Pending, reserve: int) -> _Step:
-        """All of the command, or the beginning of an ack that is too large to be carried out in one transaction.
+        """All of the command, or the beginning of one that is never refused and too large for one transaction."""
+        match pending.command:
+            case Ack() as ack:
+                return self._step_of_ack(pending, ack, reserve)
+            case Logout() as logout:
+                return self._step_of_logout(pending, logout, reserve)
+            case _:
+                return _Step(pending)
+
+    def _step_of_logout(self, pending: Pending, command: Logout, reserve: int) -> _Step:
+        """The first rooms, if the user is in more than fit and leaves them with this session, being their last."""
+        with self._store.snapshot() as snapshot:
+            app, user = command.app, command.user
+            last = [row.session for row in snapshot.views.sessions(app, user)] == [command.session]
+            count = len(snapshot.views.open_stays(app, user)) if last else 0
+        fits = max(1, (reserve // 4 - LOGOUT_BYTES) // LEAVE_BYTES)
+        if count <= fits:
+            pending.cost = LOGOUT_BYTES + LEAVE_BYTES * count
+            return _Step(pending)
+        step = Pending(msgspec.structs.replace(command, rooms_max=fits), pending.rules, Group())
+        step.cost = LOGOUT_BYTES + LEAVE_BYTES * fits
+        return _Step(step, command)
+
+    def _step_of_ack(self, pending: Pending, command: Ack, reserve: int) -> _Step:
+        """The beginning of an ack that takes out more than fits.
 
         An ack's cost is from here on what it takes out as things stand, not what its queue may hold.
         """
-        command = pending.command
-        if not isinstance(command, Ack):
-            return _Step(pending)
         budget = max(reserve // 4, ACK_BYTES + ACK_ENTRY_BYTES + ACK_CONFIRM_BYTES)
         size, whole, through = ACK_BYTES, True, Position(0)
         with self._store.snapshot() as snapshot:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
+from typing import TypeVar
 
 import msgspec
 import trio
@@ -13,8 +14,10 @@ from ..errors import Refusal, ShuttingDown, StorageFailure, UnknownApp
 from ..limits import PAGE_BYTES
 from ..model import LANES, Confirmation, Lane, Receipt, Rules
 from ..ports import Snapshot, Store
+from ..queries import Query
 from .clock import Clock, ExpiryClock
 from .fanout import Fanout
+from .history import History
 from .host import SessionHost
 from .inbox import Inbox
 from .options import Options
@@ -25,6 +28,8 @@ from .statistics import BrokerStatistics, Counters
 from .sweeper import Sweeper
 from .waits import Waits
 from .writer import Writer
+
+A = TypeVar("A")
 
 _log = logging.getLogger("postroom.core.broker")
 
@@ -51,7 +56,8 @@ class Broker:
         self._inbox = Inbox(options.submit_deadline_s, self._counters)
         self._fanout = Fanout(self._waits, self._counters)
         self._writer = Writer(store, self._settler, self._inbox, self._fanout, self._counters, self._rules_of)
-        self._host = SessionHost(store, self._writer, self._waits, self._expiry, self._counters, nursery)
+        self._host = SessionHost(store, self._writer, self._waits, self._expiry, self._counters, nursery, self._order)
+        self._history = History(store, self._expiry, self._rules_of, self._order)
         self._failure: StorageFailure | None = None
         self._ended = False
         # Whoever cancels the block of `open_broker` still wants what was taken carried out.
@@ -115,6 +121,20 @@ class Broker:
             raise
         return [_value(outcome) for outcome in outcomes]
 
+    async def ask(self, query: Query[A]) -> A:
+        """The answer to a query (`core.queries`), from what is on disk: every outcome known before the call is in it.
+
+        Raises a Refusal, StorageFailure, or Corruption that names the record. Cancelled, what has to be written for the
+        answer (a collection, a presence feed taken) may still be carried out.
+        """
+        try:
+            self._rules_of(query.app)
+            query.check()
+        except Refusal as refusal:
+            self._counters.refusals[query.app, refusal.code] += 1
+            raise
+        return await self._history.answer(query)
+
     @asynccontextmanager
     async def connect(self, *, app: str, user: str, sink: Sink | None = None) -> AsyncIterator[Session]:
         """A session of the user, open as long as the block runs; its login is on disk when the block begins.
@@ -133,7 +153,7 @@ class Broker:
             yield session
         finally:
             self._fanout.detach(session)
-            session.leave()
+            session.detach()
             if not self._ended:
                 with trio.CancelScope(shield=True):
                     await self._log_out(session)
@@ -163,6 +183,7 @@ class Broker:
             commit_ms=counters.commit_ms.histogram(),
             inbox_commands=len(self._inbox),
             waiters=self._waits.count,
+            rooms=self._fanout.rooms,
             full=self.full,
             store=self._store.statistics(),
         )
@@ -271,6 +292,12 @@ class Broker:
         await self._enter(pending)
         assert isinstance(pending.caller, Call)
         return await pending.caller.wait(pending)
+
+    async def _order(self, command: Command, session: Session | None = None) -> Settled:
+        """A command that is given on somebody's behalf."""
+        pending = self._pending(command, Call())
+        pending.session = session
+        return await self._carry_out(pending)
 
     async def _carry_out_own(self, command: Command) -> Settled:
         """For no app, or for one that may not be configured any more."""

@@ -41,6 +41,9 @@ class FrameBuffer:
         """While reading: queued frames up to here are held, out or gone."""
         self._acked: Delivery | None = None
         self._dropped = 0
+        self._held_back: dict[Conversation, list[Delivery]] = {}
+        self._changes: dict[Conversation, list[Delivery]] = {}
+        """Of what is held back: changes to what is on its way."""
 
     @property
     def bytes(self) -> int:
@@ -51,6 +54,11 @@ class FrameBuffer:
     def queued_bytes(self) -> int:
         """What queued frames take of it: while reading, only their going out makes the rest go."""
         return self._queued_bytes
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is held or on its way, so a frame need not pass through here."""
+        return not (self._bytes or self.reading or self._dropped or self._held_back or self._acked is not None)
 
     def push_queued(self, frame: Delivery) -> bool:
         """Hold a queued frame; False (and it is not held) if the budget is spent. A single frame always fits."""
@@ -78,9 +86,38 @@ class FrameBuffer:
         if self._bytes and self._bytes + size > self._budget:
             self._drop()
             return
+        if frame.conversation in self._held_back:
+            self._held_back[frame.conversation].append(frame)
+            self._bytes += size
+            return
         after = frame.position if self.reading else self._newest.get((frame.conversation, frame.lane), Position(0))
         self._lanes[frame.lane].append((frame, after))
         self._bytes += size
+
+    def hold_back(self, conversation: Conversation) -> None:
+        """Hold unqueued frames of this conversation until `release`: earlier ones are on their way."""
+        self._held_back.setdefault(conversation, [])
+        self._changes.setdefault(conversation, [])
+
+    def fitting(self, conversation: Conversation, earlier: list[Delivery]) -> tuple[list[Delivery], bool]:
+        """Of frames that were on their way, as they are by now, the newest that there is room for; whether that is all."""
+        frames = list(earlier)
+        for change in self._changes.get(conversation, ()):
+            frames = [new for frame in frames if (new := _revised(frame, change)) is not None]
+        room = self._budget - self._bytes
+        for index in range(len(frames) - 1, -1, -1):
+            room -= frame_bytes(frames[index])
+            if room < 0:
+                return frames[index + 1 :], False
+        return frames, True
+
+    def release(self, conversation: Conversation, earlier: list[Delivery]) -> None:
+        """These come first, then what was held back."""
+        held = self._held_back.pop(conversation, [])
+        self._changes.pop(conversation, None)
+        self._bytes -= sum(map(frame_bytes, held))
+        for frame in (*earlier, *held):
+            self.push(frame)
 
     def tell_acked(self, frame: Delivery) -> None:
         """Another session acknowledged: forget what is held of that prefix, and say so; the newest word replaces others."""
@@ -91,20 +128,15 @@ class FrameBuffer:
         """A message changed: what is held of it shows its new state, or goes."""
 
         def revised(held: Delivery) -> Delivery | None:
-            if held.id != change.id or held.position >= change.position:
-                return held
-            if held.type == "recalled" and change.type == "edited":
-                return (
-                    held  # older news: it was read from a commit not made known yet, and nobody edits what is recalled
-                )
-            if change.type == "deleted":
-                return None
-            type = "recalled" if change.type == "recalled" else held.type
-            return msgspec.structs.replace(
-                held, type=type, body=change.body, format=change.format, by=change.by if type != "message" else ""
-            )
+            return _revised(held, change)
 
         self._keep(revised)
+        if change.conversation in self._changes:
+            self._changes[change.conversation].append(change)
+        for conversation, frames in self._held_back.items():
+            kept_back = [new for held in frames if (new := revised(held)) is not None]
+            self._bytes += sum(map(frame_bytes, kept_back)) - sum(map(frame_bytes, frames))
+            self._held_back[conversation] = kept_back
         for lane, waiting in self._lanes.items():
             kept = deque((new, after) for held, after in waiting if (new := revised(held)) is not None)
             self._bytes += sum(frame_bytes(frame) for frame, _ in kept) - sum(frame_bytes(held) for held, _ in waiting)
@@ -171,3 +203,17 @@ class FrameBuffer:
     def _drop(self) -> None:
         self._dropped += 1
         self._count_dropped()
+
+
+def _revised(held: Delivery, change: Delivery) -> Delivery | None:
+    """What is left of a frame after a change to some message."""
+    if held.id != change.id or held.position >= change.position:
+        return held
+    if held.type == "recalled" and change.type == "edited":
+        return held  # older news: it was read from a commit not made known yet, and nobody edits what is recalled
+    if change.type == "deleted":
+        return None
+    type = "recalled" if change.type == "recalled" else held.type
+    return msgspec.structs.replace(
+        held, type=type, body=change.body, format=change.format, by=change.by if type != "message" else ""
+    )

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import trio
 
-from ..commands import SendMessage
-from ..domain import Collected, Welcome
+from ..commands import Join, SendMessage
+from ..domain import Collected, Entered, Welcome
 from ..errors import Refusal
 from ..events import (
     Acked,
@@ -18,11 +18,14 @@ from ..events import (
     MessageRecalled,
     MessageSent,
     Record,
+    RoomJoined,
+    RoomLeft,
 )
-from ..model import Receipt
+from ..model import Receipt, room
 from ..rows import Body
 from .delivery import Delivery, delivery
 from .pending import Pending, Settled
+from .rooms import RoomIndex
 from .session import Session
 from .statistics import Counters
 from .waits import Waiter, Waits
@@ -39,6 +42,12 @@ class Fanout:
         self._left = trio.Event()
         self._waits = waits
         self._counters = counters
+        self._rooms = RoomIndex()
+
+    @property
+    def rooms(self) -> int:
+        """Rooms with somebody in them."""
+        return self._rooms.count
 
     def sessions(self) -> list[Session]:
         """All that are open."""
@@ -65,6 +74,9 @@ class Fanout:
                 self._wait(pending, settled)
             for record in settled.records:
                 self._tell(record, pending, settled)
+            if isinstance(settled.result, Entered) and pending.session is not None and not pending.withdrawn:
+                assert isinstance(pending.command, Join)
+                pending.session.entered(room(pending.command.room))
             pending.settle(settled)
 
     def detach(self, session: Session) -> None:
@@ -91,13 +103,20 @@ class Fanout:
         match record.event:
             case MessageSent() | MessageEdited() | MessageRecalled() | MessageDeleted() as event:
                 assert settled.body is not None
-                self._offer(record, event, settled.body)
+                if settled.body.header.conversation.kind == "room":
+                    self._offer_room(record, settled.body, pending)
+                else:
+                    self._offer(record, event, settled.body)
             case Acked() as event:
                 assert isinstance(settled.result, Collected)
                 self._waits.collected(event.app, event.user, settled.result.positions)
                 self._tell_acked(event)
             case MessageConfirmed() as event:
                 self._waits.confirmed(event.app, event.id)
+            case RoomJoined() as event:
+                self._rooms.joined(event)
+            case RoomLeft() as event:
+                self._rooms.left(event)
             case LoggedIn() as event:
                 self._attach(pending, event)
             case LoggedOut() as event if event.last:
@@ -112,6 +131,23 @@ class Fanout:
             self._to(body.header.conversation.id, record, body, None, awaited=awaited)
         for copy in event.queued:
             self._to(copy.user, record, body, copy.seq if copy.stored else None)
+
+    def _offer_room(self, record: Record, body: Body, pending: Pending) -> None:
+        """A message to everyone in the room but its sender, or to some of them; what became of it to everyone.
+
+        They share one frame, which a transport encodes once.
+        """
+        header, command = body.header, pending.command
+        among: tuple[str, ...] = ()
+        other_than = None
+        if isinstance(command, SendMessage):
+            among, other_than = command.recipients, command.sender
+        users = self._rooms.receivers(header.app, header.conversation.id, among=among, other_than=other_than)
+        frame: Delivery | None = None
+        for user in tuple(users):
+            for session in tuple(self._sessions.get((header.app, user), ())):
+                frame = frame or delivery(body, header.type, user, record.position, None)
+                _guarded(session, session.offer, frame)
 
     def _to(self, user: str, record: Record, body: Body, seq: int | None, *, awaited: bool = False) -> None:
         sessions = self._sessions.get((body.header.app, user))

@@ -1,13 +1,17 @@
 """A session's way back to its broker: pages of its queue, its ack slot, the counters."""
 
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import trio
 
-from ..ids import Position
-from ..ports import Store
+from ..commands import Command, Join, Leave
+from ..domain import Entered
+from ..ids import MessageId, Position
+from ..ports import Snapshot, Store
 from .clock import ExpiryClock
-from .reading import Page, read_page
+from .pending import Settled
+from .reading import Missed, Page, read_missed, read_page
 from .session import Session
 from .statistics import Counters
 from .waits import Waits
@@ -17,30 +21,53 @@ from .writer import Writer
 _READERS_MAX = 8
 """Sessions that read from disk at the same time."""
 
+T = TypeVar("T")
+
 
 class SessionHost:
     """What every session of a broker shares."""
 
     def __init__(
-        self, store: Store, writer: Writer, waits: Waits, expiry: ExpiryClock, counters: Counters, nursery: trio.Nursery
+        self,
+        store: Store,
+        writer: Writer,
+        waits: Waits,
+        expiry: ExpiryClock,
+        counters: Counters,
+        nursery: trio.Nursery,
+        order: Callable[[Command, Session | None], Awaitable[Settled]],
     ) -> None:
+        """`order` carries a command out; the session, if there is one, is told before its caller is."""
         self._store = store
         self._writer = writer
         self._waits = waits
         self._expiry = expiry
         self._counters = counters
         self._nursery = nursery
+        self._order = order
         self._readers = trio.CapacityLimiter(_READERS_MAX)
 
     async def read_page(self, app: str, user: str, after: Position) -> Page:
-        def read() -> Page:
-            with self._store.snapshot() as snapshot:
-                return read_page(snapshot, app, user, after, self._expiry.now())
+        return await self._read(lambda snapshot: read_page(snapshot, app, user, after, self._expiry.now()))
 
-        if not self._store.durable:
-            await trio.lowlevel.checkpoint()
-            return read()
-        return await trio.to_thread.run_sync(read, limiter=self._readers)
+    async def read_missed(
+        self, app: str, user: str, room: str, since: MessageId, entered: Entered, size: int
+    ) -> Missed:
+        return await self._read(lambda snapshot: read_missed(snapshot, app, user, room, since, entered, size))
+
+    async def _read(self, read: Callable[[Snapshot], T]) -> T:
+        return await reading(self._store, read, self._readers)
+
+    async def join(self, session: Session, room: str, *, replays: bool) -> Entered:
+        command = Join(app=session.app, user=session.user, session=session.id, room=room)
+        settled = await self._order(command, session if replays else None)
+        settled.raise_refusal()
+        assert isinstance(settled.result, Entered)
+        return settled.result
+
+    async def leave(self, session: Session, room: str) -> None:
+        command = Leave(app=session.app, user=session.user, session=session.id, room=room)
+        (await self._order(command, None)).raise_refusal()
 
     def start(self, task: Callable[[], Awaitable[None]]) -> None:
         self._nursery.start_soon(task)
@@ -61,3 +88,16 @@ class SessionHost:
         slot = self._writer.slot(session)
         if slot is not None:
             await slot.wait()
+
+
+async def reading(store: Store, read: Callable[[Snapshot], T], limiter: trio.CapacityLimiter) -> T:
+    """Read from one snapshot, in a thread if the store may wait for its disk."""
+
+    def work() -> T:
+        with store.snapshot() as snapshot:
+            return read(snapshot)
+
+    if not store.durable:
+        await trio.lowlevel.checkpoint()
+        return work()
+    return await trio.to_thread.run_sync(work, limiter=limiter)

@@ -6,8 +6,8 @@ import msgspec
 import outcome
 import trio
 
-from ..commands import Ack, Command, DeleteMessage, EditMessage, Login, Logout, RecallMessage, SendMessage
-from ..domain import Collected, Wait, Welcome
+from ..commands import Ack, Command, DeleteMessage, EditMessage, Leave, Login, Logout, RecallMessage, SendMessage
+from ..domain import Result, Wait
 from ..errors import StorageFailure
 from ..events import Record
 from ..model import Lane, Receipt, Rules
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from .waits import Waiter
 
 _OVERHEAD_BYTES: Final = 512
-_CONTROL: Final = (Login, Logout, RecallMessage, DeleteMessage)
+_CONTROL: Final = (Login, Logout, Leave, RecallMessage, DeleteMessage)
 _NEVER_REFUSED: Final = (Ack, Logout)
 
 
 class Settled(msgspec.Struct, frozen=True):
     """What a command came to, once it is on disk; a refused one has no records."""
 
-    result: Receipt | Welcome | Collected | Exception | None
+    result: Result | Exception | None
     records: tuple[Record, ...] = ()
     body: Body | None = None
     wait: Wait = "offline"
@@ -81,7 +81,7 @@ class Pending:
         self.withdrawn = False
         """The caller is gone: not carried out if the writer has not taken it, and nobody to tell if it has."""
         self.session: Session | None = None
-        """Of a Login: who logs in."""
+        """Of a Login: who logs in. Of a Join that wants to be told what it missed: who joins."""
         self.waiter: Waiter | None = None
         """Of a send whose caller waits for an ack that may still come."""
 

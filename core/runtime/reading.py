@@ -1,13 +1,17 @@
-"""A session reads its queue from disk: a page at a time, each in one short snapshot."""
+"""What is read from disk, each in one short snapshot: a page of a queue, what a room's members missed, messages by id."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
+from ..domain import Entered
 from ..errors import Corruption
 from ..expiry import expired
-from ..ids import ExpiryMs, Position, message_at
-from ..limits import PAGE_BYTES, PAGE_ENTRIES
+from ..ids import ExpiryMs, MessageId, Position, message_at, position_of
+from ..limits import PAGE_BYTES, PAGE_ENTRIES, RECOVERED_MESSAGES_MAX
+from ..model import Message, room
 from ..ports import Snapshot
 from ..rows import Body, Entry
+from .buffer import frame_bytes
 from .delivery import Delivery, DeliveryType, delivery
 
 
@@ -51,3 +55,72 @@ def resolve(snapshot: Snapshot, entry: Entry) -> tuple[Body, DeliveryType]:
     # A message edited while it waited comes as a message with its new text, an edit of it as an edit.
     in_place = message is None and body.header.type == "edited"
     return body, "message" if in_place else body.header.type
+
+
+class Missed(NamedTuple):
+    """What a join replays."""
+
+    deliveries: list[Delivery]
+    """Oldest first."""
+    complete: bool
+    """Nothing else was sent."""
+
+
+def read_missed(
+    snapshot: Snapshot, app: str, user: str, name: str, since: MessageId, entered: Entered, size: int
+) -> Missed:
+    """The kept messages of a room after one message, up to where the user entered; of too many, the newest.
+
+    Backwards from the newest, so it costs what it gives however much is kept.
+    """
+    frames: list[Delivery] = []
+    complete = entered.gap <= since <= message_at(entered.through)
+    rows = snapshot.views.timeline(app, room(name), None, newest_first=True, other_than=user, recalled=True)
+    for place, shown in rows:
+        if place.id <= since:
+            break
+        if not shown or position_of(place.id) > entered.through:
+            continue
+        if place.at_ms <= entered.horizon_ms:
+            complete = False
+            break
+        body = current_body(snapshot, place.id)
+        if body is None:
+            continue  # deleted in this moment
+        type: DeliveryType = "recalled" if body.header.type == "recalled" else "message"
+        frame = delivery(body, type, user, position_of(place.id), None)
+        size -= frame_bytes(frame)
+        if size < 0 or len(frames) == RECOVERED_MESSAGES_MAX:
+            complete = False
+            break
+        frames.append(frame)
+    return Missed(frames[::-1], complete)
+
+
+def read_messages(snapshot: Snapshot, ids: Iterable[MessageId]) -> list[Message]:
+    """Kept messages as they are now; those deleted or recalled by now are left out. Raises Corruption."""
+    found = []
+    for id in ids:
+        body = current_body(snapshot, id)
+        if body is None or body.header.type == "recalled":
+            continue
+        header = body.header
+        found.append(
+            Message(
+                id=header.id,
+                conversation=header.conversation,
+                sender=header.sender,
+                body=body.payload,
+                format=header.format,
+                at_ms=header.at_ms,
+                lane=header.lane,
+                via=header.via,
+            )
+        )
+    return found
+
+
+def current_body(snapshot: Snapshot, id: MessageId) -> Body | None:
+    """A message's body as it is now; None if it is not kept."""
+    changed = snapshot.views.changed(id)
+    return snapshot.bodies.body(changed.body if changed else position_of(id))

@@ -10,13 +10,14 @@ from typing import Literal, Protocol, Self
 
 import trio
 
-from ..domain import Welcome
+from ..domain import Entered, Welcome
 from ..errors import Corruption, StorageFailure
 from ..ids import MessageId, Position
 from ..limits import PAGE_BYTES
+from ..model import Conversation, Joined, room
 from .buffer import FrameBuffer
 from .delivery import Delivery
-from .reading import Page
+from .reading import Missed, Page
 from .window import Sent, SentWindow
 
 CloseReason = Literal["shutdown", "failure"]
@@ -39,6 +40,17 @@ class Host(Protocol):
 
     async def read_page(self, app: str, user: str, after: Position) -> Page:
         """A page of the user's queue."""
+
+    async def read_missed(
+        self, app: str, user: str, room: str, since: MessageId, entered: Entered, size: int
+    ) -> Missed:
+        """What a join replays, up to so many bytes."""
+
+    async def join(self, session: "Session", room: str, *, replays: bool) -> Entered:
+        """Enter a room. With `replays`, the session is told `entered` before anything else of the room."""
+
+    async def leave(self, session: "Session", room: str) -> None:
+        """Leave a room."""
 
     def start(self, task: Callable[[], Awaitable[None]]) -> None:
         """Run a task for as long as the broker is open."""
@@ -125,6 +137,44 @@ class Session:
         through, handled = self._window.ack(id, seq)
         self._host.acknowledge(self, through, handled)
 
+    # Rooms.
+
+    async def join(
+        self, name: str, since: MessageId | None = None, *, answer: Callable[[Joined], None] | None = None
+    ) -> Joined:
+        """Put the user into a room; returns once that is on disk. All of the user's sessions get what is sent there.
+
+        With `since`, this session is first given what was kept of the room after that message (the user's own excepted, at
+        most 1,000), and `recovered` says whether that is all that was sent since: it is not if something was not kept, is
+        kept no longer, or found no room.
+        `answer` is called with the outcome before the first of these is handed out. The user stays until `leave`, or until
+        their last session ends. Raises TooManyRooms, SessionEnded, InvalidCommand, NoSpace, Overloaded.
+        """
+        entered = await self._host.join(self, name, replays=since is not None)
+        if since is None:
+            joined = Joined(through=entered.through)
+            if answer is not None:
+                answer(joined)
+            return joined
+        conversation = room(name)
+        try:
+            missed = await self._host.read_missed(self.app, self.user, name, since, entered, self._budget // 2)
+            frames, fits = self._buffer.fitting(conversation, missed.deliveries)
+            joined = Joined(through=entered.through, recovered=missed.complete and fits)
+            if answer is not None:
+                answer(joined)
+        except BaseException:
+            self._buffer.release(conversation, [])
+            self.resume()
+            raise
+        self._buffer.release(conversation, frames)
+        self.resume()
+        return joined
+
+    async def leave(self, name: str) -> None:
+        """Take the user out of a room; returns once that is on disk. Raises SessionEnded, InvalidCommand, NoSpace."""
+        await self._host.leave(self, name)
+
     # What the broker tells it, in the order of the log.
 
     def opened(self, welcome: Welcome) -> None:
@@ -136,6 +186,10 @@ class Session:
         else:
             self._cursor = welcome.session
 
+    def entered(self, conversation: Conversation) -> None:
+        """It is in a room, and what came before is on its way."""
+        self._buffer.hold_back(conversation)
+
     def offer(self, frame: Delivery) -> None:
         """A new message or change; called as its commit is made known."""
         if frame.type != "message":
@@ -143,6 +197,9 @@ class Session:
             if self._changes is not None:
                 self._changes.append(frame)
         if not frame.queued:
+            if self._buffer.idle and self._closed is None and self._sink.offer(frame):
+                self._note(frame)
+                return
             self._buffer.push(frame)
         elif frame.position <= self._cursor:
             pass  # read from disk already: a snapshot may know of a commit before it is made known
@@ -164,7 +221,7 @@ class Session:
     def close(self, reason: CloseReason) -> None:
         """The broker ends it."""
         if self._closed is None:
-            self.leave(reason)
+            self.detach(reason)
             try:
                 self._sink.close(reason)
             except Exception:  # noqa: BLE001 - it is closed all the same
@@ -176,7 +233,7 @@ class Session:
             self._error = error
             self.close("failure")
 
-    def leave(self, reason: CloseReason = "shutdown") -> None:
+    def detach(self, reason: CloseReason = "shutdown") -> None:
         """Nothing more goes to its sink; whoever iterates it stops."""
         self._closed = self._closed or reason
         self._room.set()

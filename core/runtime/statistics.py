@@ -78,6 +78,8 @@ class BrokerStatistics(msgspec.Struct, frozen=True, kw_only=True):
     inbox_commands: int
     waiters: int
     """Senders waiting for an ack."""
+    rooms: int
+    """With somebody in them."""
     full: bool
     """Messages are refused because the disk is full."""
     store: StoreStatistics

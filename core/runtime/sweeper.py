@@ -1,4 +1,5 @@
-"""What time ends: sessions of dead processes, dedup outcomes, queue entries, old events. All in bounded steps."""
+"""What time ends: sessions of dead processes, dedup outcomes, results, queue entries, history, old events. All in bounded
+steps."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -7,11 +8,20 @@ from typing import TypeVar
 
 import trio
 
-from ..commands import Command, EndStaleSessions, ExpireDedup, ExpireQueue
+from ..commands import (
+    Command,
+    EndStaleSessions,
+    ExpireDedup,
+    ExpireGaps,
+    ExpireHistory,
+    ExpireQueue,
+    ExpireResults,
+)
+from ..domain.rooms import gap_is_over
 from ..errors import Corruption, NoSpace, Refusal, StorageFailure
 from ..expiry import expired
 from ..ids import ExpiryMs
-from ..limits import SWEEP_STEP, SWEEP_STEP_MIN
+from ..limits import HISTORY_SWEEP_STEP, SWEEP_STEP, SWEEP_STEP_MIN
 from ..ports import Snapshot, Store
 from .clock import ExpiryClock
 from .options import Options
@@ -57,7 +67,11 @@ class Sweeper:
         await self._read(lambda _: self._store.maintain())
         await self._repeat(lambda step: EndStaleSessions(limit=step))
         await self._repeat(lambda step: ExpireDedup(limit=step))
+        await self._repeat(lambda step: ExpireResults(limit=step))
         await self._expire_queues()
+        for app in await self._read(lambda snapshot: list(snapshot.views.all_totals())):
+            await self._repeat(partial(_expire_history, app))
+        await self._expire_gaps()
         await self._due_for_trimming()
 
     async def _repeat(self, order: Callable[[int], Command]) -> None:
@@ -90,6 +104,26 @@ class Sweeper:
                 return place, owners
         return b"", owners
 
+    async def _expire_gaps(self) -> None:
+        after = b""
+        while True:
+            after, rooms = await self._read(partial(self._rooms_with_old_gaps, after))
+            for app, names in rooms.items():
+                await self._repeat(partial(_expire_gaps, app, tuple(names)))
+            if not after:
+                return
+
+    def _rooms_with_old_gaps(self, after: bytes, snapshot: Snapshot) -> tuple[bytes, dict[str, list[str]]]:
+        """Rooms, by app, whose gap is over, among the next some; and where to go on, or nothing."""
+        now = self._expiry.now()
+        rooms: dict[str, list[str]] = {}
+        for count, (place, gap) in enumerate(snapshot.views.gaps(after=after), 1):
+            if gap_is_over(gap, now):
+                rooms.setdefault(gap.app, []).append(gap.room)
+            if count == SWEEP_STEP:
+                return place, rooms
+        return b"", rooms
+
     async def _due_for_trimming(self) -> None:
         retention = self._options.log_retention_ms
         now = self._expiry.now()
@@ -109,6 +143,14 @@ class Sweeper:
 
 def _expire_queue(app: str, user: str, limit: int) -> ExpireQueue:
     return ExpireQueue(app=app, user=user, limit=limit)
+
+
+def _expire_gaps(app: str, rooms: tuple[str, ...], limit: int) -> ExpireGaps:
+    return ExpireGaps(app=app, rooms=rooms, limit=limit)
+
+
+def _expire_history(app: str, limit: int) -> ExpireHistory:
+    return ExpireHistory(app=app, limit=min(limit, HISTORY_SWEEP_STEP))
 
 
 def _oldest(snapshot: Snapshot) -> ExpiryMs | None:

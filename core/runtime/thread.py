@@ -14,9 +14,10 @@ from ..commands import Command
 from ..domain import Welcome
 from ..errors import Refusal, StorageFailure
 from ..ids import MessageId
-from ..model import Receipt, Rules
+from ..model import Joined, Receipt, Rules
 from ..open import open_broker
 from ..ports import Store
+from ..queries import Query
 from .broker import Broker
 from .delivery import Delivery
 from .options import Options
@@ -24,6 +25,7 @@ from .session import Session
 from .statistics import BrokerStatistics
 
 T = TypeVar("T")
+A = TypeVar("A")
 
 
 class BrokerThread:
@@ -79,6 +81,10 @@ class BrokerThread:
     def submit_many(self, commands: Sequence[Command]) -> Future[list[Receipt | Refusal]]:
         """`Broker.submit_many`."""
         return self.call(lambda: self._broker.submit_many(commands))
+
+    def ask(self, query: Query[A]) -> Future[A]:
+        """`Broker.ask`."""
+        return self.call(lambda: self._broker.ask(query))
 
     def statistics(self) -> Future[BrokerStatistics]:
         """`Broker.statistics`."""
@@ -245,6 +251,14 @@ class SessionThread:
     def ack_id(self, id: MessageId, seq: int | None = None) -> Future[None]:
         """`Session.ack_id`."""
         return self._thread.call(lambda: self._session.ack_id(id, seq))
+
+    def join(self, room: str, since: MessageId | None = None) -> Future[Joined]:
+        """`Session.join`."""
+        return self._thread.call(lambda: self._session.join(room, since))
+
+    def leave(self, room: str) -> Future[None]:
+        """`Session.leave`."""
+        return self._thread.call(lambda: self._session.leave(room))
 
     def close(self) -> Future[None]:
         """Log out; done once that is on disk."""

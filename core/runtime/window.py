@@ -4,6 +4,9 @@ An ack names a frame and counts for everything sent up to it. Only the newest 4,
 """
 
 from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import islice
 from typing import NamedTuple
 
 from ..errors import UnknownId
@@ -25,28 +28,31 @@ class Sent(NamedTuple):
 
 
 class SentWindow:
-    """The frames of one session that an ack may name."""
+    """The frames of one session that an ack may name.
+
+    Of a frame that is not queued only the id is kept: a session in a busy room is sent thousands and acknowledges none.
+    """
 
     def __init__(self) -> None:
-        self._frames: deque[Sent] = deque()
-        self._unacked: deque[Sent] = deque()
-        self._by_id: dict[MessageId, deque[Sent]] = {}
-        self._sent = 0
-        self._acked = 0
+        self._ids: deque[MessageId] = deque()
+        self._first = 1
+        """The number of the oldest of them."""
+        self._details: dict[int, Sent] = {}
+        """By number, in order: frames that are queued or awaited."""
         self._through = Position(0)
+        self._gone = Position(0)
+        """The newest queued position among the frames that are forgotten."""
+        self._acked = 0
 
     def note(self, frame: Delivery) -> None:
         """A frame was sent."""
+        number = self._first + len(self._ids)
+        self._ids.append(frame.id)
         if frame.queued:
             self._through = frame.position
-        self._sent += 1
-        self._add(Sent(self._sent, frame.id, frame.seq, self._through, frame.queued, frame.awaited))
-
-    def _add(self, frame: Sent) -> None:
-        self._frames.append(frame)
-        self._unacked.append(frame)
-        self._by_id.setdefault(frame.id, deque()).append(frame)
-        if len(self._frames) > SESSION_WINDOW_FRAMES:
+        if frame.queued or frame.awaited:
+            self._details[number] = Sent(number, frame.id, frame.seq, self._through, frame.queued, frame.awaited)
+        if len(self._ids) > SESSION_WINDOW_FRAMES:
             self._forget_oldest()
 
     def ack(self, id: MessageId, seq: int | None) -> tuple[Position, list[Sent]]:
@@ -54,21 +60,42 @@ class SentWindow:
 
         With `seq` it names that frame, without it the oldest unacknowledged one of the id. Repeating an ack is harmless.
         """
-        named = [frame for frame in self._by_id.get(id, ()) if seq is None or frame.seq == seq]
-        if not named:
+        number = self._named(id, seq)
+        handled = list(self._frames(max(self._acked + 1, self._first), number))
+        self._acked = max(self._acked, number)
+        return self._through_at(number), handled
+
+    def _named(self, id: MessageId, seq: int | None) -> int:
+        unacked = max(self._acked + 1 - self._first, 0)
+        number = next(self._numbers(id, seq, unacked), 0) or max(self._numbers(id, seq, 0), default=0)
+        if not number:
             raise UnknownId(f"message {id} was not among the last {SESSION_WINDOW_FRAMES} frames of this session")
-        frame = next((frame for frame in named if frame.number > self._acked), named[-1])
-        self._acked = max(self._acked, frame.number)
-        handled = []
-        while self._unacked and self._unacked[0].number <= self._acked:
-            handled.append(self._unacked.popleft())
-        return frame.through, handled
+        return number
+
+    def _numbers(self, id: MessageId, seq: int | None, index: int) -> Iterator[int]:
+        """Of the frames from an index on that are named so."""
+        with suppress(ValueError):  # there is no further one
+            while True:
+                index = self._ids.index(id, index) + 1
+                number = self._first + index - 1
+                if seq is None or (number in self._details and self._details[number].seq == seq):
+                    yield number
+
+    def _frames(self, first: int, last: int) -> Iterator[Sent]:
+        through = self._through_at(first - 1)
+        ids = islice(self._ids, first - self._first, max(last + 1, first) - self._first)
+        for number, id in enumerate(ids, first):
+            frame = self._details.get(number) or Sent(number, id, None, through, queued=False, awaited=False)
+            through = frame.through
+            yield frame
+
+    def _through_at(self, number: int) -> Position:
+        """The newest queued position sent by then."""
+        return next((frame.through for frame in reversed(self._details.values()) if frame.number <= number), self._gone)
 
     def _forget_oldest(self) -> None:
-        oldest = self._frames.popleft()
-        if self._unacked[0] is oldest:
-            self._unacked.popleft()
-        same = self._by_id[oldest.id]
-        same.popleft()
-        if not same:
-            del self._by_id[oldest.id]
+        self._ids.popleft()
+        oldest = self._details.pop(self._first, None)
+        if oldest is not None:
+            self._gone = oldest.through
+        self._first += 1

@@ -103,7 +103,7 @@ def _walk(place: Path, owned_at: Path, source: Source, problems: Problems) -> Re
             bodies=bodies.bodies,
             queues=bodies.queues,
             entries=bodies.entries,
-            timeline_rows=bodies.timeline_rows,
+            kept=bodies.kept,
         )
 
 

@@ -1,12 +1,14 @@
-"""Bodies and who needs them: each entry and timeline row has its body, each body has an owner and is sound."""
+"""Bodies and who needs them: each entry and kept message has its body, each body has an owner and is sound."""
 
 from collections.abc import Iterator
 from typing import Final
 
+import msgspec
+
 from postroom.core.errors import Corruption
 from postroom.core.expiry import expired
 from postroom.core.ids import MessageId, Position, position_of
-from postroom.core.rows import Body, Entry
+from postroom.core.rows import Body, Entry, Kept
 
 from .. import keys
 from ..engine import Engine
@@ -16,20 +18,22 @@ from ..records import decode_body
 from ..views import StoredViews
 from .owned import Owned
 from .report import Problems, Progress
-from .rows import MISFITS, queue_name
+from .rows import MISFITS, queue_name, row_name
 
 _CHUNK: Final = 10_000
+_TIMELINES: Final = 3
+"""Rows `t` of a kept message."""
 
 
 class BodyCheck:
-    """Walks the live queues, the timelines and the bodies of one state."""
+    """Walks the live queues, the history and the bodies of one state."""
 
     def __init__(self, engine: Engine, live: StoredViews, owned: Owned, problems: Problems) -> None:
         self._engine = engine
         self._owned = owned
         self._problems = problems
         self._views = live
-        self.queues = self.entries = self.timeline_rows = self.bodies = 0
+        self.queues = self.entries = self.kept = self.bodies = 0
 
     def run(self) -> Iterator[Progress]:
         """Check everything; says how far it is now and then."""
@@ -39,11 +43,16 @@ class BodyCheck:
             self._queue(key)
             if self.queues % 100 == 0:
                 yield Progress("queues", self.entries, total)
-        for key, _ in self._engine.scan("live", keys.TIMELINE, keys.TIMELINE):
-            self.timeline_rows += 1
-            self._timeline(key)
-            if self.timeline_rows % _CHUNK == 0:
-                yield Progress("timelines", self.timeline_rows)
+        for key, value in self._engine.scan("live", keys.KEPT, keys.KEPT):
+            self.kept += 1
+            self._kept(key, value)
+            if self.kept % _CHUNK == 0:
+                yield Progress("history", self.kept)
+        timeline_rows = sum(1 for _ in self._engine.scan("live", keys.TIMELINE, keys.TIMELINE))
+        if timeline_rows != _TIMELINES * self.kept:
+            self._problems.add(
+                "history", f"{self.kept} kept messages have {timeline_rows} timeline rows, not {_TIMELINES} each"
+            )
         for key, _ in self._engine.scan("live", keys.CHANGE, keys.CHANGE):
             # A notice that several queues share lies under its change; whose entry it is, the queues have said.
             self._owned.add(U64.unpack_from(key, 1)[0])
@@ -56,7 +65,7 @@ class BodyCheck:
             while owner is not None and owner < position:
                 owner = next(owners, None)
             if owner != position:
-                self._problems.add("bodies", f"body {position} has no owner: no entry, timeline row or change")
+                self._problems.add("bodies", f"body {position} has no owner: no entry, kept message or change")
             self._body(key, value)
             if self.bodies % _CHUNK == 0:
                 yield Progress("bodies", self.bodies, total)
@@ -89,17 +98,31 @@ class BodyCheck:
             "queues", f"{self._entry_name(key, entry)} has no body: message {message} should have one at {place}"
         )
 
-    def _timeline(self, key: bytes) -> None:
+    def _kept(self, key: bytes, value: bytes) -> None:
+        """A message in the history has its body, and its rows in the timelines."""
         try:
-            _, id = PAIR.unpack_from(key, 17)
-            changed = self._views.changed(MessageId(id))
+            at = key[-PAIR.size :]
+            id = MessageId(PAIR.unpack(at)[1])
+            kept = msgspec.msgpack.decode(value, type=Kept)
+            changed = self._views.changed(id)
         except MISFITS:
-            self._problems.add("timelines", f"timeline row {key.hex()}: the rows of its message cannot be read")
+            self._problems.add("history", f"{row_name(key, value)}: the rows of its message cannot be read")
             return
-        place = changed.body if changed else position_of(MessageId(id))
+        place = changed.body if changed else position_of(id)
         self._owned.add(place)
         if not self._has_body(place):
-            self._problems.add("timelines", f"timeline row {key.hex()}: message {id} has no body at {place}")
+            self._problems.add("history", f"{row_name(key, value)}: message {id} has no body at {place}")
+            return
+        body = self._engine.get("bodies", U64.pack(place))
+        assert body is not None
+        try:
+            app = decode_body(U64.pack(place), body).header.app
+        except Corruption:
+            return  # told when the bodies are walked
+        for timeline in keys.timeline_keys(app, kept.conversation, kept.sender):
+            row = self._engine.get("live", timeline + at)
+            if row is None or (row[0] == 1) != kept.recalled:
+                self._problems.add("history", f"{row_name(key, value)}: a timeline does not say the same of it")
 
     def _body(self, key: bytes, value: bytes) -> None:
         """It is what was written, and its header names the message that the rows lead from."""

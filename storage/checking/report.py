@@ -12,7 +12,7 @@ import msgspec
 PROBLEMS_PER_CHECK: Final = 20
 """How many problems of one kind are told in words; all are counted."""
 
-Check = Literal["file", "log", "bodies", "base", "live", "queues", "timelines", "accounts"]
+Check = Literal["file", "log", "bodies", "base", "live", "queues", "history", "accounts"]
 
 
 class Progress(msgspec.Struct, frozen=True, tag="progress"):
@@ -47,7 +47,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, tag="report"):
     """Of the live views."""
     queues: int = 0
     entries: int = 0
-    timeline_rows: int = 0
+    kept: int = 0
     users: int = 0
     apps: int = 0
     file_bytes: int = 0

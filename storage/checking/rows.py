@@ -6,7 +6,9 @@ from typing import Any, Final
 
 import msgspec
 
-from postroom.core.rows import ChangedRow, DedupRow, Totals, UserRow
+from postroom.core.ids import UnixMs
+from postroom.core.model import PresenceEvent
+from postroom.core.rows import ChangedRow, DedupRow, Gap, Kept, ResultRow, Totals, UserRow
 
 from .. import keys
 from ..engine import Engine
@@ -36,12 +38,21 @@ KINDS: Final = {
     keys.CHANGED: "changed message",
     keys.CHANGE: "change",
     keys.TIMELINE: "timeline",
+    keys.KEPT: "kept message",
+    keys.MEMBER: "room member",
+    keys.STAY: "stay",
+    keys.ENDED: "ended stay",
+    keys.GAP: "gap",
+    keys.BEGAN: "epoch's beginning",
+    keys.FEED: "presence event",
+    keys.RESULT: "result",
+    keys.RESULT_END: "result end",
 }
 """The kind of row by its key's first letter."""
 
 
 def _clock(value: bytes) -> dict[str, object]:
-    return dict(zip(("position", "clock_ms", "epoch"), CLOCK_ROW.unpack(value), strict=True))
+    return dict(zip(("position", "clock_ms", "epoch", "epoch_position"), CLOCK_ROW.unpack(value), strict=True))
 
 
 def _struct(type: Any) -> Callable[[bytes], dict[str, object]]:
@@ -58,12 +69,23 @@ def _names(value: bytes) -> tuple[str, str]:
     return msgspec.msgpack.decode(value, type=tuple[str, str])
 
 
+def _timeline(value: bytes) -> bytes:
+    """A flag, and in a conversation's own timeline the sender's digest."""
+    if value[:1] not in (b"\0", b"\1") or len(value) not in (1, 17):
+        raise ValueError(value)
+    return value
+
+
 FIELDS: Final[dict[bytes, Callable[[bytes], dict[str, object]]]] = {
     keys.CLOCK: _clock,
     keys.APP: _app,
     keys.USER: _struct(UserRow),
     keys.DEDUP: _struct(DedupRow),
     keys.CHANGED: _struct(ChangedRow),
+    keys.KEPT: _struct(Kept),
+    keys.GAP: _struct(Gap),
+    keys.FEED: _struct(PresenceEvent),
+    keys.RESULT: _struct(ResultRow),
 }
 """The fields of a value by the key's first letter, for rows that have some."""
 _FORMS: Final[dict[bytes, Callable[[bytes], object]]] = {
@@ -73,7 +95,12 @@ _FORMS: Final[dict[bytes, Callable[[bytes], object]]] = {
     keys.AWAITED: _names,
     keys.DEDUP_END: struct.Struct("16s").unpack,
     keys.CHANGE: keys.U64.unpack,
-    keys.TIMELINE: struct.Struct("").unpack,
+    keys.TIMELINE: _timeline,
+    keys.MEMBER: msgspec.msgpack.Decoder(str).decode,
+    keys.STAY: msgspec.msgpack.Decoder(tuple[str, UnixMs]).decode,
+    keys.ENDED: struct.Struct("").unpack,
+    keys.BEGAN: keys.U32.unpack,
+    keys.RESULT_END: _names,
 }
 
 

@@ -1,6 +1,6 @@
 """An LMDB transaction as an `Engine`."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import lmdb
@@ -20,7 +20,7 @@ class LmdbEngine:
     def __init__(self, transaction: "lmdb.Transaction[bytes]", databases: Mapping[str, lmdb._Database]) -> None:
         self._transaction = transaction
         self._databases = databases
-        self._cursors: dict[Sets, lmdb.Cursor[bytes]] = {}
+        self._cursors: dict[Table | Sets, lmdb.Cursor[bytes]] = {}
         self._last_set: tuple[Sets, bytes] | None = None
         self.written_bytes = 0
 
@@ -30,6 +30,11 @@ class LmdbEngine:
     def put(self, table: Table, key: bytes, value: bytes) -> None:
         self.written_bytes += ROW_BYTES + len(value)
         self._transaction.put(key, value, db=self._databases[table])
+
+    def put_rows(self, table: Table, rows: Sequence[tuple[bytes, bytes]]) -> None:
+        for _, value in rows:
+            self.written_bytes += ROW_BYTES + len(value)
+        self._cursor(table).putmulti(rows)
 
     def append(self, table: Table, key: bytes, value: bytes) -> None:
         self.written_bytes += ROW_BYTES + len(value)
@@ -49,6 +54,18 @@ class LmdbEngine:
                     return
                 yield key, value
 
+    def scan_back(self, table: Table, start: bytes, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        with self._transaction.cursor(db=self._databases[table]) as cursor:
+            # At `start` or, since there may be no such key, at the one before it.
+            if not (cursor.set_range(start) and (cursor.key() == start or cursor.prev())) and not cursor.last():
+                return
+            for key, value in cursor.iterprev():
+                if key > start:  # `start` is before every key: there was none before it to go to
+                    return
+                if not key.startswith(prefix):
+                    return
+                yield key, value
+
     def last_key(self, table: Table) -> bytes | None:
         with self._transaction.cursor(db=self._databases[table]) as cursor:
             return cursor.key() if cursor.last() else None
@@ -62,9 +79,7 @@ class LmdbEngine:
             self._transaction.drop(self._databases[name], delete=False)
 
     def set_last(self, sets: Sets, key: bytes) -> tuple[int, bytes] | None:
-        cursor = self._cursors.get(sets)
-        if cursor is None:
-            cursor = self._cursors[sets] = self._transaction.cursor(db=self._databases[sets])
+        cursor = self._cursor(sets)
         if not cursor.set_key(key):
             return None
         cursor.last_dup()
@@ -87,6 +102,13 @@ class LmdbEngine:
         with self._transaction.cursor(db=self._databases[sets]) as cursor:
             if cursor.set_range(start):
                 yield from cursor.iternext_nodup(keys=True, values=True)
+
+    def _cursor(self, name: Table | Sets) -> "lmdb.Cursor[bytes]":
+        """One that is kept for the length of the transaction: for what does not go on from where it stands."""
+        cursor = self._cursors.get(name)
+        if cursor is None:
+            cursor = self._cursors[name] = self._transaction.cursor(db=self._databases[name])
+        return cursor
 
     def _count_set(self, sets: Sets, key: bytes) -> None:
         self.written_bytes += _NEIGHBOUR_BYTES if self._last_set == (sets, key) else ROW_BYTES

@@ -2,7 +2,7 @@
 
 import fcntl
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -18,8 +18,10 @@ MAP_BYTES: Final = 1 << 40
 """1 TiB of address space, not of memory or disk. It never grows: that would close every open reader."""
 FORMAT_VERSION: Final = 1
 """Of log records, bodies and keys."""
-VIEWS_VERSION: Final = 1
-"""Of what `apply` does with them. A change brings a function from old base rows to new ones; live is then rebuilt."""
+VIEWS_VERSION: Final = 2
+"""Of what `apply` does with them. A change brings a function from old base rows to new ones (`storage.upgrade`)."""
+_VIEWS_OF_OLD: Final = frozenset({1})
+"""Those that can be brought up to date."""
 _DATA_FILE: Final = "data.mdb"
 _READER_TABLE: Final = "lock.mdb"
 _LOCK_FILE: Final = "postroom.lock"
@@ -83,8 +85,11 @@ def open_environment(
     return environment
 
 
-def open_databases(environment: lmdb.Environment, *, create: bool) -> dict[str, lmdb._Database]:
-    """Handles of every table and set. Raises NotADataDirectory if one is missing, UnknownFormat, StorageFailure."""
+def open_databases(environment: lmdb.Environment, *, create: bool, upgrades: bool = False) -> dict[str, lmdb._Database]:
+    """Handles of every table and set. Raises NotADataDirectory if one is missing, UnknownFormat, StorageFailure.
+
+    `upgrades` is for whoever brings older views up to date before anything else; everybody else is refused.
+    """
     names = [(name, dup) for every, dup in ((TABLES, False), (SETS, True)) for name in every]
     try:
         if create:
@@ -93,12 +98,12 @@ def open_databases(environment: lmdb.Environment, *, create: bool) -> dict[str, 
                 handles: dict[str, lmdb._Database] = {
                     name: environment.open_db(name.encode(), raw, dupsort=dup, dupfixed=dup) for name, dup in names
                 }
-                _check_versions(raw, handles["meta"], write=True)
+                _check_versions(raw, handles["meta"], write=True, upgrades=upgrades)
         else:
             # py-lmdb resets a read transaction at its end, which closes what was opened in it: so each in one of its own.
             handles = {name: environment.open_db(name.encode(), create=False) for name, _ in names}
             with environment.begin() as raw:
-                _check_versions(raw, handles["meta"], write=False)
+                _check_versions(raw, handles["meta"], write=False, upgrades=upgrades)
     except lmdb.NotFoundError as error:
         raise NotADataDirectory(f"{environment.path()} is not a data directory of postroom: {error}") from error
     except lmdb.Error as error:
@@ -106,7 +111,20 @@ def open_databases(environment: lmdb.Environment, *, create: bool) -> dict[str, 
     return handles
 
 
-def _check_versions(transaction: "lmdb.Transaction[bytes]", meta: lmdb._Database, *, write: bool) -> None:
+def is_up_to_date(transaction: "lmdb.Transaction[bytes]", databases: Mapping[str, lmdb._Database]) -> bool:
+    """Whether the directory has the views of this version, and not those of an older one."""
+    row = transaction.get(_META_KEY, db=databases["meta"])
+    return row == msgspec.msgpack.encode(Versions())
+
+
+def note_versions(transaction: "lmdb.Transaction[bytes]", databases: Mapping[str, lmdb._Database]) -> None:
+    """The directory is as this version writes it."""
+    transaction.put(_META_KEY, msgspec.msgpack.encode(Versions()), db=databases["meta"])
+
+
+def _check_versions(
+    transaction: "lmdb.Transaction[bytes]", meta: lmdb._Database, *, write: bool, upgrades: bool
+) -> None:
     row = transaction.get(_META_KEY, db=meta)
     if row is None:
         if not write or transaction.stat(meta)["entries"]:
@@ -117,10 +135,16 @@ def _check_versions(transaction: "lmdb.Transaction[bytes]", meta: lmdb._Database
         versions = msgspec.msgpack.decode(row, type=Versions)
     except msgspec.DecodeError as error:
         raise UnknownFormat(f"the version record of the data directory is not one: {error}") from error
-    if versions != Versions():
+    if versions == Versions():
+        return
+    of_old = versions.format == FORMAT_VERSION and versions.views in _VIEWS_OF_OLD
+    if not (of_old and upgrades):
+        hint = (
+            "; open it once with `postroom serve`, or run `postroom rebuild`, to bring it up to date" if of_old else ""
+        )
         raise UnknownFormat(
             f"the data directory has format {versions.format}, views {versions.views}; "
-            f"this version of postroom reads format {FORMAT_VERSION}, views {VIEWS_VERSION}"
+            f"this version of postroom reads format {FORMAT_VERSION}, views {VIEWS_VERSION}{hint}"
         )
 
 

@@ -1,5 +1,6 @@
 """`core.ports.Store` on LMDB: a commit is on disk when `transaction` ends."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,8 +12,10 @@ from postroom.core.ports import StoreStatistics
 
 from ..transaction import StoredSnapshot, StoredTransaction
 from .engine import LmdbEngine
-from .environment import DirectoryLock, data_file, open_databases, open_environment
+from .environment import DirectoryLock, data_file, is_up_to_date, open_databases, open_environment
 from .space import Space
+
+_log = logging.getLogger("postroom.storage")
 
 
 class LmdbStore:
@@ -22,7 +25,11 @@ class LmdbStore:
     failures: tuple[type[BaseException], ...] = (lmdb.Error, OSError)
 
     def __init__(self, directory: str | Path) -> None:
-        """Open or create. Raises StoreInUse, UnknownFormat, or StorageFailure if the directory cannot be used."""
+        """Open or create; views of an older version are brought up to date first, in one transaction.
+
+        Raises StoreInUse, UnknownFormat, or StorageFailure if the directory cannot be used; and, if there is something to
+        bring up to date, NotEnoughRoom for that or Corruption naming the record that stopped it: nothing was changed then.
+        """
         path = Path(directory)
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -32,7 +39,8 @@ class LmdbStore:
         try:
             self._environment = open_environment(path)
             try:
-                self._databases = open_databases(self._environment, create=True)
+                self._databases = open_databases(self._environment, create=True, upgrades=True)
+                self._bring_up_to_date(path)
                 self._space = Space(self._environment, data_file(path))
             except BaseException:
                 self._environment.close()
@@ -41,6 +49,16 @@ class LmdbStore:
             self._lock.release()
             raise
         self._closed = False
+
+    def _bring_up_to_date(self, directory: Path) -> None:
+        with self._environment.begin() as raw:
+            if is_up_to_date(raw, self._databases):
+                return
+        from ..rebuild import rebuild_opened  # rebuilding needs this package
+
+        _log.warning("%s: its views are of an older version; they are brought up to date", directory)
+        rebuilt = rebuild_opened(self._environment, self._databases, directory, progress=lambda _: None)
+        _log.warning("%s: its views are up to date, %d rows", directory, rebuilt.rows)
 
     @contextmanager
     def transaction(self) -> Iterator[StoredTransaction]:

@@ -9,22 +9,29 @@ import pytest
 
 from postroom.core.commands import (
     Ack,
+    CollectResult,
     Command,
     DeleteMessage,
     EditMessage,
     EndStaleSessions,
     ExpireDedup,
+    ExpireHistory,
     ExpireQueue,
+    ExpireResults,
+    Join,
+    Leave,
     Login,
     Logout,
     RecallMessage,
+    ReserveResult,
     SendMessage,
     StartEpoch,
+    TakeFeed,
 )
 from postroom.core.domain import Welcome
 from postroom.core.errors import Refusal
 from postroom.core.ids import ExpiryMs, MessageId, Position
-from postroom.core.model import Receipt, Rules, peer
+from postroom.core.model import FEEDS, Receipt, Rules, peer, room
 from postroom.storage.checking.accounts import AccountCheck
 from postroom.storage.checking.bodies import BodyCheck
 from postroom.storage.checking.compare import differences
@@ -40,7 +47,8 @@ from tests.support.rows import engine_of
 
 USERS = ("ann", "bob", "cy")
 APPS = ("demo", "other")
-STEPS = 250
+ROOMS = ("hall", "lobby")
+STEPS = 300
 
 
 class Undo(Exception):
@@ -64,7 +72,9 @@ class Chance:
             machine.clock.run(random.choice([1, 1_000, 3_600_000, 4 * 86_400_000]))
         elif what == 1:
             machine.rules = Rules(
-                queue_messages=random.randint(1, 6), overflow=random.choice(["oldest", "oldest", "refuse"])
+                queue_messages=random.randint(1, 6),
+                overflow=random.choice(["oldest", "oldest", "refuse"]),
+                history_ttl_ms=random.choice([180 * 86_400_000, 3_600_000, 2_000, None]),
             )
         elif what == 2:
             machine.trim(ExpiryMs(machine.clock.expiry_ms - random.choice([0, 500, 5_000])), random.randint(1, 40))
@@ -86,13 +96,15 @@ class Chance:
     def _command(self) -> Command:
         random = self._random
         app, user = random.choice(APPS), random.choice(USERS)
-        kind = random.randrange(16)
+        kind = random.randrange(24)
         if kind < 6 or not self._sent or not self._sessions:
             queue, history = random.choice([(True, False), (True, True), (False, True), (False, False)])
             dedup = random.choice([None, None, f"k{random.randrange(9)}"])
             text = b"x" * random.randrange(5)
             if random.randrange(3) == 0:
                 return Login(app=app, user=user)
+            if random.randrange(2) == 0:
+                return SendMessage(app=app, sender=user, to=room(random.choice(ROOMS)), body=text, history=history)
             return SendMessage(
                 app=app,
                 sender=user,
@@ -107,7 +119,12 @@ class Chance:
             if kind < 8:
                 return EditMessage(app=app, id=id, by="ann", body=b"edited")
             return (RecallMessage if kind == 8 else DeleteMessage)(app=app, id=id, by="ann")
+        if kind >= 21:
+            return self._of_the_house(app)
         app, user, session = random.choice(self._sessions[-6:])
+        if kind >= 16:
+            stays = Leave if kind == 16 else Join
+            return stays(app=app, user=user, session=session, room=random.choice(ROOMS))
         if kind < 14:
             queue_now = self._machine.queue(app, user)
             through = random.choice(queue_now).position if queue_now else session
@@ -115,6 +132,23 @@ class Chance:
         if kind == 14:
             return Logout(app=app, user=user, session=session)
         rest = [ExpireQueue(app=app, user=user), ExpireDedup(), StartEpoch(), EndStaleSessions()]
+        return random.choice(rest)
+
+    def _of_the_house(self, app: str) -> Command:
+        """What is looked up, and what is swept, in large steps and in small ones."""
+        random = self._random
+        limit = random.choice([1, 3, 1_000])
+        handle = f"{app}{random.randrange(3)}"
+        rest: list[Command] = [
+            TakeFeed(app=app, feed=random.choice(FEEDS), limit=limit),
+            CollectResult(app=app, handle=handle),
+            ExpireResults(limit=limit),
+            ExpireHistory(app=app, limit=limit),
+            ExpireHistory(app=app, limit=limit),
+        ]
+        if self._machine.read(lambda snapshot: snapshot.views.result(app, handle)) is None:
+            ids = tuple(id for of, id in self._sent[-5:] if of == app)
+            rest.append(ReserveResult(app=app, handle=handle, ids=ids, ttl_ms=random.choice([1, 60_000])))
         return random.choice(rest)
 
 

@@ -1,6 +1,7 @@
 """FORMAT.md draws what is written: its samples, letters, tables and bits are those of the code."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from zlib import crc32
 
@@ -8,14 +9,29 @@ import msgspec
 import pytest
 
 from postroom.core.events import EpochStarted, Record
-from postroom.core.ids import ExpiryMs, MessageId, Position, UnixMs
-from postroom.core.model import group, peer
-from postroom.core.rows import Body, ChangedRow, DedupRow, Entry, Header, Totals, UserRow
+from postroom.core.ids import ExpiryMs, MessageId, Place, Position, UnixMs
+from postroom.core.model import Conversation, Feed, PresenceEvent, group, peer
+from postroom.core.rows import (
+    Body,
+    ChangedRow,
+    DedupRow,
+    Entry,
+    Gap,
+    Header,
+    Kept,
+    ResultRow,
+    Stay,
+    Totals,
+    UserRow,
+)
 from postroom.storage import keys
 from postroom.storage.checking.rows import KINDS
 from postroom.storage.engine import SETS, TABLES
 from postroom.storage.lmdb.environment import Versions
+from postroom.storage.memory import MemoryStore
 from postroom.storage.records import encode_body, encode_record
+from postroom.storage.views import StoredViews
+from tests.support.rows import engine_of
 
 TEXT = (Path(__file__).resolve().parents[2] / "storage" / "FORMAT.md").read_text(encoding="utf-8")
 HEADER = Header(
@@ -51,7 +67,18 @@ def test_the_versions_are_those_of_the_code() -> None:
 
 
 @pytest.mark.parametrize(
-    ("row", "letter"), [(Totals, "a"), (UserRow, "u"), (DedupRow, "d"), (ChangedRow, "m")], ids=lambda value: str(value)
+    ("row", "letter"),
+    [
+        (Totals, "a"),
+        (UserRow, "u"),
+        (DedupRow, "d"),
+        (ChangedRow, "m"),
+        (Kept, "h"),
+        (Gap, "g"),
+        (PresenceEvent, "f"),
+        (ResultRow, "q"),
+    ],
+    ids=lambda value: str(value),
 )
 def test_the_fields_of_a_row_are_drawn(row: type[msgspec.Struct], letter: str) -> None:
     line = next(line for line in TEXT.splitlines() if line.startswith(f"| `{letter}` |"))
@@ -95,8 +122,92 @@ def test_names_become_digests_part_by_part() -> None:
     assert keys.user_key("demo", "bob") == keys.digest("demo", "bob")
 
 
-def test_the_timeline_of_two() -> None:
-    ours = keys.timeline_key("demo", peer("bob"), "alice", 7, 5)
-    assert ours == keys.timeline_key("demo", peer("alice"), "bob", 7, 5)
-    assert ours == b"t" + keys.digest("demo", "peer", "0", "alice", "bob") + (7).to_bytes(8) + (5).to_bytes(8)
-    assert keys.timeline_key("demo", group("g"), "x", 7, 5)[1:17] == keys.digest("demo", "group", "0", "g")
+PLACE = Place(UnixMs(7), MessageId(5))
+AT = (7).to_bytes(8) + (5).to_bytes(8)
+
+
+def written(change: Callable[[StoredViews], None]) -> dict[bytes, bytes]:
+    """The live rows that a change writes."""
+    store = MemoryStore()
+    with store.transaction() as transaction:
+        change(transaction.views)
+    with store.snapshot() as snapshot:
+        return dict(engine_of(snapshot).scan("live", b""))
+
+
+def test_a_clock_row() -> None:
+    def change(views: StoredViews) -> None:
+        views.start_epoch(9, Position(3))
+        views.advance(Record(POSITION, ExpiryMs(1_000), EpochStarted(epoch=9)))
+
+    value = POSITION.to_bytes(8) + (1_000).to_bytes(8) + (9).to_bytes(4) + (3).to_bytes(8)
+    assert written(change)[b"c"] == value
+
+
+@pytest.mark.parametrize(
+    "conversation", [peer("bob"), group("g"), Conversation("room", "r", 2)], ids=lambda conversation: conversation.kind
+)
+@pytest.mark.parametrize("recalled", [False, True])
+def test_a_kept_message(conversation: Conversation, recalled: bool) -> None:
+    kept = Kept(conversation, "alice", queued=True, recalled=recalled)
+    to = keys.digest("demo", "to", conversation.kind, str(conversation.line), conversation.id)
+    alice, flag = keys.digest("demo", "alice"), bytes([recalled])
+    listed = [conversation.kind, conversation.id, conversation.line]
+    assert written(lambda views: views.put_kept("demo", PLACE, kept)) == {
+        b"h" + keys.digest("demo") + AT: msgspec.msgpack.encode([listed, "alice", True, recalled]),
+        b"t" + to + bytes(16) + AT: flag + alice,
+        b"t" + to + alice + AT: flag,
+        b"t" + keys.digest("demo", "from", "alice") + bytes(16) + AT: flag,
+    }
+
+
+def test_a_stay() -> None:
+    bob = keys.digest("demo", "bob")
+    assert written(lambda views: views.put_stay("demo", "bob", Stay("r", PLACE))) == {
+        b"r" + keys.digest("demo", "r") + bob: msgspec.msgpack.encode("bob"),
+        b"i" + bob + b"\xff" * 16 + (5).to_bytes(8): msgspec.msgpack.encode(["r", 7]),
+    }
+    until = (8).to_bytes(8) + (9).to_bytes(8)
+    ended = Stay("r", PLACE, Place(UnixMs(8), MessageId(9)))
+    assert written(lambda views: views.put_stay("demo", "bob", ended)) == {
+        b"i" + bob + until + (5).to_bytes(8): msgspec.msgpack.encode(["r", 7]),
+        b"j" + keys.digest("demo") + until + bob + (5).to_bytes(8): b"",
+    }
+
+
+def test_a_gap() -> None:
+    assert written(lambda views: views.put_gap(Gap("demo", "r", MessageId(5), UnixMs(7)))) == {
+        b"g" + keys.digest("demo", "r"): msgspec.msgpack.encode(["demo", "r", 5, 7])
+    }
+
+
+def test_where_an_epoch_began() -> None:
+    rows = written(lambda views: views.start_epoch(9, Position(3)))
+    assert rows == {b"p" + (3).to_bytes(8): (9).to_bytes(4)}
+
+
+@pytest.mark.parametrize(("feed", "letter"), [("users", b"u"), ("rooms", b"r")])
+def test_a_presence_event(feed: Feed, letter: bytes) -> None:
+    event = PresenceEvent("join", UnixMs(7), "bob", "r")
+    assert written(lambda views: views.put_presence("demo", feed, 3, event)) == {
+        b"f" + keys.digest("demo") + letter + (3).to_bytes(8): msgspec.msgpack.encode(["join", 7, "bob", "r"])
+    }
+
+
+def test_a_result() -> None:
+    row = ResultRow((MessageId(5), MessageId(6)), ExpiryMs(7), Position(8))
+    assert written(lambda views: views.put_result("demo", "1", row)) == {
+        b"q" + keys.digest("demo", "1"): msgspec.msgpack.encode([[5, 6], 7, 8]),
+        b"z" + (7).to_bytes(8) + (8).to_bytes(8): msgspec.msgpack.encode(["demo", "1"]),
+    }
+
+
+def test_totals_without_their_last_fields_are_read() -> None:
+    """As views 1 wrote them."""
+    of_old = ["demo", [7, 6, 5, 4, 3, 2, 1]]
+    store = MemoryStore()
+    with store.transaction() as transaction:
+        engine_of(transaction).put("live", b"a" + keys.digest("demo"), msgspec.msgpack.encode(of_old))
+    with store.snapshot() as snapshot:
+        totals = snapshot.views.totals("demo")
+    assert msgspec.structs.astuple(totals) == (7, 6, 5, 4, 3, 2, 1, *[0] * 6)

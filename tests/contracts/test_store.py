@@ -1,6 +1,7 @@
 """What every store does, memory or disk: one suite for the ports `Store`, `Transaction`, `Snapshot` and `Views`."""
 
 from collections.abc import Callable, Iterator
+from itertools import takewhile
 from pathlib import Path
 from threading import Thread
 
@@ -11,13 +12,27 @@ import pytest
 from postroom.core.commands import Ack, DeleteMessage, Login, SendMessage, StartEpoch
 from postroom.core.errors import Corruption, StorageFailure, StoreInUse, UnknownFormat
 from postroom.core.events import EpochStarted, Record
-from postroom.core.ids import ExpiryMs, MessageId, Position, UnixMs
+from postroom.core.ids import POSITION_MAX, ExpiryMs, MessageId, Place, Position, UnixMs
 from postroom.core.limits import MIB
-from postroom.core.model import Rules, group, peer
-from postroom.core.ports import Snapshot, Store, Transaction
-from postroom.core.rows import Body, ChangedRow, DedupRow, Entry, Header, QueueEnds, SessionRow, Totals, UserRow
+from postroom.core.model import Conversation, Feed, PresenceEvent, Rules, group, peer, room
+from postroom.core.ports import FIRST_PLACE, LAST_PLACE, Snapshot, Store, Transaction
+from postroom.core.rows import (
+    Body,
+    ChangedRow,
+    DedupRow,
+    Entry,
+    Gap,
+    Header,
+    Kept,
+    QueueEnds,
+    ResultRow,
+    SessionRow,
+    Stay,
+    Totals,
+    UserRow,
+)
 from postroom.storage.checking.compare import differences
-from postroom.storage.engine import BASE, LIVE
+from postroom.storage.engine import BASE, LIVE, Engine
 from postroom.storage.lmdb import LmdbStore
 from postroom.storage.lmdb.environment import Versions, open_databases, open_environment
 from postroom.storage.memory import MemoryStore
@@ -25,7 +40,6 @@ from tests.support.machine import Machine
 from tests.support.rows import engine_of
 
 Opener = Callable[[], Store]
-CONVERSATIONS = (peer("bob"), group("bob"))
 
 
 @pytest.fixture(params=["memory", "lmdb"])
@@ -85,6 +99,11 @@ def body(position: int, payload: bytes = b"text") -> Body:
     return Body(header, payload)
 
 
+def place(number: int) -> Place:
+    """A place in the history: two messages a millisecond."""
+    return Place(UnixMs(number // 2), MessageId(number))
+
+
 def entry(position: int, seq: int, *, owns_body: bool = False) -> Entry:
     """An entry that expires sometime."""
     return Entry(Position(position), seq, 200_000_000 + seq, owns_body)
@@ -95,7 +114,7 @@ def write_everything(transaction: Transaction, position: int) -> None:
     views, at = transaction.views, Position(position)
     transaction.append(epoch(position))
     transaction.put_body(at, body(position))
-    views.start_epoch(position)
+    views.start_epoch(position, at)
     totals = views.count("demo")
     totals.accepted += 2
     totals.evicted += 1
@@ -107,7 +126,13 @@ def write_everything(transaction: Transaction, position: int) -> None:
     views.put_dedup("demo", "alice", "k", DedupRow(b"d", MessageId(position), UnixMs(1), ExpiryMs(position)))
     views.put_changed(MessageId(position), ChangedRow(at, (at,)))
     views.put_change(at, MessageId(position))
-    views.put_timeline("demo", peer("bob"), "alice", UnixMs(1), MessageId(position))
+    views.put_kept("demo", place(position), Kept(room("r"), "alice", queued=True))
+    views.put_stay("demo", "bob", Stay("r", place(position)))
+    views.put_stay("demo", "bob", Stay("s", place(position), place(position + 10)))
+    views.put_gap(Gap("demo", f"r{position}", MessageId(position), UnixMs(position)))
+    views.put_presence("demo", "users", position, PresenceEvent("login", UnixMs(position), "bob"))
+    views.put_presence("demo", "rooms", position, PresenceEvent("join", UnixMs(position), "bob", "r"))
+    views.put_result("demo", f"h{position}", ResultRow((MessageId(position),), ExpiryMs(position), at))
     views.advance(epoch(position))
 
 
@@ -120,7 +145,16 @@ def break_off(transaction: Transaction) -> None:
     transaction.views.remove_dedup(ExpiryMs(2), Position(2))
     transaction.views.remove_changed(MessageId(1))
     transaction.views.remove_change(Position(1))
-    transaction.views.remove_timeline("demo", peer("bob"), "alice", UnixMs(1), MessageId(1))
+    transaction.views.remove_kept("demo", place(1), Kept(room("r"), "alice", queued=True))
+    transaction.views.put_kept("demo", place(2), Kept(room("r"), "alice", queued=True, recalled=True))
+    transaction.views.remove_open_stay("demo", "bob", Stay("r", place(1)))
+    transaction.views.remove_oldest_stays("demo", 2)
+    transaction.views.put_gap(Gap("demo", "r1", MessageId(7), UnixMs(7)))
+    transaction.views.remove_gap("demo", "r2")
+    transaction.views.remove_presence("demo", "users", 1)
+    transaction.views.remove_presence("demo", "rooms", 2)
+    transaction.views.remove_result("demo", "h1")
+    transaction.views.end_result(ExpiryMs(2), Position(2))
     transaction.trim(ExpiryMs(10_000), 10)
     raise Planned
 
@@ -133,6 +167,7 @@ def seen(snapshot: Snapshot) -> tuple[object, ...]:
         views.position,
         views.clock_ms,
         views.epoch,
+        views.epoch_position,
         msgspec.structs.astuple(views.totals("demo")),
         views.user("demo", "bob"),
         views.queue_ends("demo", "bob"),
@@ -143,6 +178,18 @@ def seen(snapshot: Snapshot) -> tuple[object, ...]:
         [views.changed(MessageId(position)) for position in range(4)],
         [views.change(Position(position)) for position in range(4)],
         [snapshot.bodies.body(Position(position)) for position in range(4)],
+        [views.kept("demo", place(number)) for number in range(4)],
+        list(views.oldest_kept("demo")),
+        list(views.timeline("demo", room("r"), None, recalled=True)),
+        list(views.timeline("demo", room("r"), "alice")),
+        list(views.timeline("demo", None, "alice")),
+        (list(views.members("demo", "r")), views.in_room("demo", "r", "bob")),
+        (views.open_stays("demo", "bob"), list(views.stays("demo", "bob")), list(views.ended_stays("demo"))),
+        [views.gap("demo", f"r{number}") for number in range(4)],
+        list(views.gaps()),
+        (list(views.feed("demo", "users")), list(views.feed("demo", "rooms"))),
+        [views.result("demo", f"h{number}") for number in range(4)],
+        list(views.result_ends()),
         list(snapshot.log()),
         list(engine.scan("live", b"")),
     )
@@ -178,8 +225,11 @@ def test_what_is_written_can_be_read_in_the_transaction_and_after_it(store: Stor
         outside = seen(snapshot)
     assert inside == outside[:-1]
     assert outside[0] == 1
-    assert outside[3] == msgspec.structs.astuple(Totals(UnixMs(1), accepted=2, queued=1, evicted=1))
-    assert outside[12] == [None, body(1), None, None]
+    assert outside[3] == 1
+    assert outside[4] == msgspec.structs.astuple(Totals(UnixMs(1), accepted=2, queued=1, evicted=1))
+    assert outside[13] == [None, body(1), None, None]
+    assert None not in outside
+    assert all(outside[14:-1])
 
 
 def test_an_exception_undoes_everything(store: Store) -> None:
@@ -245,13 +295,27 @@ def test_bodies(store: Store) -> None:
 def test_a_fresh_store_is_empty(store: Store) -> None:
     with store.snapshot() as snapshot:
         views = snapshot.views
-        assert (views.position, views.clock_ms, views.epoch) == (0, 0, 0)
-        assert msgspec.structs.astuple(views.totals("demo")) == (0,) * 7
+        assert (views.position, views.clock_ms, views.epoch, views.epoch_position) == (0, 0, 0, 0)
+        assert msgspec.structs.astuple(views.totals("demo")) == (0,) * 13
         assert views.user("demo", "bob") is None
         assert views.queue_ends("demo", "bob") == QueueEnds(0, None)
         assert views.entry("demo", "bob", Position(1)) is None
         assert list(views.queue_owners()) == []
         assert list(views.sessions("demo", "bob")) == []
+        assert views.kept("demo", place(1)) is None
+        assert list(views.oldest_kept("demo")) == []
+        assert list(views.timeline("demo", peer("bob"), None)) == []
+        assert list(views.timeline("demo", peer("bob"), "alice", newest_first=True)) == []
+        assert not views.in_room("demo", "r", "bob")
+        assert list(views.members("demo", "r")) == []
+        assert views.open_stays("demo", "bob") == list(views.stays("demo", "bob")) == []
+        assert list(views.ended_stays("demo")) == []
+        assert views.gap("demo", "r") is None
+        assert list(views.gaps()) == []
+        assert views.epoch_after(Position(0)) is None
+        assert list(views.feed("demo", "users")) == list(views.feed("demo", "rooms")) == []
+        assert views.result("demo", "h") is None
+        assert list(views.result_ends()) == []
         assert list(snapshot.log()) == []
 
 
@@ -298,7 +362,7 @@ def test_owners_of_queues_can_be_walked_from_where_one_stopped(store: Store) -> 
 def test_sessions_by_user_and_by_epoch(store: Store) -> None:
     with store.transaction() as transaction:
         views = transaction.views
-        views.start_epoch(2)
+        views.start_epoch(2, Position(7))
         for user, session, of in (("bob", 30, 2), ("bob", 10, 1), ("carol", 20, 1), ("bob", 5, 2)):
             views.put_session("demo", user, SessionRow(Position(session), of))
         transaction.append(epoch(40))
@@ -337,13 +401,352 @@ def test_dedup_outcomes_and_their_ends(store: Store) -> None:
         assert transaction.views.dedup("demo", "bob", "k1") == row(3, 200)
 
 
-def test_a_timeline_of_two_is_the_same_from_either_side(store: Store) -> None:
+# Views: history.
+
+
+def kept_by(sender: str, to: Conversation, *, recalled: bool = False) -> Kept:
+    """A kept message."""
+    return Kept(to, sender, recalled=recalled)
+
+
+MESSAGES = {
+    1: kept_by("alice", peer("bob")),
+    2: kept_by("bob", peer("alice")),
+    3: kept_by("carol", peer("bob")),
+    4: kept_by("alice", peer("bob"), recalled=True),
+    5: kept_by("alice", group("bob")),
+    6: kept_by("alice", room("bob")),
+    7: kept_by("bob", room("bob")),
+    8: kept_by("alice", Conversation("room", "bob", 1)),
+    9: kept_by("alice", peer("bob")),
+}
+"""Messages by number, in conversations that are easily mixed up."""
+
+
+@pytest.fixture
+def kept(store: Store) -> Store:
+    """A store with these messages, and some of another app."""
     with store.transaction() as transaction:
-        for conversation in CONVERSATIONS:
-            transaction.views.put_timeline("demo", conversation, "alice", UnixMs(1), MessageId(2))
-        transaction.views.remove_timeline("demo", peer("alice"), "bob", UnixMs(1), MessageId(2))
+        for number in (5, 3, 9, 1, 7, 2, 8, 4, 6):
+            transaction.views.put_kept("demo", place(number), MESSAGES[number])
+        transaction.views.put_kept("demob", place(2), kept_by("alice", peer("bob")))
+        transaction.views.put_kept("other", place(3), kept_by("alice", peer("bob")))
+    return store
+
+
+def numbers(store: Store, *of: object, **how: object) -> list[int]:
+    """The messages of a timeline that are shown."""
     with store.snapshot() as snapshot:
-        assert len(list(engine_of(snapshot).scan("live", b"t", b"t"))) == 1
+        rows = list(snapshot.views.timeline("demo", *of, **how))  # type: ignore[arg-type]
+        assert [at for at, _ in rows] == sorted((at for at, _ in rows), reverse=bool(how.get("newest_first")))
+        return [at.id for at, shown in rows if shown]
+
+
+def test_kept_messages_are_found_in_every_timeline_that_shows_them(kept: Store) -> None:
+    assert numbers(kept, peer("bob"), None) == [1, 3, 9]
+    assert numbers(kept, peer("bob"), "alice") == [1, 9]
+    assert numbers(kept, peer("bob"), "carol") == [3]
+    assert numbers(kept, peer("bob"), "bob") == []
+    assert numbers(kept, peer("alice"), None) == [2]
+    assert numbers(kept, group("bob"), None) == [5]
+    assert numbers(kept, room("bob"), None) == [6, 7]
+    assert numbers(kept, Conversation("room", "bob", 1), None) == [8]
+    assert numbers(kept, None, "alice") == [1, 5, 6, 8, 9]
+    assert numbers(kept, None, "bob") == [2, 7]
+    assert numbers(kept, peer("dave"), None) == numbers(kept, None, "dave") == []
+
+
+def test_what_is_recalled_is_not_shown_unless_it_is_asked_for(kept: Store) -> None:
+    assert numbers(kept, peer("bob"), None, recalled=True) == [1, 3, 4, 9]
+    assert numbers(kept, peer("bob"), "alice", recalled=True) == [1, 4, 9]
+    assert numbers(kept, None, "alice", recalled=True) == [1, 4, 5, 6, 8, 9]
+    with kept.snapshot() as snapshot:
+        assert list(snapshot.views.timeline("demo", peer("bob"), "alice")) == [
+            (place(1), True),
+            (place(4), False),
+            (place(9), True),
+        ]
+
+
+def test_a_sender_can_be_left_out_of_a_conversation(kept: Store) -> None:
+    assert numbers(kept, room("bob"), None, other_than="alice") == [7]
+    assert numbers(kept, room("bob"), None, other_than="bob") == [6]
+    assert numbers(kept, peer("bob"), None, other_than="alice", recalled=True) == [3]
+    assert numbers(kept, room("bob"), None, other_than="dave") == [6, 7]
+
+
+@pytest.mark.parametrize("newest_first", [False, True])
+@pytest.mark.parametrize("first", range(11))
+@pytest.mark.parametrize("last", [0, 1, 2, 3, 8, 9, 10])
+def test_a_timeline_between_two_places_both_included(kept: Store, first: int, last: int, newest_first: bool) -> None:
+    between = [number for number in (1, 3, 9) if first <= number <= last]
+    found = numbers(kept, peer("bob"), None, first=place(first), last=place(last), newest_first=newest_first)
+    assert found == (between[::-1] if newest_first else between)
+
+
+@pytest.mark.parametrize("newest_first", [False, True])
+def test_the_first_and_the_last_place_there_can_be(store: Store, newest_first: bool) -> None:
+    ends = [Place(UnixMs(0), MessageId(1)), Place(UnixMs((1 << 63) - 1), MessageId(POSITION_MAX))]
+    with store.transaction() as transaction:
+        for at in ends:
+            transaction.views.put_kept("demo", at, kept_by("alice", peer("bob")))
+    with store.snapshot() as snapshot:
+        for of in ((peer("bob"), None), (peer("bob"), "alice"), (None, "alice")):
+            found = [at for at, _ in snapshot.views.timeline("demo", *of, newest_first=newest_first)]
+            assert found == (ends[::-1] if newest_first else ends)
+            within = snapshot.views.timeline("demo", *of, first=FIRST_PLACE, last=LAST_PLACE, newest_first=newest_first)
+            assert [at for at, _ in within] == found
+
+
+def test_kept_messages_by_age_and_one_by_one(kept: Store) -> None:
+    with kept.snapshot() as snapshot:
+        assert list(snapshot.views.oldest_kept("demo")) == [(place(number), MESSAGES[number]) for number in MESSAGES]
+        assert [at.id for at, _ in snapshot.views.oldest_kept("demob")] == [2]
+        assert snapshot.views.kept("demo", place(4)) == MESSAGES[4]
+        assert snapshot.views.kept("demo", Place(UnixMs(3), MessageId(4))) is None
+        assert snapshot.views.kept("other", place(4)) is None
+
+
+def test_what_is_said_of_a_kept_message_can_be_replaced_and_taken_out(kept: Store) -> None:
+    recalled = msgspec.structs.replace(MESSAGES[9], recalled=True)
+    with kept.transaction() as transaction:
+        transaction.views.put_kept("demo", place(9), recalled)
+        assert transaction.views.kept("demo", place(9)) == recalled
+    assert numbers(kept, peer("bob"), None) == [1, 3]
+    assert numbers(kept, None, "alice") == [1, 5, 6, 8]
+    with kept.transaction() as transaction:
+        for number, row in {**MESSAGES, 9: recalled}.items():
+            transaction.views.remove_kept("demo", place(number), row)
+        assert list(transaction.views.oldest_kept("demo")) == []
+    with kept.snapshot() as snapshot:
+        engine = engine_of(snapshot)
+        assert [len(list(engine.scan("live", kind, kind))) for kind in (b"h", b"t")] == [2, 6]
+
+
+# Views: rooms.
+
+
+def stay(name: str, since: int, until: int | None = None) -> Stay:
+    """A stay from place to place."""
+    return Stay(name, place(since), None if until is None else place(until))
+
+
+def test_members_and_stays(store: Store) -> None:
+    with store.transaction() as transaction:
+        views = transaction.views
+        views.put_stay("demo", "bob", stay("r", 20))
+        views.put_stay("demo", "carol", stay("r", 21))
+        views.put_stay("demo", "bob", stay("s", 22))
+        views.put_stay("demo", "bob", stay("r", 2, 9))
+        views.put_stay("demo", "bob", stay("r", 10, 12))
+        views.put_stay("demo", "bob", stay("s", 1, 11))
+        views.put_stay("other", "bob", stay("r", 3))
+        assert views.in_room("demo", "r", "bob")
+    with store.snapshot() as snapshot:
+        views = snapshot.views
+        assert sorted(views.members("demo", "r")) == ["bob", "carol"]
+        assert list(views.members("demo", "s")) == list(views.members("other", "r")) == ["bob"]
+        assert list(views.members("demo", "t")) == list(views.members("demob", "r")) == []
+        assert views.in_room("demo", "s", "bob")
+        assert not views.in_room("demo", "s", "carol")
+        assert not views.in_room("other", "s", "bob")
+        assert views.open_stays("demo", "bob") == [stay("r", 20), stay("s", 22)]
+        assert views.open_stays("demo", "carol") == [stay("r", 21)]
+        ended = [stay("r", 2, 9), stay("s", 1, 11), stay("r", 10, 12)]
+        assert list(views.stays("demo", "bob")) == [*ended, stay("r", 20), stay("s", 22)]
+        assert list(views.stays("demo", "bob", since_ms=UnixMs(5)))[:2] == ended[1:]
+        assert list(views.stays("demo", "bob", since_ms=UnixMs(6)))[:1] == ended[2:]
+        assert list(views.stays("demo", "bob", since_ms=UnixMs(7))) == views.open_stays("demo", "bob")
+        assert list(views.stays("other", "bob")) == [stay("r", 3)]
+        assert list(views.ended_stays("demo")) == [4, 5, 6]
+        assert list(views.ended_stays("other")) == []
+
+
+def test_stays_end_and_are_forgotten(store: Store) -> None:
+    with store.transaction() as transaction:
+        views = transaction.views
+        views.put_stay("demo", "bob", stay("r", 1))
+        views.put_stay("demo", "bob", stay("s", 2))
+        for user, until in (("bob", 8), ("carol", 6), ("dave", 10)):
+            views.put_stay("demo", user, stay("r", 3, until))
+        views.put_stay("other", "bob", stay("r", 3, 4))
+    with store.transaction() as transaction:
+        views = transaction.views
+        views.remove_open_stay("demo", "bob", stay("r", 1))
+        assert not views.in_room("demo", "r", "bob")
+        assert views.open_stays("demo", "bob") == [stay("s", 2)]
+        views.remove_oldest_stays("demo", 2)
+        assert list(views.ended_stays("demo")) == [5]
+        assert list(views.stays("demo", "bob")) == [stay("s", 2)]
+        assert list(views.stays("demo", "carol")) == []
+        assert list(views.stays("demo", "dave")) == [stay("r", 3, 10)]
+        with pytest.raises(AssertionError):
+            views.remove_oldest_stays("demo", 2)
+    with store.snapshot() as snapshot:
+        assert list(snapshot.views.ended_stays("other")) == [2]
+        counts = [len(list(engine_of(snapshot).scan("live", kind, kind))) for kind in (b"r", b"i", b"j")]
+        assert counts == [1, 3, 2]
+
+
+def test_gaps(store: Store) -> None:
+    with store.transaction() as transaction:
+        views = transaction.views
+        for name, id in (("r", 3), ("s", 4), ("r", 5)):
+            views.put_gap(gap(name, id))
+        views.put_gap(gap("r", 9, "other"))
+        views.remove_gap("demo", "t")
+    with store.snapshot() as snapshot:
+        views = snapshot.views
+        assert (views.gap("demo", "r"), views.gap("demo", "s"), views.gap("demo", "t")) == (
+            gap("r", 5),
+            gap("s", 4),
+            None,
+        )
+        found = list(views.gaps())
+        assert sorted((each.app, each.room, each.id) for _, each in found) == [
+            ("demo", "r", 5),
+            ("demo", "s", 4),
+            ("other", "r", 9),
+        ]
+        for index, (place, _) in enumerate(found):
+            assert list(views.gaps(after=place)) == found[index + 1 :]
+    with store.transaction() as transaction:
+        transaction.views.remove_gap("demo", "r")
+        assert [(each.app, each.room) for _, each in transaction.views.gaps() if each.app == "demo"] == [("demo", "s")]
+        assert transaction.views.gap("other", "r") == gap("r", 9, "other")
+
+
+def test_where_epochs_began(store: Store) -> None:
+    with store.transaction() as transaction:
+        for number, position in enumerate((5, 9, 12), 1):
+            transaction.views.start_epoch(number, Position(position))
+    with store.snapshot() as snapshot:
+        views = snapshot.views
+        after = [views.epoch_after(Position(position)) for position in (0, 4, 5, 8, 9, 11, 12, 13)]
+        assert after == [5, 5, 9, 9, 12, 12, None, None]
+
+
+def gap(name: str, id: int, app: str = "demo") -> Gap:
+    """A message that was not kept."""
+    return Gap(app, name, MessageId(id), UnixMs(id))
+
+
+# Views: presence and results.
+
+
+@pytest.mark.parametrize("feed", ["users", "rooms"])
+def test_a_feed_is_in_order_and_its_own(store: Store, feed: Feed) -> None:
+    def event(number: int) -> PresenceEvent:
+        return PresenceEvent("login", UnixMs(number), f"user {number}")
+
+    other: Feed = "rooms" if feed == "users" else "users"
+    with store.transaction() as transaction:
+        for number in (300, 2, 1, 1 << 40):
+            transaction.views.put_presence("demo", feed, number, event(number))
+        transaction.views.put_presence("demo", other, 4, event(4))
+        transaction.views.put_presence("other", feed, 5, event(5))
+    with store.snapshot() as snapshot:
+        assert list(snapshot.views.feed("demo", feed)) == [event(number) for number in (1, 2, 300, 1 << 40)]
+        assert list(snapshot.views.feed("demo", other)) == [event(4)]
+        assert list(snapshot.views.feed("demob", feed)) == []
+    with store.transaction() as transaction:
+        for number in (1, 300, 301):
+            transaction.views.remove_presence("demo", feed, number)
+        assert list(transaction.views.feed("demo", feed)) == [event(2), event(1 << 40)]
+        assert list(transaction.views.feed("other", feed)) == [event(5)]
+
+
+def test_results_and_their_ends(store: Store) -> None:
+    def row(position: int, expires: int) -> ResultRow:
+        return ResultRow((MessageId(7), MessageId(8)), ExpiryMs(expires), Position(position))
+
+    with store.transaction() as transaction:
+        views = transaction.views
+        for app, handle, position, expires in (("demo", "1", 1, 300), ("demo", "2", 2, 100), ("other", "1", 3, 100)):
+            views.put_result(app, handle, row(position, expires))
+    with store.snapshot() as snapshot:
+        assert snapshot.views.result("demo", "1") == row(1, 300)
+        assert snapshot.views.result("other", "1") == row(3, 100)
+        assert snapshot.views.result("other", "2") is None
+        assert list(snapshot.views.result_ends()) == [(100, 2), (100, 3), (300, 1)]
+    with store.transaction() as transaction:
+        views = transaction.views
+        views.remove_result("demo", "2")
+        assert views.result("demo", "2") is None
+        assert views.end_result(ExpiryMs(100), Position(3)) == "other"
+        assert views.result("other", "1") is None
+        assert list(views.result_ends()) == [(300, 1)]
+        with pytest.raises(AssertionError):
+            views.remove_result("demo", "2")
+        with pytest.raises(AssertionError):
+            views.end_result(ExpiryMs(100), Position(3))
+
+
+# What both engines do with keys.
+
+KEYS = (b"b", b"ba", b"bb", b"bb\0", b"bb\xff", b"c", b"d\xff\xff")
+
+
+def keys_from(engine: Engine, start: bytes, prefix: bytes) -> tuple[list[bytes], list[bytes]]:
+    """Upwards and downwards."""
+    found = list(engine.scan("base", start, prefix)), list(engine.scan_back("base", start, prefix))
+    assert all(value == b"of " + key for rows in found for key, value in rows)
+    return [key for key, _ in found[0]], [key for key, _ in found[1]]
+
+
+@pytest.mark.parametrize("prefix", [b"", b"a", b"b", b"bb", b"bb\0", b"c", b"d\xff", b"e", b"bbb"])
+@pytest.mark.parametrize(
+    "start",
+    [b"\0", b"a", b"b", b"b\0", b"ba", b"bab", b"bb", b"bb\0", b"bb\1", b"bc", b"c", b"d", b"d\xff\xff", b"\xff"],
+)
+def test_keys_are_walked_both_ways_from_anywhere(store: Store, start: bytes, prefix: bytes) -> None:
+    """Start before and behind every key, at one and between two; a walk ends with the first key that has not the prefix."""
+    with store.transaction() as transaction:
+        engine = engine_of(transaction)
+        for key in KEYS:
+            engine.put("base", key, b"of " + key)
+        inside = keys_from(engine, start, prefix)
+    with store.snapshot() as snapshot:
+        up, down = keys_from(engine_of(snapshot), start, prefix)
+    assert inside == (up, down)
+    assert up == list(takewhile(lambda key: key.startswith(prefix), (key for key in KEYS if key >= start)))
+    assert down == list(takewhile(lambda key: key.startswith(prefix), (key for key in KEYS[::-1] if key <= start)))
+
+
+@pytest.mark.parametrize("start", [b"", b"\0", b"x", b"\xff" * 20])
+def test_an_empty_table_is_walked_as_well(store: Store, start: bytes) -> None:
+    with store.snapshot() as snapshot:
+        assert keys_from(engine_of(snapshot), start or b"\0", b"") == ([], [])
+    with store.transaction() as transaction:  # emptied again
+        engine = engine_of(transaction)
+        engine.put("base", b"b", b"of b")
+        engine.delete("base", b"b")
+        assert keys_from(engine, start or b"\0", b"b") == ([], [])
+
+
+def test_a_table_with_one_key(store: Store) -> None:
+    with store.transaction() as transaction:
+        engine_of(transaction).put("base", b"b", b"of b")
+    with store.snapshot() as snapshot:
+        engine = engine_of(snapshot)
+        assert keys_from(engine, b"a", b"") == ([b"b"], [])
+        assert keys_from(engine, b"b", b"") == ([b"b"], [b"b"])
+        assert keys_from(engine, b"c", b"") == ([], [b"b"])
+
+
+def test_a_walk_back_may_be_broken_off(store: Store) -> None:
+    with store.transaction() as transaction:
+        engine = engine_of(transaction)
+        for key in KEYS:
+            engine.put("base", key, b"of " + key)
+        walk = engine.scan_back("base", b"\xff")
+        assert next(walk) == (KEYS[-1], b"of " + KEYS[-1])
+        walk.close()  # type: ignore[attr-defined]
+        engine.put("base", b"e", b"of e")
+        assert next(engine.scan_back("base", b"\xff")) == (b"e", b"of e")
+
+
+# Views: the clock.
 
 
 def test_the_clock_of_the_views_never_steps_back(store: Store) -> None:

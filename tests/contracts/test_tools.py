@@ -13,9 +13,10 @@ from typing import IO
 import lmdb
 import pytest
 
-from postroom.core.commands import DeleteMessage, EditMessage, Login, SendMessage
+from postroom.core.commands import DeleteMessage, EditMessage, Join, Leave, Login, SendMessage, StartEpoch
 from postroom.core.errors import StorageFailure
-from postroom.core.ids import MessageId, Position
+from postroom.core.events import AnyEvent, HistoryExpired, Record, StaysExpired
+from postroom.core.ids import ExpiryMs, MessageId, Position, UnixMs
 from postroom.core.limits import MIB
 from postroom.core.model import Rules, peer, room
 from postroom.storage import room as rooms
@@ -28,9 +29,11 @@ from postroom.storage.lmdb.space import Space
 from postroom.storage.reading import Reader
 from postroom.storage.rebuild import rebuild
 from postroom.storage.verify import Progress, verify
-from postroom.transports.cli import tools
-from tests.support.damage import flip, populated, raw, send, tables
-from tests.support.machine import Machine
+from postroom.transports.cli import tools, wording
+from tests.golden.test_events import CLOCK_MS, EVENTS, OF_OLD, POSITION
+from tests.support import views1
+from tests.support.damage import flip, login, populated, raw, send, tables
+from tests.support.machine import START_MS, Machine
 
 HOME = Path(__file__).resolve().parents[2]
 WRITER = """
@@ -380,7 +383,7 @@ def test_log_tells_what_happened(tmp_path: Path, capsys: Capture) -> None:
         f"message {first} deleted by 'mod\\n\\x1b[2J', queued for bob as seq 3, evicted 1",
         f"message {second + 2} 'al ice' → room r1, low, for whoever is online only",
     ]
-    assert lines[0].split()[:3] == [str(first - 1), "~2026-09-21T14:13:20.000Z", "demo"]
+    assert lines[0].split()[:3] == [str(first - 1), "2026-09-21T14:13:20.000Z", "demo"]
     assert lines[1].split()[1] == "2026-09-21T14:13:20.000Z"
     assert tools.log(tmp_path, after=second, as_json=True) == 0
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -398,7 +401,70 @@ def test_log_shows_every_kind_of_event(data: Path, capsys: Capture) -> None:
     assert len(lines) == len(tables(data)["log"])
     assert tools.log(data, as_json=True) == 0
     events = {json.loads(line)["event"] for line in capsys.readouterr().out.splitlines()}
-    assert {"message-edited.1", "message-recalled.1", "acked.1", "logged-out.1"} <= events
+    assert {"message-edited.1", "message-recalled.2", "acked.1", "logged-out.2"} <= events
+    assert {"room-joined.1", "room-left.1", "presence-taken.1", "result-reserved.1", "result-collected.1"} <= events
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.__struct_config__.tag)
+def test_every_event_in_words_and_as_json(event: AnyEvent) -> None:
+    record = Record(Position(POSITION), ExpiryMs(CLOCK_MS), event)
+    line = wording.line(record)
+    assert line.isprintable()
+    assert line.startswith(f"{POSITION}  ")
+    told = json.loads(json.dumps(wording.plain(record)))
+    assert told["position"] == str(told.get("position"))
+    assert told["words"] in line
+    # Whatever is an id or a position is a decimal string: 53 bits fit a double, but nobody shall have to think of that.
+    assert not [number for number in numbers(told) if number >= 1 << 42]
+
+
+def numbers(told: object) -> Iterator[int]:
+    """Every integer in it."""
+    if isinstance(told, dict):
+        told = list(told.values())
+    if isinstance(told, list):
+        for one in told:
+            yield from numbers(one)
+    elif isinstance(told, int):
+        yield told
+
+
+def test_a_time_that_is_not_when_it_happened_is_not_shown_as_that() -> None:
+    """Sweeping names the time of what it ends, and earlier versions did not note when somebody came or went."""
+    clock = "~2026-09-21T14:13:20.123Z"
+    swept = HistoryExpired(app="demo", at_ms=UnixMs(5), id=MessageId(7), count=2)
+    for event in (swept, StaysExpired(app="demo", at_ms=UnixMs(5), count=2), *OF_OLD.values()):
+        if getattr(event, "at_ms", 0) < 10:
+            assert wording.line(Record(Position(9), ExpiryMs(CLOCK_MS), event)).split()[1] == clock
+
+
+def test_log_of_what_an_earlier_version_wrote(tmp_path: Path, capsys: Capture) -> None:
+    views1.written_directory(tmp_path / "data")
+    LmdbStore(tmp_path / "data").close()
+    assert tools.log(tmp_path / "data") == 0
+    assert f"message {views1.LATER_RECALLED} recalled by alice" in capsys.readouterr().out
+    assert tools.log(tmp_path / "data", as_json=True) == 0
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [event["event"] for event in told][0:3] == ["logged-out.2", "message-edited.1", "message-recalled.2"]
+
+
+def test_views_of_an_earlier_version(tmp_path: Path, capsys: Capture) -> None:
+    """Those who only read say who brings them up to date; `rebuild` does."""
+    data = tmp_path / "data"
+    views1.written_directory(data)
+    for attempt in (
+        lambda: tools.verify(data),
+        lambda: tools.log(data),
+        lambda: tools.inspect(data, app="demo", user="bob"),
+        lambda: tools.backup(data, tmp_path / "copy"),
+    ):
+        assert attempt() == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert "open it once with `postroom serve`, or run `postroom rebuild`, to bring it up to date" in err
+    assert tools.rebuild(data) == 0
+    assert tools.verify(data) == 0
+    assert "8 messages in the history" in capsys.readouterr().out
 
 
 def test_log_says_what_was_trimmed(data: Path, capsys: Capture) -> None:
@@ -487,6 +553,38 @@ def test_inspect_tells_what_waits(tmp_path: Path, capsys: Capture) -> None:
     assert told["sessions"] == [{"session": str(first - 1), "epoch": 0, "online": True}]
     assert tools.inspect(tmp_path, app="demo", user="dave") == 0
     assert "nothing known" in capsys.readouterr().out
+
+
+def test_inspect_tells_the_rooms(tmp_path: Path, capsys: Capture) -> None:
+    store = LmdbStore(tmp_path)
+    machine = Machine(store)
+    machine.run(StartEpoch())
+    session = login(machine, "bob")
+    for name in ("lobby", "the hall"):
+        machine.run(Join(app="demo", user="bob", session=session, room=name))
+        machine.clock.run(1_000)
+    machine.run(Join(app="demo", user="carol", session=login(machine, "carol"), room="lobby"))
+    machine.run(Leave(app="demo", user="bob", session=session, room="lobby"))
+    machine.run(Join(app="demo", user="bob", session=session, room="lobby"))
+    store.close()
+    assert tools.inspect(tmp_path, app="demo", user="bob") == 0
+    rooms_told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  room ")]
+    assert rooms_told == [
+        "  room 'the hall': since 2026-09-21T14:13:21.000Z",
+        "  room lobby: since 2026-09-21T14:13:22.000Z",
+    ]
+    assert tools.inspect(tmp_path, app="demo", user="bob", as_json=True) == 0
+    assert json.loads(capsys.readouterr().out)["rooms"] == [
+        {"room": "the hall", "since_ms": START_MS + 1_000, "present": True},
+        {"room": "lobby", "since_ms": START_MS + 2_000, "present": True},
+    ]
+    store = LmdbStore(tmp_path)
+    Machine(store).run(StartEpoch())  # the process dies, and nobody has written the leaves yet
+    store.close()
+    assert tools.inspect(tmp_path, app="demo", user="carol") == 0
+    out = capsys.readouterr().out
+    assert "  room lobby: since 2026-09-21T14:13:22.000Z, in an earlier process" in out
+    assert "of an earlier process, offline" in out
 
 
 def test_inspect_counts_what_is_expired(tmp_path: Path, capsys: Capture) -> None:

@@ -10,7 +10,8 @@ import pytest
 from postroom.core.errors import Corruption, StorageFailure
 from postroom.core.ids import MessageId, Position
 from postroom.core.rows import UserRow
-from postroom.storage.keys import CHANGE, CLOCK, TIMELINE, U64, USER, digest, unpack_entry
+from postroom.storage.checking.rows import KINDS
+from postroom.storage.keys import AWAITED, CHANGE, CLOCK, KEPT, TIMELINE, U64, USER, digest, unpack_entry
 from postroom.storage.lmdb import LmdbStore
 from postroom.storage.lmdb.environment import data_file
 from postroom.storage.reading import Reader
@@ -56,7 +57,7 @@ def told(directory: Path) -> str:
 def test_a_sound_directory_is_found_sound(data: Path) -> None:
     report = checked(data)
     assert report.problems == ()
-    assert min(report.log_records, report.bodies, report.entries, report.timeline_rows, report.base_position) > 0
+    assert min(report.log_records, report.bodies, report.entries, report.kept, report.base_position) > 0
 
 
 def test_a_flipped_bit_in_a_log_record(data: Path, capsys: Capture) -> None:
@@ -155,7 +156,7 @@ def test_a_base_row_that_cannot_be_read(data: Path, capsys: Capture) -> None:
     assert "restore the newest backup" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("key", [CLOCK, b"a", b"d", b"x", b"m", TIMELINE, CHANGE, USER])
+@pytest.mark.parametrize("key", sorted(KINDS.keys() - {AWAITED}))
 def test_a_live_row_that_is_gone(data: Path, key: bytes) -> None:
     found = next(row for row, _ in tables(data)["live"] if row.startswith(key))
     change(data, "live", found, None)
@@ -205,11 +206,56 @@ def test_a_body_that_is_gone(data: Path) -> None:
 
 
 def test_a_message_of_a_timeline_without_body(data: Path) -> None:
-    ids = [int.from_bytes(key[-8:]) for key, _ in tables(data)["live"] if key.startswith(TIMELINE)]
+    ids = [int.from_bytes(key[-8:]) for key, _ in tables(data)["live"] if key.startswith(KEPT)]
     bodies = {int.from_bytes(key) for key, _ in tables(data)["bodies"]}
     id = next(id for id in ids if id in bodies)
     change(data, "bodies", U64.pack(id), None)
     assert f"message {id} has no body at {id}" in told(data)
+
+
+def both(directory: Path, key: bytes, value: bytes | None) -> None:
+    """Change a row of live and base, so that they agree."""
+    with raw(directory) as (transaction, databases):
+        for table in ("live", "base"):
+            assert transaction.delete(key, db=databases[table])
+            if value is not None:
+                transaction.put(key, value, db=databases[table])
+
+
+def test_timelines_that_do_not_agree(data: Path) -> None:
+    """In base already, so base + log give the same: only the message's own row tells what should be there."""
+    kept = next(key for key, _ in tables(data)["base"] if key.startswith(KEPT))
+    rows = [row for row in tables(data)["base"] if row[0].startswith(TIMELINE) and row[0].endswith(kept[-16:])]
+    assert len(rows) == 3
+    for key, value in rows:
+        both(data, key, b"\1" + value[1:])
+        assert f"history: kept message row 'h' {kept[1:].hex()}: a timeline does not say the same of it" in told(data)
+        both(data, key, None)
+        problems = told(data)
+        assert f"history: kept message row 'h' {kept[1:].hex()}: a timeline does not say the same of it" in problems
+        assert "timeline rows, not 3 each" in problems
+        with raw(data) as (transaction, databases):
+            for table in ("live", "base"):
+                transaction.put(key, value, db=databases[table])
+    assert checked(data).sound
+
+
+def test_timeline_rows_of_no_message(data: Path) -> None:
+    kept = next(key for key, _ in tables(data)["base"] if key.startswith(KEPT))
+    both(data, kept, None)
+    problems = told(data)
+    assert "timeline rows, not 3 each" in problems
+    id = int.from_bytes(kept[-8:])
+    assert f"body {id} has no owner" in problems
+
+
+@pytest.mark.parametrize("kind", [b"h", b"t", b"i", b"g", b"f", b"q"])
+def test_a_base_row_of_rooms_or_history_that_cannot_be_read(data: Path, kind: bytes) -> None:
+    key = next((key for key, _ in tables(data)["base"] if key.startswith(kind)), kind + b"anything")
+    change(data, "base", key, b"\xc1")
+    assert f"base: base: {KINDS[kind]} row '{kind.decode()}' {key[1:].hex()}: not a row of this kind" in told(data)
+    with pytest.raises(Corruption, match="not a row of this kind"):
+        rebuild(data, progress=quiet)
 
 
 def test_a_body_that_nothing_needs(data: Path) -> None:

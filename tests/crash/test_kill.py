@@ -22,6 +22,7 @@ from postroom.storage.engine import BASE, LIVE
 from postroom.storage.lmdb import LmdbStore
 from postroom.storage.reading import Reader
 from postroom.storage.rebuild import rebuild
+from tests.support import views1
 from tests.support.damage import send
 from tests.support.machine import Machine
 from tests.support.rows import rows
@@ -189,6 +190,19 @@ def test_a_rebuild_that_is_killed_changed_nothing(data: Path, scratch: Path) -> 
     rebuild(data, progress=lambda _: None)
     assert everything(data) == before
     check(data, scratch)
+
+
+def test_an_upgrade_that_is_killed_leaves_the_old_directory(tmp_path: Path, scratch: Path) -> None:
+    """It is the same work whether a broker or `rebuild` opens the directory."""
+    data = tmp_path / "data"
+    views1.written_directory(data)
+    before = views1.tables(data)
+    bodies, log = len(before["bodies"]), len(before["log"])
+    for stage, done in (("bringing base up to date", bodies), ("applying the log", log)):
+        kill_at("rebuild", stage, done, data)
+        assert views1.tables(data) == before
+    LmdbStore(data).close()
+    assert check(data, scratch).kept > 0
 
 
 def test_a_backup_that_is_killed_leaves_the_data_alone_and_can_be_made_again(data: Path, scratch: Path) -> None:

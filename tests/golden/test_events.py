@@ -16,6 +16,8 @@ from postroom.core.events import (
     AnyEvent,
     DedupExpired,
     EpochStarted,
+    GapsExpired,
+    HistoryExpired,
     LoggedIn,
     LoggedOut,
     MessageConfirmed,
@@ -23,15 +25,23 @@ from postroom.core.events import (
     MessageEdited,
     MessageRecalled,
     MessageSent,
+    PresenceTaken,
     Queued,
     QueueExpired,
     Record,
+    ResultCollected,
+    ResultReserved,
+    ResultsExpired,
+    RoomJoined,
+    RoomLeft,
+    StaysExpired,
     Withdrawn,
 )
 from postroom.core.ids import ExpiryMs, MessageId, Position, UnixMs
 from postroom.core.model import Conversation, peer
 from postroom.core.rows import Body, Header
 from postroom.storage.records import decode_body, decode_record, encode_body, encode_record
+from postroom.storage.upcast import Written, upcast
 
 HERE = Path(__file__).resolve().parent
 POSITION = Position(869_020_467_200_007)
@@ -59,7 +69,14 @@ EVENTS: list[AnyEvent] = [
         awaited=True,
     ),
     MessageEdited(app="demo", id=ID, by="alice", at_ms=AT_MS, queued=(Queued("bob", 42, 212_163_203),)),
-    MessageRecalled(app="demo", id=ID, by="alice", at_ms=AT_MS, queued=(Queued("bob", 43, 212_163_204),)),
+    MessageRecalled(
+        app="demo",
+        id=ID,
+        by="alice",
+        at_ms=AT_MS,
+        queued=(Queued("bob", 43, 212_163_204),),
+        sent_ms=UnixMs(1_790_000_000_400),
+    ),
     MessageDeleted(
         app="demo",
         id=ID,
@@ -72,12 +89,38 @@ EVENTS: list[AnyEvent] = [
         queued=(Queued("bob", 44, 212_163_205, owns_body=True),),
     ),
     MessageConfirmed(app="demo", id=ID, sender="alice", dedup="k1"),
-    LoggedIn(app="demo", user="bob", session=POSITION, epoch=7, first=True, queued=3, missed=2),
-    LoggedOut(app="demo", user="bob", session=POSITION, last=True),
+    LoggedIn(app="demo", user="bob", session=POSITION, epoch=7, first=True, queued=3, missed=2, at_ms=AT_MS),
+    LoggedOut(app="demo", user="bob", session=POSITION, last=True, at_ms=AT_MS),
+    RoomJoined(app="demo", room="rööm", user="bob", at_ms=AT_MS),
+    RoomLeft(app="demo", room="rööm", user="bob", at_ms=AT_MS),
+    PresenceTaken(app="demo", feed="rooms", count=17),
     Acked(app="demo", user="bob", session=POSITION, through=Position(ID + 2), count=3, id=ID, seq=44),
     QueueExpired(app="demo", user="bob", count=5),
     DedupExpired(expires_ms=ExpiryMs(1_790_086_400_123), position=Position(ID), count=9),
+    ResultReserved(
+        app="demo", handle="000123456789", ids=(ID, MessageId(ID + 1)), expires_ms=ExpiryMs(1_790_000_600_123)
+    ),
+    ResultCollected(app="demo", handle="000123456789"),
+    ResultsExpired(expires_ms=ExpiryMs(1_790_000_600_123), position=Position(ID), count=4),
+    HistoryExpired(app="demo", at_ms=AT_MS, id=ID, count=25),
+    StaysExpired(app="demo", at_ms=AT_MS, count=6),
+    GapsExpired(app="demo", rooms=("rööm", "lobby")),
 ]
+
+UNKNOWN_MS = UnixMs(0)
+"""What the events of old did not tell."""
+BY_ID_MS = UnixMs((ID >> 12) + 1_577_836_800_000)
+"""What the id of a message tells of its time, as long as the clock that made it did not jump."""
+OF_OLD: dict[str, AnyEvent] = {
+    "message-recalled.1": MessageRecalled(
+        app="demo", id=ID, by="alice", at_ms=AT_MS, queued=(Queued("bob", 43, 212_163_204),), sent_ms=BY_ID_MS
+    ),
+    "logged-in.1": LoggedIn(
+        app="demo", user="bob", session=POSITION, epoch=7, first=True, queued=3, missed=2, at_ms=UNKNOWN_MS
+    ),
+    "logged-out.1": LoggedOut(app="demo", user="bob", session=POSITION, last=True, at_ms=UNKNOWN_MS),
+}
+"""What is written no more, in its present form."""
 
 
 def header(type: str) -> Header:
@@ -122,6 +165,34 @@ def test_a_record_of_old_is_read_as_it_was_meant(event: AnyEvent) -> None:
     assert decode_record(*sample("events", tag(event))) == Record(POSITION, CLOCK_MS, event)
 
 
+@pytest.mark.parametrize("name", OF_OLD)
+def test_a_record_that_is_written_no_more_is_read_in_its_present_form(name: str) -> None:
+    key, value = sample("events", name)
+    assert decode_record(key, value) == Record(POSITION, CLOCK_MS, OF_OLD[name])
+    # And what is written in its place is the present form, which says the same.
+    again = encode_record(Record(POSITION, CLOCK_MS, OF_OLD[name]))
+    assert again[1] != value
+    assert decode_record(*again) == Record(POSITION, CLOCK_MS, OF_OLD[name])
+
+
+@pytest.mark.parametrize("name", OF_OLD)
+def test_a_record_of_old_that_is_damaged_or_has_a_field_too_many_is_found(name: str) -> None:
+    key, value = sample("events", name)
+    for index in range(len(value)):
+        damaged = bytearray(value)
+        damaged[index] ^= 1 << index % 8
+        with pytest.raises(Corruption, match=str(POSITION)):
+            decode_record(key, bytes(damaged))
+    _, event = msgspec.msgpack.decode(value[4:])
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert([*event, "newer"], Written)
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=tag)
+def test_what_is_of_today_is_not_changed(event: AnyEvent) -> None:
+    assert upcast(event) is event
+
+
 @pytest.mark.parametrize("event", EVENTS, ids=tag)
 def test_a_record_is_written_as_ever(event: AnyEvent) -> None:
     assert encode_record(Record(POSITION, CLOCK_MS, event)) == sample("events", tag(event))
@@ -140,11 +211,13 @@ def test_a_body_is_written_as_ever(body: Body) -> None:
 def test_every_event_has_a_sample_and_every_sample_an_event() -> None:
     tags = {tag(member) for member in get_args(AnyEvent)}
     assert {tag(event) for event in EVENTS} == tags
-    assert {path.stem for path in (HERE / "events").iterdir()} == tags
+    assert {tag(member) for member in get_args(Written)} == tags | set(OF_OLD)
+    assert not tags & set(OF_OLD)
+    assert {path.stem for path in (HERE / "events").iterdir()} == tags | set(OF_OLD)
 
 
 def test_every_tag_has_a_version() -> None:
-    for member in get_args(AnyEvent):
+    for member in get_args(Written):
         name, _, version = tag(member).rpartition(".")
         assert name
         assert int(version) >= 1

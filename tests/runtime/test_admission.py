@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 import trio
 
-from postroom.core import Broker, DeleteMessage, RecallMessage, Receipt, open_broker
+from postroom.core import Broker, DeleteMessage, RecallMessage, Receipt, Session, open_broker
 from postroom.core.errors import NoSpace
-from postroom.core.events import Acked, LoggedOut
+from postroom.core.events import Acked, LoggedOut, RoomLeft
 from postroom.core.limits import MIB
 from postroom.core.model import Rules
-from postroom.core.space import BATCH_BYTES, estimate
+from postroom.core.space import BATCH_BYTES, LEAVE_BYTES, LOGOUT_BYTES, estimate
 from postroom.storage.memory import MemoryStore
 from tests.support.faulty import FaultyStore
 from tests.support.office import (
@@ -28,6 +28,8 @@ from tests.support.office import (
 RESERVE = 16 * MIB
 ONE = estimate(message(), Rules())[1]
 """What a small message is taken to cost."""
+AT_ONCE = (RESERVE // 4 - LOGOUT_BYTES) // LEAVE_BYTES
+"""Rooms that a logout leaves in one commit where room is scarce."""
 
 
 class Disk(FaultyStore):
@@ -179,6 +181,125 @@ async def test_an_ack_larger_than_the_reserve_allows_is_carried_out_in_steps() -
         async with broker.connect(app="demo", user="bob") as again:
             assert again.welcome.queued == 0
         store.above = 1 << 40
+    assert_sound(store.inner)
+
+
+async def in_rooms(session: Session, count: int) -> None:
+    """Enter so many."""
+    for number in range(count):
+        await session.join(f"room {number}")
+
+
+def rooms_of(store: Disk, user: str = "bob") -> int:
+    """How many rooms a user is in."""
+    with store.snapshot() as snapshot:
+        return len(snapshot.views.open_stays("demo", user))
+
+
+async def test_a_logout_from_more_rooms_than_the_reserve_allows_is_carried_out_in_steps() -> None:
+    """Answered once, when all of it is on disk; the session is open until its user is in no room any more."""
+    store = Disk()
+    async with open_broker(store) as broker:
+        await settle_down()
+        steps = []
+
+        def look() -> None:
+            with store.snapshot() as snapshot:
+                steps.append((rooms_of(store), len(snapshot.views.sessions("demo", "bob"))))
+
+        async with broker.connect(app="demo", user="bob") as session:
+            await in_rooms(session, 200)
+            store.above = 0
+            store.hooks["after"] = look
+        store.hooks.clear()
+        assert steps[0] == (200 - AT_ONCE, 1)
+        assert steps == [(left, 1) for left in range(200 - AT_ONCE, 0, -AT_ONCE)] + [(0, 0)]
+        told = [event for event in events(store) if isinstance(event, RoomLeft | LoggedOut)]
+        assert [type(event) for event in told] == [RoomLeft] * 200 + [LoggedOut]
+        assert len({event.room for event in told[:-1]}) == 200  # type: ignore[union-attr]
+        store.above = 1 << 40
+        async with broker.connect(app="demo", user="bob") as again:
+            await in_rooms(again, 3)
+    assert_sound(store.inner)
+
+
+@pytest.mark.parametrize("rooms", [0, 1, AT_ONCE - 1, AT_ONCE])
+async def test_a_logout_from_as_many_rooms_as_fit_is_one_commit(rooms: int) -> None:
+    store = Disk()
+    async with open_broker(store) as broker:
+        await settle_down()
+        commits = []
+        async with broker.connect(app="demo", user="bob") as session:
+            await in_rooms(session, rooms)
+            store.above = 0
+            store.hooks["after"] = lambda: commits.append(rooms_of(store))
+        store.hooks.clear()
+        assert commits == [0]
+        store.above = 1 << 40
+    assert_sound(store.inner)
+
+
+async def test_a_logout_that_leaves_another_session_open_leaves_no_room() -> None:
+    store = Disk()
+    async with open_broker(store) as broker:
+        await settle_down()
+        async with broker.connect(app="demo", user="bob"):
+            async with broker.connect(app="demo", user="bob") as session:
+                await in_rooms(session, 200)
+                store.above = 0
+            assert rooms_of(store) == 200
+            store.above = 1 << 40
+        assert rooms_of(store) == 0
+    assert_sound(store.inner)
+
+
+async def test_a_logout_whose_next_step_does_not_fit_waits_for_space_and_goes_on() -> None:
+    store = Disk()
+    async with open_broker(store) as broker, trio.open_nursery() as nursery:
+        await settle_down()
+        done = []
+
+        async def visit() -> None:
+            async with broker.connect(app="demo", user="bob") as session:
+                await in_rooms(session, 200)
+                store.above = 0
+                store.hooks["after"] = no_more
+            done.append(True)
+
+        def no_more() -> None:
+            store.above = -RESERVE
+
+        nursery.start_soon(visit)
+        with trio.fail_after(5):
+            while store.above != -RESERVE:
+                await trio.lowlevel.checkpoint()
+        for _ in range(50):
+            await trio.lowlevel.checkpoint()
+        assert done == []
+        assert rooms_of(store) == 200 - AT_ONCE
+        store.hooks.clear()
+        store.above = 0
+        with trio.fail_after(5):
+            while not done:
+                await trio.lowlevel.checkpoint()
+        assert rooms_of(store) == 0
+        store.above = 1 << 40
+    assert_sound(store.inner)
+
+
+async def test_joins_are_refused_where_messages_are_and_leaving_goes_on() -> None:
+    store = Disk()
+    async with open_broker(store) as broker:
+        await settle_down()
+        async with broker.connect(app="demo", user="bob") as session:
+            await in_rooms(session, 2)
+            store.above = 0
+            with pytest.raises(NoSpace):
+                await session.join("room 2")
+            await session.leave("room 0")
+            assert rooms_of(store) == 1
+            store.above = 1 << 40
+            await session.join("room 2")
     assert_sound(store.inner)
 
 

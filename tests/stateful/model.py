@@ -1,4 +1,5 @@
-"""What the design says of queues, in dictionaries and lists: slow, plain, and written without looking at the core."""
+"""What the design says of queues, and of history as far as it keeps texts, in dictionaries and lists: slow, plain, and written
+without looking at the core."""
 
 from dataclasses import dataclass, field
 
@@ -20,8 +21,12 @@ class Message:
     to: str
     queue: bool
     history: bool
+    """Its sender wanted it kept."""
     form: str
     text: bytes
+    at_ms: int
+    kept: bool
+    """For history, and nobody found it too old for that."""
 
 
 @dataclass(eq=False)
@@ -74,6 +79,10 @@ class Model:
         self.messages: list[Message] = []
         self.newest_at: dict[str, int] = {}
         self.outcomes: dict[tuple[str, str, str], Outcome] = {}
+        self.presence: dict[str, list[tuple[str, int, str]]] = {}
+        """What happened to users, when, and to whom, as far as nobody took it."""
+        self.forgotten: dict[str, int] = {}
+        """The newest message that left the history by age."""
 
     def box(self, app: str, user: str) -> Box:
         """The recipient's."""
@@ -89,20 +98,31 @@ class Model:
         """Whether its time is over."""
         return copy.deadline_ms <= self.clock.expiry_ms
 
+    def came_or_went(self, app: str, what: str, user: str) -> None:
+        """A user's first session opened, or their last one closed."""
+        self.newest_at[app] = self.at(app)
+        self.presence.setdefault(app, []).append((what, self.newest_at[app], user))
+
+    def too_old(self, message: Message) -> bool:
+        """For history."""
+        ttl_ms = self.rules.history_ttl_ms
+        return ttl_ms is not None and message.at_ms + ttl_ms <= self.clock.expiry_ms
+
     # Messages.
 
     def alive(self, message: Message) -> bool:
         """Whether its body is kept: for history, or for an entry."""
         box = self.box(message.app, message.to)
         return message.form != "deleted" and (
-            message.history or any(copy.message is message and copy.shows == "message" for copy in box.copies)
+            message.kept or any(copy.message is message and copy.shows == "message" for copy in box.copies)
         )
 
     def findable(self, message: Message) -> bool:
         """Whether it can still be changed: what is past its expiry is not there, swept or not."""
         box = self.box(message.app, message.to)
         return self.alive(message) and (
-            message.history or any(copy.message is message and not self.past(copy) for copy in box.copies)
+            (message.kept and not self.too_old(message))
+            or any(copy.message is message and not self.past(copy) for copy in box.copies)
         )
 
     def online(self, box: Box) -> bool:
@@ -132,7 +152,9 @@ class Model:
         """It was accepted under this id."""
         app, user = command.app, command.to.id
         at_ms = self.newest_at[app] = self.at(app)
-        message = Message(id, app, user, command.queue, command.history, "message", command.body)
+        message = Message(
+            id, app, user, command.queue, command.history, "message", command.body, at_ms, command.history
+        )
         self.messages.append(message)
         if command.queue:
             box = self.box(app, user)
@@ -159,6 +181,7 @@ class Model:
         if form == "deleted":
             mine = [copy for copy in box.copies if copy.message is message]
             self.leave(box, mine, "withdrawn")
+            message.kept = False
         message.form, message.text = form, text
         self.newest_at[message.app] = self.at(message.app)
         if not told:
@@ -166,6 +189,14 @@ class Model:
         shows = "deleted" if form == "deleted" else "message"
         stored = self.deliver(box, Copy(position, 0, deadline_ms, message, shows))
         return stored or form != "deleted"
+
+    def forget(self, app: str, limit: int) -> int:
+        """Messages that are too old leave the history, the oldest first; how many it were."""
+        over = [one for one in self.messages if one.app == app and one.kept and self.too_old(one)]
+        for message in sorted(over, key=lambda one: (one.at_ms, one.id))[:limit]:
+            message.kept = False
+            self.forgotten[app] = max(self.forgotten.get(app, 0), message.id)
+        return len(over[:limit])
 
     # Queues.
 

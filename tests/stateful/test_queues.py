@@ -20,17 +20,20 @@ from postroom.core.commands import (
     EditMessage,
     EndStaleSessions,
     ExpireDedup,
+    ExpireHistory,
     ExpireQueue,
     Login,
     Logout,
     RecallMessage,
     SendMessage,
     StartEpoch,
+    TakeFeed,
 )
-from postroom.core.domain import Decision, Welcome
+from postroom.core.domain import Decision, Presence, Welcome
 from postroom.core.errors import Refusal
-from postroom.core.events import LoggedIn, LoggedOut
+from postroom.core.events import HistoryExpired, LoggedIn, LoggedOut
 from postroom.core.ids import ExpiryMs, MessageId, Position
+from postroom.core.limits import HISTORY_EXPIRED_MAX
 from postroom.core.model import Receipt, Rules, peer
 from postroom.core.ports import Store
 from postroom.core.runtime.reading import resolve
@@ -50,6 +53,7 @@ SESSIONS_MAX = 3
 
 users = st.sampled_from([USERS[0]] * 4 + [*USERS[1:]])
 """Mostly the same one: what goes wrong takes several steps in one queue."""
+apps = st.sampled_from(["one", "one", "two"])
 picks = st.sampled_from([0, 0, 0, 0, 1, 1, 2, 3, 5])
 """The newest but this many."""
 flags = st.booleans()
@@ -63,6 +67,7 @@ rules_of_apps = st.builds(
     queue_messages=st.sampled_from([1, 2, 2, 3, 3, 4, 6]),
     queue_ttl_ms=st.sampled_from([1_500, 60_000, 7 * DAY_MS]),
     overflow=st.sampled_from(["oldest", "refuse"]),
+    history_ttl_ms=st.sampled_from([180 * DAY_MS, 180 * DAY_MS, DAY_MS, 30_000, None]),
 )
 
 
@@ -217,6 +222,7 @@ class Queues(RuleBasedStateMachine):
         box = self.model.box(app, user)
         if sum(epoch == self.model.epoch for _, epoch in box.sessions) == SESSIONS_MAX:
             return
+        at_ms = self.model.at(app)
         decision = self.do(Login(app=app, user=user))
         assert decision is not None
         self.model.sweep(box)
@@ -224,16 +230,25 @@ class Queues(RuleBasedStateMachine):
         assert decision.result == Welcome(session, len(box.copies), box.missed)
         event = decision.events[-1]
         assert isinstance(event, LoggedIn)
-        assert (event.first, event.queued, event.missed) == (not self.model.online(box), len(box.copies), box.missed)
+        first = not self.model.online(box)
+        assert (event.first, event.queued, event.missed) == (first, len(box.copies), box.missed)
         stale = [session for session, epoch in box.sessions if epoch != self.model.epoch]
-        self._ended(decision, stale, emptied=bool(stale) and len(stale) == len(box.sessions))
+        self._ended(decision, of, stale, at_ms, emptied=bool(stale) and len(stale) == len(box.sessions))
+        assert event.at_ms == at_ms
+        if first:
+            self.model.came_or_went(app, "login", user)
         box.sessions = [row for row in box.sessions if row[1] == self.model.epoch] + [(session, self.model.epoch)]
 
-    def _ended(self, decision: Decision, sessions: list[int], *, emptied: bool) -> None:
+    def _ended(
+        self, decision: Decision, of: tuple[str, str], sessions: list[int], at_ms: int, *, emptied: bool
+    ) -> None:
         """These sessions were logged out, and the last of them says whether the user has none left."""
         ends = [event for event in decision.events if isinstance(event, LoggedOut)]
         assert [event.session for event in ends] == sessions
         assert [event.last for event in ends] == [*[False] * (len(ends) - 1), emptied][: len(ends)]
+        assert all(event.at_ms == at_ms for event in ends)
+        if ends and emptied:
+            self.model.came_or_went(of[0], "logout", of[1])
 
     @rule(of=users, pick=picks)
     def logout(self, of: tuple[str, str], pick: int) -> None:
@@ -244,9 +259,10 @@ class Queues(RuleBasedStateMachine):
             return
         session = newest(ever, pick)
         mine = [row for row in box.sessions if row[0] == session]
+        at_ms = self.model.at(app)
         decision = self.do(Logout(app=app, user=user, session=session))
         assert decision is not None
-        self._ended(decision, [row[0] for row in mine], emptied=len(box.sessions) == 1)
+        self._ended(decision, of, [row[0] for row in mine], at_ms, emptied=len(box.sessions) == 1)
         box.sessions = [row for row in box.sessions if row[0] != session]
 
     @rule(of=users, pick=picks, confirms=flags)
@@ -318,8 +334,28 @@ class Queues(RuleBasedStateMachine):
         for key in sorted(over, key=lambda key: (kept[key].until_ms, kept[key].id))[:limit]:
             del kept[key]
 
+    @rule(app=apps, limit=limits)
+    def expire_history(self, app: str, limit: int) -> None:
+        decision = self.do(ExpireHistory(app=app, limit=limit))
+        assert decision is not None
+        assert all(isinstance(event, HistoryExpired) for event in decision.events)
+        count = self.model.forget(app, limit)
+        assert sum(event.count for event in decision.events) == count
+        assert len(decision.events) == -(-count // HISTORY_EXPIRED_MAX)
+
+    @rule(app=apps, limit=limits)
+    def take_feed(self, app: str, limit: int) -> None:
+        decision = self.do(TakeFeed(app=app, feed="users", limit=limit))
+        assert decision is not None
+        assert isinstance(decision.result, Presence)
+        waiting = self.model.presence.get(app, [])
+        taken, waiting[:limit] = waiting[:limit], []
+        assert [(event.type, event.at_ms, event.user) for event in decision.result.events] == taken
+        assert len(decision.events) == bool(taken)
+
     @rule(limit=limits)
     def end_stale_sessions(self, limit: int) -> None:
+        at_ms = {app: self.model.at(app) for app in ("one", "two")}
         decision = self.do(EndStaleSessions(limit=limit))
         assert decision is not None
         boxes = self.model.boxes.values()
@@ -332,6 +368,9 @@ class Queues(RuleBasedStateMachine):
             assert row[1] != self.model.epoch
             box.sessions.remove(row)
             assert event.last == (not box.sessions)
+            assert event.at_ms == at_ms[event.app]
+            if event.last:
+                self.model.came_or_went(event.app, "logout", event.user)
 
     @rule(elapsed_ms=spells_ms)
     def time_passes(self, elapsed_ms: int) -> None:
@@ -375,6 +414,7 @@ class Queues(RuleBasedStateMachine):
                 self._check_box(snapshot, app, user, box)
             for app in ("one", "two"):
                 self._check_totals(snapshot, app)
+                self._check_history(snapshot, app)
             self._check_rows(snapshot)
             self._check_texts(snapshot)
 
@@ -407,6 +447,29 @@ class Queues(RuleBasedStateMachine):
             assert getattr(totals, term) == sum(box.terms[term] for box in boxes), term
         assert totals.queued == sum(len(box.copies) for box in boxes)
         assert totals.newest_at_ms == self.model.newest_at.get(app, 0)
+        waiting = self.model.presence.get(app, [])
+        assert totals.user_events - totals.user_events_gone == len(waiting)
+        assert (totals.room_events, totals.room_events_gone, totals.results) == (0, 0, 0)
+        assert totals.forgotten == self.model.forgotten.get(app, 0)
+        assert [(event.type, event.at_ms, event.user) for event in snapshot.views.feed(app, "users")] == waiting
+
+    def _check_history(self, snapshot: Any, app: str) -> None:
+        """Every kept message is in its timelines, and says whether it was recalled."""
+        views = snapshot.views
+        kept = [message for message in self.model.messages if message.app == app and message.kept]
+        kept.sort(key=lambda message: (message.at_ms, message.id))
+        found = list(views.oldest_kept(app))
+        assert [(*place, row.conversation.id, row.sender, row.queued, row.recalled) for place, row in found] == [
+            (one.at_ms, one.id, one.to, "eve", one.queue, one.form == "recalled") for one in kept
+        ]
+        shown = [((one.at_ms, one.id), one.form != "recalled") for one in kept]
+        assert list(views.timeline(app, None, "eve")) == shown
+        assert list(views.timeline(app, None, "eve", newest_first=True)) == shown[::-1]
+        for to in {one.to for one in kept}:
+            to_one = [row for row, one in zip(shown, kept, strict=True) if one.to == to]
+            assert list(views.timeline(app, peer(to), None)) == to_one
+            assert list(views.timeline(app, peer(to), "eve")) == to_one
+            assert list(views.timeline(app, peer(to), "ann")) == []
 
     def _check_rows(self, snapshot: Any) -> None:
         """No row without a reason: each kind is there as often as the model has one."""
@@ -418,6 +481,7 @@ class Queues(RuleBasedStateMachine):
         assert counted == +Counter(
             {
                 b"c": 1,
+                b"p": model.epoch,
                 b"a": len(model.newest_at),
                 b"u": sum(box.numbered > 0 for box in model.boxes.values()),
                 b"s": sessions,
@@ -430,7 +494,9 @@ class Queues(RuleBasedStateMachine):
                 ),
                 b"m": sum(message.form != "message" for message in alive),
                 b"k": sum(copy.position != copy.message.id for copy in copies),
-                b"t": sum(message.history for message in alive),
+                b"h": sum(message.kept for message in alive),
+                b"t": 3 * sum(message.kept for message in alive),
+                b"f": sum(map(len, model.presence.values())),
             }
         )
         notices = sum(copy.shows == "deleted" for copy in copies)

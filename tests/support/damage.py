@@ -8,17 +8,22 @@ import lmdb
 
 from postroom.core.commands import (
     Ack,
+    CollectResult,
     DeleteMessage,
     EditMessage,
+    Join,
+    Leave,
     Login,
     Logout,
     RecallMessage,
+    ReserveResult,
     SendMessage,
     StartEpoch,
+    TakeFeed,
 )
 from postroom.core.domain import Decision, Welcome
 from postroom.core.ids import ExpiryMs, MessageId, Position
-from postroom.core.model import Receipt, Rules, peer
+from postroom.core.model import Receipt, Rules, peer, room
 from postroom.storage.lmdb import LmdbStore
 from postroom.storage.lmdb.environment import data_file, open_databases, open_environment
 
@@ -44,7 +49,10 @@ def login(machine: Machine, user: str) -> Position:
 
 
 def happen(machine: Machine) -> list[MessageId]:
-    """Messages, overflow, sessions, acks, every kind of change, a lower cap, trimming. The ids of what was sent."""
+    """Messages, overflow, sessions, acks, rooms, results, every kind of change, a lower cap, trimming.
+
+    The ids of what was sent to bobs.
+    """
     machine.rules = Rules(queue_messages=6)
     machine.run(StartEpoch())
     ids = []
@@ -53,6 +61,7 @@ def happen(machine: Machine) -> list[MessageId]:
         ids.append(send(machine, f"bob{number % 3}", f"text number {number}.", history=history, dedup=f"k{number}"))
         machine.clock.run(1_000)
     session = login(machine, "bob0")
+    happen_in_rooms(machine, session)
     machine.run(EditMessage(app="demo", id=ids[21], by="alice", body=b"edited once."))
     machine.run(EditMessage(app="demo", id=ids[21], by="alice", body=b"edited twice."))
     machine.run(RecallMessage(app="demo", id=ids[18], by="alice"))
@@ -66,6 +75,33 @@ def happen(machine: Machine) -> list[MessageId]:
     machine.trim(ExpiryMs(machine.clock.expiry_ms - 12_000), 1_000)
     machine.run(Logout(app="demo", user="bob0", session=session))
     return ids
+
+
+def happen_in_rooms(machine: Machine, session: Position) -> None:
+    """bob0 is in two rooms; in one he was before. One had a message that was not kept. Carol is there, too, and stays.
+
+    A result waits; another was collected.
+    """
+
+    def enter(kind: type[Join | Leave], name: str) -> None:
+        machine.run(kind(app="demo", user="bob0", session=session, room=name))
+
+    def say(name: str, text: str, *, history: bool) -> None:
+        machine.run(SendMessage(app="demo", sender="alice", to=room(name), body=text.encode(), history=history))
+        machine.clock.run(1_000)
+
+    enter(Join, "lobby")
+    say("lobby", "said in the lobby.", history=True)
+    enter(Leave, "lobby")
+    say("lobby", "said and not kept.", history=False)
+    for name in ("lobby", "hall"):
+        enter(Join, name)
+    machine.run(Join(app="demo", user="carol", session=login(machine, "carol"), room="hall"))
+    say("hall", "said in the hall.", history=True)
+    machine.run(TakeFeed(app="demo", feed="users", limit=1))
+    for handle in ("1", "2"):
+        machine.run(ReserveResult(app="demo", handle=handle, ids=(MessageId(5),), ttl_ms=60_000))
+    machine.run(CollectResult(app="demo", handle="1"))
 
 
 def populated(directory: Path) -> list[MessageId]:

@@ -28,13 +28,15 @@ from postroom.core import (
     SendMessage,
     open_broker,
     peer,
+    room,
 )
 from postroom.core.commands import ExpireDedup
 from postroom.core.errors import NoSpace
 from postroom.core.events import MessageSent
 from postroom.core.expiry import DAY_MS
 from postroom.core.ids import MessageId, MonotonicMs, Position, UnixMs
-from postroom.core.limits import BODY_BYTES_MAX, KIB
+from postroom.core.limits import BODY_BYTES_MAX, KIB, ROOMS_PER_USER_MAX
+from postroom.core.queries import TakePresence
 from postroom.core.runtime.clock import SystemClock
 from postroom.storage.lmdb import LmdbStore
 from postroom.storage.lmdb.environment import data_file
@@ -339,6 +341,92 @@ async def worst_cases(disk: Disk) -> None:
     disk.check()
 
 
+async def rooms_and_history(disk: Disk) -> None:
+    """Users in as many rooms as there may be log out, feeds are taken, and a history of thousands grows old."""
+    rules = {APP: Rules(queue_messages=10_000, history_ttl_ms=4 * DAY_MS)}
+    chance, names = random.Random(7), [f"r{number}" for number in range(ROOMS_PER_USER_MAX)]
+    machine = Machine(LmdbStore(disk.data), rules[APP])
+    machine.begin()
+    ids = []
+    for count in range(2_000):
+        to = room(chance.choice(names)) if count % 2 else peer(f"p{count % 97}")
+        receipt = machine.run(
+            SendMessage(app=APP, sender=f"s{count % 89}", to=to, body=b"z" * 200, history=True, queue=count % 4 == 0)
+        ).result
+        assert isinstance(receipt, Receipt)
+        ids.append(receipt.id)
+    for id in chance.sample(ids, 300):
+        machine.run(EditMessage(app=APP, id=id, by="alice", body=b"edited"))
+    machine.commit()
+    machine.store.close()
+
+    clock = Clock()
+    clock.passed_ms = machine.clock.wall_ms - SystemClock().wall_ms()
+    ledger, leave = Ledger(), trio.Event()
+    async with open_broker(disk.data, rules=rules, clock=clock) as broker:
+        async with trio.open_nursery() as nursery:
+            for user in ("ann", "bob", "cem"):
+                await nursery.start(stay, broker, user, names, leave)
+            for name in names:  # so that every stay is remembered, and every room has lost something
+                for history in (True, False):
+                    command = SendMessage(app=APP, sender="dan", to=room(name), body=b"hi", history=history)
+                    await broker.submit(command)
+            disk.fill()
+            for size in (BODY_BYTES_MAX, 1_500):
+                await ledger.send_until_full(broker, ["bulk"], size, 30)
+            await full(broker, ledger)
+            leave.set()
+        assert [count_rows(broker, kind) for kind in ("sessions", "open stays")] == [0, 0]
+        assert count_rows(broker, "ended stays") == 3 * len(names)
+        await full(broker, ledger)
+        taken = 0
+        while events := await broker.ask(TakePresence(app=APP, feed="rooms", limit=50)):
+            taken += len(events)
+        assert taken == 6 * len(names)
+        await verify(disk)
+    options = Options(sweep_every_s=0.05, log_retention_ms=6 * DAY_MS)
+    async with open_broker(disk.data, rules=rules, options=options, clock=clock) as broker:
+        await full(broker, ledger)
+        clock.passed_ms += 32 * DAY_MS
+        while any(count_rows(broker, kind) for kind in ("kept", "ended stays", "gaps")):  # noqa: ASYNC110 - the sweeper tells nobody
+            await trio.sleep(0.02)
+        while broker.statistics().store.log_records > 300:  # noqa: ASYNC110 - nor does trimming
+            await trio.sleep(0.02)
+        assert await ledger.send(broker, [ledger.message("bob", 100)]) == 1
+        await ledger.collect(broker, "bob")
+    disk.check()
+
+
+async def stay(
+    broker: Broker,
+    user: str,
+    names: Sequence[str],
+    leave: trio.Event,
+    *,
+    task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Be in these rooms until it is time to go."""
+    async with broker.connect(app=APP, user=user) as session:
+        for name in names:
+            await session.join(name)
+        task_status.started()
+        await leave.wait()
+
+
+def count_rows(broker: Broker, kind: str) -> int:
+    """How much there is of something."""
+    with broker.snapshot() as snapshot:
+        views, users = snapshot.views, ("ann", "bob", "cem")
+        found = {
+            "kept": lambda: list(views.oldest_kept(APP)),
+            "ended stays": lambda: list(views.ended_stays(APP)),
+            "gaps": lambda: list(views.gaps()),
+            "sessions": lambda: [row for user in users for row in views.sessions(APP, user)],
+            "open stays": lambda: [stay for user in users for stay in views.open_stays(APP, user)],
+        }
+        return len(found[kind]())
+
+
 async def outcome(attempt: Callable[[], Awaitable[object]]) -> str:
     """Done, or refused because the disk is full; nothing else."""
     try:
@@ -360,7 +448,7 @@ def read_dedup(broker: Broker) -> list[object]:
         return list(snapshot.views.dedup_ends())
 
 
-STORIES: Final = {story.__name__: story for story in (giving_back, large_bodies, worst_cases)}
+STORIES: Final = {story.__name__: story for story in (giving_back, large_bodies, worst_cases, rooms_and_history)}
 
 
 async def main(story: Callable[[Disk], Awaitable[None]], disk: Disk) -> None:

@@ -1,13 +1,13 @@
 """A WebSocket and a broker that do what a test of the native sessions tells them."""
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import trio
 
-from postroom.core import Delivery, Receipt, Refusal, SendMessage, Sink
+from postroom.core import Delivery, Joined, Receipt, Refusal, SendMessage, Sink
 from postroom.core.commands import Command
 from postroom.core.domain import Welcome
 from postroom.core.errors import UnknownId
@@ -129,6 +129,11 @@ class FakeSession:
         self.sink = sink
         self.acks: list[tuple[int, int | None]] = []
         self.resumed = 0
+        self.moves: list[tuple[str, str, MessageId | None]] = []
+        self.missed: list[Delivery] = []
+        """What a join with `since` replays, and says that it is everything if there is something."""
+        self.refuses: dict[str, Refusal] = {}
+        """What a join or leave of a room is refused with."""
         self._broker = broker
 
     def ack_id_soon(self, id: MessageId, seq: int | None = None) -> None:
@@ -142,6 +147,27 @@ class FakeSession:
 
     def resume(self) -> None:
         self.resumed += 1
+
+    async def join(
+        self, name: str, since: MessageId | None = None, *, answer: Callable[[Joined], None] | None = None
+    ) -> Joined:
+        await self._move("join", name, since)
+        joined = Joined(through=Position(9), recovered=None if since is None else bool(self.missed))
+        assert answer is not None
+        answer(joined)
+        if since is not None:
+            assert all(map(self.sink.offer, self.missed))
+        return joined
+
+    async def leave(self, name: str) -> None:
+        await self._move("leave", name, None)
+
+    async def _move(self, *move: Any) -> None:
+        self.moves.append(move)
+        await self._broker.disk()
+        refusal = self.refuses.get(move[1])
+        if refusal is not None:
+            raise refusal
 
 
 class FakeBroker:

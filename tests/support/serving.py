@@ -1,21 +1,25 @@
 """The real HTTP server on a real socket of this process, and a client for it."""
 
 import signal
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
 from typing import Any
+from unittest import mock
 
 import httpx
 import msgspec
 import trio
 
-from postroom.core import Broker, StorageFailure, open_broker
+from postroom.core import Broker, BrokerThread, StorageFailure, open_broker
+from postroom.core.ids import MonotonicMs, UnixMs
 from postroom.core.ports import Store, Transaction
+from postroom.core.runtime.clock import Clock
 from postroom.storage.memory import MemoryStore
 from postroom.transports.config import AppConfig, Config, ServerConfig, parse_address
 from postroom.transports.http.sockets import bind
 from postroom.transports.serve import GRACE_S, Bound, Server
-from tests.support.web import APP, APP_ID, PEER, basic
+from tests.support.web import APP, APP_ID, NOW_MS, PEER, basic
 
 BASE = f"/dev/v2/project/{APP_ID}"
 
@@ -32,16 +36,39 @@ class Served(msgspec.Struct, frozen=True):
     stopped: trio.Event
     """The server has ended."""
 
+    async def call(self, method: str, path: str, wire: object = None, **more: Any) -> httpx.Response:
+        """Any call of the app's; `wire` is the JSON body, or the bytes of one that is not, None for none."""
+        content = wire if wire is None or isinstance(wire, bytes) else msgspec.json.encode(wire)
+        return await self.client.request(method, f"{BASE}{path}", content=content, **more)
+
     async def send(self, wire: object = PEER, *, user: str = "userA", query: str = "", **more: Any) -> httpx.Response:
-        """One peer message; `wire` is the JSON body, or the bytes of one that is not."""
-        content = wire if isinstance(wire, bytes) else msgspec.json.encode(wire)
-        url = f"{BASE}/rtm/users/{user}/peer_messages{'?' + query if query else ''}"
-        return await self.client.post(url, content=content, **more)
+        """One peer message."""
+        path = f"/rtm/users/{user}/peer_messages{'?' + query if query else ''}"
+        return await self.call("POST", path, wire, **more)
 
 
 def config_of(*apps: AppConfig, **server: Any) -> Config:
     """A configuration on a free port."""
     return Config(server=ServerConfig(bind=("127.0.0.1:0",), **server), apps=apps or (APP,))
+
+
+class StoppedClock:
+    """Time passes when a test says so: rates, token ends and times in the history are what they should be to the digit."""
+
+    def __init__(self, wall_ms: int = NOW_MS) -> None:
+        self._wall_ms = wall_ms
+        self._monotonic_ms = 0
+
+    def wall_ms(self) -> UnixMs:
+        return UnixMs(self._wall_ms)
+
+    def monotonic_ms(self) -> MonotonicMs:
+        return MonotonicMs(self._monotonic_ms)
+
+    def pass_ms(self, by_ms: int) -> None:
+        """So much later."""
+        self._wall_ms += by_ms
+        self._monotonic_ms += by_ms
 
 
 class DyingStore(MemoryStore):
@@ -66,8 +93,12 @@ async def serving(
     store: Store | None = None,
     headers: Mapping[str, str] | None = None,
     grace_s: float = GRACE_S,
+    clock: Clock | None = None,
 ) -> AsyncIterator[Served]:
-    """Run the server for as long as the block runs, on a store that forgets unless there is another."""
+    """Run the server for as long as the block runs, on a store that forgets unless there is another.
+
+    A `clock` is asked for rates, token ends and times. Waiting is trio's as always.
+    """
     config = config or config_of()
     address = parse_address(config.server.bind[0])
     sockets = bind(address.host, address.port)
@@ -81,8 +112,11 @@ async def serving(
         await server.run([Bound(address, sockets)], until=until, announce=lambda urls: listening.set())
         stopped.set()
 
-    async with open_broker(store or MemoryStore(), rules=config.rules) as broker, trio.open_nursery() as nursery:
-        nursery.start_soon(run, Server(config, broker, grace_s))
+    opened = open_broker(store or MemoryStore(), rules=config.rules, clock=clock)
+    async with opened as broker, trio.open_nursery() as nursery:
+        with mock.patch("postroom.transports.serve.SystemClock", return_value=clock) if clock else nullcontext():
+            server = Server(config, broker, grace_s)
+        nursery.start_soon(run, server)
         await listening.wait()
         port = sockets[0].getsockname()[1]
         auth = {"Authorization": basic()} if headers is None else headers
@@ -100,3 +134,50 @@ async def raw(port: int, sent: bytes) -> bytes:
             while chunk := await stream.receive_some():
                 received += chunk
     return received
+
+
+async def as_written(
+    served: Served, method: str, target: str, headers: Mapping[str, str] | None = None, body: bytes = b""
+) -> httpx.Response:
+    """A call of the app's that goes out byte for byte: clients of ours would escape a quote. With Basic if nothing is given."""
+    given = {"Host": "api.example", **({"Authorization": basic()} if headers is None else headers)}
+    lines = [f"{method} {BASE}{target} HTTP/1.1", *(f"{name}: {value}" for name, value in given.items())]
+    lines += [f"Content-Length: {len(body)}", "Connection: close", "", ""]
+    head, _, content = (await raw(served.port, "\r\n".join(lines).encode() + body)).partition(b"\r\n\r\n")
+    status, *fields = head.decode("ascii").split("\r\n")
+    return httpx.Response(
+        int(status.split()[1]), headers=[tuple(field.split(": ", 1)) for field in fields], content=content
+    )
+
+
+@contextmanager
+def serving_in_a_thread(where: Store, config: Config | None = None) -> Iterator[tuple[BrokerThread, httpx.Client]]:
+    """The same for synchronous code: the broker of a BrokerThread, served in its loop, and a client."""
+    config = config or config_of()
+    address = parse_address(config.server.bind[0])
+    sockets = bind(address.host, address.port)
+    listening: Future[None] = Future()
+    stop = trio.Event()
+
+    with BrokerThread(where, rules=config.rules) as thread:
+
+        async def until() -> int:
+            await stop.wait()
+            return signal.SIGTERM
+
+        async def run() -> None:
+            server = Server(config, thread._broker)
+            await server.run([Bound(address, sockets)], until=until, announce=lambda urls: listening.set_result(None))
+
+        async def end() -> None:
+            stop.set()
+
+        ended = thread.call(run)
+        listening.result(20)
+        port = sockets[0].getsockname()[1]
+        with httpx.Client(
+            base_url=f"http://127.0.0.1:{port}", headers={"Authorization": basic()}, timeout=30
+        ) as client:
+            yield thread, client
+        thread.call(end).result(20)
+        ended.result(20)

@@ -3,7 +3,7 @@
 import base64
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import trio
 
@@ -11,17 +11,21 @@ from postroom.core import Receipt, SendMessage
 from postroom.core.commands import Command
 from postroom.core.ids import MessageId, UnixMs
 from postroom.core.model import Confirmation
+from postroom.core.queries import Query
 from postroom.transports.config import AnyrtcConfig, AppConfig
 from postroom.transports.http.asgi_wire import ABORT, Abort
 from postroom.transports.http.dialect import Call, Caller
 from postroom.transports.http.types import HttpReply, HttpRequest
+
+A = TypeVar("A")
 
 APP_ID = "970CA35de60c44645bbae8a215061b33"
 RTC = AnyrtcConfig(app_id=APP_ID, api_key="k1", api_secret="s1", app_certificate="5CFd2fd1755d40ecb72977518be15d3b")
 APP = AppConfig(name="shop", session_secret="s" * 32, anyrtc=RTC)
 PEER_PATH = f"/dev/v2/project/{APP_ID}/rtm/users/userA/peer_messages"
 PEER = {"destination": "userB", "payload": "Hello"}
-RECEIPT = Receipt(id=MessageId(4096), at_ms=UnixMs(1_790_000_000_000))
+NOW_MS = UnixMs(1_790_000_000_000)
+RECEIPT = Receipt(id=MessageId(4096), at_ms=NOW_MS)
 
 
 def basic(user: str = "k1", password: str = "s1") -> str:
@@ -70,10 +74,12 @@ def header(reply: HttpReply | None, name: str) -> str | None:
 
 
 class FakeBroker:
-    """Remembers what was submitted; answers with a receipt, or raises what it was told to."""
+    """Remembers what was submitted and asked; answers with a receipt or `answer`, or raises what it was told to."""
 
     def __init__(self, raises: BaseException | None = None, confirmation: Confirmation | None = None) -> None:
         self.commands: list[Command] = []
+        self.queries: list[Query[Any]] = []
+        self.answer: Any = ()
         self.withdrawn = 0
         self.raises = raises
         self.confirmation = confirmation
@@ -93,6 +99,15 @@ class FakeBroker:
         if self.raises is not None:
             raise self.raises
         return Receipt(id=RECEIPT.id, at_ms=RECEIPT.at_ms, confirmation=self.confirmation)
+
+    async def ask(self, query: Query[A]) -> A:
+        """As `Broker.ask`."""
+        self.queries.append(query)
+        await trio.lowlevel.checkpoint()
+        if self.raises is not None:
+            raise self.raises
+        answer: A = self.answer
+        return answer
 
     @property
     def sent(self) -> SendMessage:

@@ -3,10 +3,10 @@
 import pytest
 
 from postroom.core.checks import check
-from postroom.core.commands import Command, DeleteMessage, EditMessage, RecallMessage, SendMessage
+from postroom.core.commands import Command, DeleteMessage, EditMessage, Join, Leave, RecallMessage, SendMessage
 from postroom.core.errors import InvalidCommand
-from postroom.core.ids import MessageId
-from postroom.core.limits import BODY_BYTES_MAX, NAME_BYTES_MAX
+from postroom.core.ids import MessageId, Position
+from postroom.core.limits import BODY_BYTES_MAX, NAME_BYTES_MAX, RECIPIENTS_MAX
 from postroom.core.model import Conversation, group, peer, room, service
 
 
@@ -33,6 +33,11 @@ def edit(**fields: object) -> EditMessage:
         send(dedup="k" * 128),
         send(wait_ack_ms=1),
         send(wait_ack_ms=60_000),
+        send(to=room("r")),
+        send(to=room("r"), history=True, dedup="k"),
+        send(to=room("r"), recipients=("bob",) * RECIPIENTS_MAX),
+        Join(app="demo", user="bob", session=Position(1), room="ü" * (NAME_BYTES_MAX // 2)),
+        Leave(app="demo", user="bob", session=Position(1), room="r"),
         edit(),
         RecallMessage(app="demo", id=MessageId(1), by="alice"),
         DeleteMessage(app="demo", id=MessageId(1), by="alice"),
@@ -51,7 +56,16 @@ def test_good_ones_pass(command: Command) -> None:
         (send(sender="\ud800"), "sender"),
         (send(to=peer("")), "to"),
         (send(to=peer("x" * 257)), "to"),
-        (send(to=room("r")), "to"),
+        (send(to=room("")), "to"),
+        (send(to=room("x" * 257)), "to"),
+        (send(to=Conversation("room", "r", 1)), "to"),
+        (send(to=room("r"), queue=True), "queue"),
+        (send(to=room("r"), wait_ack_ms=1_000), "wait_ack_ms"),
+        (send(to=room("r"), recipients=("bob",), history=True), "recipients"),
+        (send(to=room("r"), recipients=("bob", "")), "recipients"),
+        (send(to=room("r"), recipients=("\ud800",)), "recipients"),
+        (send(to=room("r"), recipients=("bob",) * (RECIPIENTS_MAX + 1)), "recipients"),
+        (send(recipients=("bob",)), "recipients"),
         (send(to=group("g")), "to"),
         (send(to=service("s")), "to"),
         (send(to=Conversation("peer", "bob", 1)), "to"),
@@ -81,6 +95,9 @@ def test_good_ones_pass(command: Command) -> None:
         (edit(format="xml"), "format"),
         (RecallMessage(app="demo", id=MessageId(1), by=""), "by"),
         (DeleteMessage(app="demo", id=MessageId(1), by="\ud800"), "by"),
+        (Join(app="demo", user="bob", session=Position(1), room=""), "room"),
+        (Join(app="demo", user="bob", session=Position(1), room="x" * 257), "room"),
+        (Leave(app="demo", user="bob", session=Position(1), room="\ud800"), "room"),
     ],
 )
 def test_the_field_that_is_wrong_is_named(command: Command, field: str) -> None:

@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from postroom.core.commands import SendMessage
+from postroom.core.commands import ExpireHistory, SendMessage
 from postroom.core.domain import Decision
 from postroom.core.errors import DedupMismatch, MessageIsRecalled, QueueFull, UnknownMessage
-from postroom.core.events import MessageDeleted, MessageEdited
+from postroom.core.events import HistoryExpired, MessageDeleted, MessageEdited
 from postroom.core.ids import MessageId, Position
 from postroom.core.model import Receipt, peer
 from postroom.core.rows import Header
@@ -438,7 +438,95 @@ def test_history_of_a_deleted_message_leaves_no_row() -> None:
     id = desk.send(queue=False, history=True)
     desk.edit(id, "new text")
     desk.delete(id)
-    assert view_rows(desk) == before + 1  # the app's totals
+    assert view_rows(desk) == before  # the app's totals were there already
+
+
+# Of age.
+
+
+def forget(desk: Desk, limit: int = 1_000) -> list[HistoryExpired]:
+    """Messages past the retention leave the history."""
+    events = desk.run(ExpireHistory(app="demo", limit=limit)).events
+    return [event for event in events if isinstance(event, HistoryExpired)]
+
+
+def test_past_the_retention_a_kept_message_is_not_there_swept_or_not() -> None:
+    desk = Desk(history_ttl_ms=10_000)
+    id = desk.send("old text", queue=False, history=True)
+    desk.clock.run(9_999)
+    desk.edit(id, "new text")
+    desk.clock.run(1)
+    assert unknown(desk, id)
+    assert desk.kept() == [("edited", "new text")]
+    (event,) = forget(desk)
+    assert (event.id, event.count) == (id, 1)
+    assert desk.kept() == []
+    assert desk.totals().forgotten == id
+    assert forget(desk) == []
+    assert unknown(desk, id)
+
+
+def test_a_copy_that_still_waits_keeps_its_text_and_owns_it() -> None:
+    desk = Desk(history_ttl_ms=10_000, queue_ttl_ms=60_000)
+    id = desk.send("text", history=True)
+    desk.clock.run(10_000)
+    assert len(forget(desk)) == 1
+    assert desk.shown() == [Shown(1, "message", "text")]
+    desk.edit(id, "new text")
+    assert desk.shown() == [Shown(1, "message", "new text")]
+    desk.ack(id)
+    assert desk.kept() == []
+    assert unknown(desk, id)
+
+
+def test_of_a_message_and_its_changes_the_newest_copy_gets_the_text() -> None:
+    desk = Desk(history_ttl_ms=10_000, queue_ttl_ms=60_000)
+    desk.login()
+    id = desk.send("text", history=True)
+    desk.edit(id, "new text")
+    desk.clock.run(10_000)
+    forget(desk)
+    assert [entry.owns_body for entry in desk.queue("demo", "bob")] == [False, True]
+    desk.recall(id)
+    assert [entry.owns_body for entry in desk.queue("demo", "bob")] == [False, False, True]
+    desk.ack(desk.queue("demo", "bob")[1].position)
+    assert desk.shown() == [Shown(3, "recalled", "")]
+    desk.ack(desk.queue("demo", "bob")[0].position)
+    assert desk.kept() == []
+
+
+def test_what_has_left_the_history_does_not_come_back_with_a_longer_retention() -> None:
+    """Its copy was all that was left of it, and that is over."""
+    desk = Desk(history_ttl_ms=1_000, queue_ttl_ms=60_000)
+    id = desk.send("text", history=True)
+    desk.clock.run(2_000)
+    forget(desk)
+    desk.configure(queue_ttl_ms=60_000)
+    desk.clock.run(57_999)
+    desk.edit(id, "new text")
+    desk.clock.run(1)
+    assert unknown(desk, id)
+
+
+def test_history_is_forgotten_in_steps_and_parts() -> None:
+    desk = Desk(history_ttl_ms=10_000)
+    ids = [desk.send(f"{number}", f"user {number % 7}", queue=False, history=True) for number in range(60)]
+    desk.send("of another app", app="other", queue=False, history=True)
+    desk.clock.run(10_000)
+    young = desk.send("young", queue=False, history=True)
+    assert [(event.id, event.count) for event in forget(desk, 30)] == [(ids[24], 25), (ids[29], 5)]
+    assert [(event.id, event.count) for event in forget(desk)] == [(ids[54], 25), (ids[59], 5)]
+    assert forget(desk) == []
+    assert [text for _, text in desk.kept()] == ["of another app", "young"]
+    assert desk.read(lambda snapshot: [place.id for place, _ in snapshot.views.oldest_kept("demo")]) == [young]
+
+
+def test_for_ever_is_for_ever() -> None:
+    desk = Desk(history_ttl_ms=None)
+    id = desk.send("text", queue=False, history=True)
+    desk.clock.run(5_000 * 86_400_000)
+    assert forget(desk) == []
+    desk.edit(id, "new text")
 
 
 # Acknowledged.

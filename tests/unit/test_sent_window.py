@@ -101,8 +101,13 @@ def test_of_an_id_sent_often_only_the_frames_outside_are_forgotten() -> None:
 
 def test_nothing_is_kept_of_what_left_the_window() -> None:
     window = sent(*((number, number) for number in range(1, 10_001)))
-    assert len(window._frames) == len(window._by_id) == 4096
-    assert len(window._unacked) == 4096
+    assert len(window._ids) == len(window._details) == 4096
+
+
+def test_of_an_unqueued_frame_nothing_but_its_id_is_kept() -> None:
+    window = sent(*((number, None) for number in range(1, 10_001)))
+    assert len(window._ids) == 4096
+    assert not window._details
 
 
 class Plain:

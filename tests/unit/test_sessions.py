@@ -13,6 +13,7 @@ from postroom.core.model import peer
 from postroom.core.rows import SessionRow
 
 from ..support.desk import Desk
+from ..support.machine import START_MS
 
 DAY_MS = 86_400_000
 
@@ -162,8 +163,8 @@ def test_a_login_ends_the_users_stale_sessions_first() -> None:
     fresh = desk.login()
     ends = desk.events[before:-1]
     assert ends == [
-        LoggedOut(app="demo", user="bob", session=stale[0], last=False),
-        LoggedOut(app="demo", user="bob", session=stale[1], last=True),
+        LoggedOut(app="demo", user="bob", session=stale[0], last=False, at_ms=START_MS),
+        LoggedOut(app="demo", user="bob", session=stale[1], last=True, at_ms=START_MS),
     ]
     login = desk.events[-1]
     assert isinstance(login, LoggedIn)
@@ -212,7 +213,8 @@ def test_a_step_may_end_within_one_users_sessions() -> None:
     desk.restart()
     ends = [event for _ in range(3) for event in desk.run(EndStaleSessions(limit=1)).events]
     assert ends == [
-        LoggedOut(app="demo", user="bob", session=session, last=session == opened[-1]) for session in opened
+        LoggedOut(app="demo", user="bob", session=session, last=session == opened[-1], at_ms=START_MS)
+        for session in opened
     ]
 
 

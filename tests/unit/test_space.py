@@ -10,22 +10,41 @@ from hypothesis import strategies as st
 from postroom.core import commands
 from postroom.core.commands import (
     Ack,
+    CollectResult,
     Command,
     DeleteMessage,
     EditMessage,
     EndStaleSessions,
     ExpireDedup,
+    ExpireGaps,
+    ExpireHistory,
     ExpireQueue,
+    ExpireResults,
+    Join,
+    Leave,
     Login,
     Logout,
     RecallMessage,
+    ReserveResult,
     SendMessage,
     StartEpoch,
+    TakeFeed,
 )
 from postroom.core.ids import MessageId, Position
-from postroom.core.limits import BODY_BYTES_MAX, COMMAND_ROWS_MAX, MIB, QUEUE_MESSAGES_MAX, SWEEP_STEP
+from postroom.core.limits import (
+    BODY_BYTES_MAX,
+    COMMAND_ROWS_MAX,
+    FEED_TAKE_MAX,
+    MIB,
+    QUEUE_MESSAGES_MAX,
+    RESULT_MESSAGES_MAX,
+    ROOMS_PER_USER_MAX,
+    SWEEP_STEP,
+    SWEEP_STEP_MIN,
+)
 from postroom.core.model import Rules, peer
-from postroom.core.space import BATCH_BYTES, Room, admit, estimate, is_full, leaves
+from postroom.core.space import BATCH_BYTES, SWEEPING_LEAVES, Room, admit, estimate, is_full, leaves
+from postroom.storage.lmdb.space import RESERVE_BYTES_MIN
 
 RESERVE = 16 * MIB
 
@@ -40,11 +59,19 @@ EVERY: list[Command] = [
     EndStaleSessions(limit=1),
     ExpireDedup(limit=1),
     ExpireQueue(app="demo", user="bob", limit=1),
+    ExpireResults(limit=1),
+    ExpireGaps(app="demo", rooms=("r",), limit=1),
+    ExpireHistory(app="demo", limit=1),
     Ack(app="demo", user="bob", session=Position(1), through=Position(1), count=3),
     Logout(app="demo", user="bob", session=Position(1)),
+    Leave(app="demo", user="bob", session=Position(1), room="r"),
+    TakeFeed(app="demo", feed="users"),
+    CollectResult(app="demo", handle="1"),
     RecallMessage(app="demo", id=MessageId(1), by="alice"),
     DeleteMessage(app="demo", id=MessageId(1), by="alice"),
     Login(app="demo", user="bob"),
+    Join(app="demo", user="bob", session=Position(1), room="r"),
+    ReserveResult(app="demo", handle="1", ids=(MessageId(1),) * RESULT_MESSAGES_MAX, ttl_ms=1),
     EditMessage(app="demo", id=MessageId(1), by="alice", body=b"hi"),
     send(),
 ]
@@ -88,7 +115,7 @@ def test_nobody_leaves_more_than_the_whole_reserve(command: Command, reserve: in
 def test_messages_are_refused_while_the_rest_goes_on() -> None:
     batch = [(command, 1_000) for command in EVERY]
     fits = dict(zip(KINDS, admit(batch, tail(RESERVE)), strict=True))
-    assert [kind for kind, fit in fits.items() if not fit] == ["EditMessage", "SendMessage"]
+    assert [kind for kind, fit in fits.items() if not fit] == ["Join", "ReserveResult", "EditMessage", "SendMessage"]
 
 
 def test_what_is_admitted_counts_against_what_follows() -> None:
@@ -160,11 +187,53 @@ LARGEST = Rules(queue_messages=QUEUE_MESSAGES_MAX)
 def test_no_command_writes_more_rows_than_one_may(command: Command) -> None:
     if isinstance(command, Ack):
         command = msgspec.structs.replace(command, count=QUEUE_MESSAGES_MAX)
-    if isinstance(command, ExpireQueue | ExpireDedup | EndStaleSessions):
+    if isinstance(command, ExpireQueue | ExpireDedup | ExpireResults | ExpireHistory | ExpireGaps | EndStaleSessions):
         command = msgspec.structs.replace(command, limit=SWEEP_STEP)
     rows, cost = estimate(command, LARGEST)
     assert 0 < rows <= COMMAND_ROWS_MAX + QUEUE_MESSAGES_MAX
     assert cost > 0
+
+
+SWEEPS: list[Command] = [
+    EndStaleSessions(limit=SWEEP_STEP_MIN),
+    ExpireDedup(limit=SWEEP_STEP_MIN),
+    ExpireQueue(app="demo", user="bob", limit=SWEEP_STEP_MIN),
+    ExpireResults(limit=SWEEP_STEP_MIN),
+    ExpireGaps(app="demo", rooms=("r",) * 9, limit=SWEEP_STEP_MIN),
+    ExpireHistory(app="demo", limit=SWEEP_STEP_MIN),
+]
+
+
+@pytest.mark.parametrize("command", SWEEPS, ids=lambda command: type(command).__name__)
+def test_the_smallest_step_of_a_sweep_fits_the_least_reserve(command: Command) -> None:
+    """Where nothing is free any more, it is what gives room back; and it leaves enough for a start."""
+    room = Room(RESERVE_BYTES_MIN, 0, RESERVE_BYTES_MIN)
+    cost = estimate(command, LARGEST)[1]
+    assert admit([(command, cost)], room) == [True]
+    assert admit([(StartEpoch(), estimate(StartEpoch(), LARGEST)[1])], Room(SWEEPING_LEAVES, 0, RESERVE_BYTES_MIN)) == [
+        True
+    ]
+
+
+def test_a_kept_message_costs_its_rows_in_the_timelines() -> None:
+    kept = msgspec.structs.replace(send(), history=True)
+    (rows, cost), (more_rows, more) = estimate(send(), Rules()), estimate(kept, Rules())
+    assert more_rows - rows == 4
+    assert more > cost
+
+
+def test_a_feed_costs_by_how_much_of_it_is_taken() -> None:
+    few, many = (estimate(TakeFeed(app="demo", feed="users", limit=limit), Rules())[0] for limit in (1, FEED_TAKE_MAX))
+    assert many - few == FEED_TAKE_MAX - 1
+
+
+def test_a_logout_costs_some_rooms_and_is_weighed_anew_where_room_is_scarce() -> None:
+    """See `core.runtime.admission`; a batch is not divided by the most rooms there may be."""
+    none, some, all_ = (
+        estimate(Logout(app="demo", user="bob", session=Position(1), rooms_max=rooms), Rules())[0]
+        for rooms in (0, 2, ROOMS_PER_USER_MAX)
+    )
+    assert none < some < all_
 
 
 def test_a_body_counts() -> None:
@@ -184,4 +253,5 @@ def test_an_ack_costs_what_it_takes_out() -> None:
 
 def test_one_message_fits_the_least_room_a_disk_is_asked_for() -> None:
     """Or a small disk could never take one."""
-    assert estimate(send(BODY_BYTES_MAX), LARGEST)[1] + BATCH_BYTES < MIB
+    kept = msgspec.structs.replace(send(BODY_BYTES_MAX), history=True)
+    assert estimate(kept, LARGEST)[1] + BATCH_BYTES < MIB

@@ -1,4 +1,4 @@
-"""What a data directory knows of one recipient: running numbers, sessions, and what waits. Never a text."""
+"""What a data directory knows of one recipient: running numbers, sessions, rooms, and what waits. Never a text."""
 
 from collections.abc import Iterator
 from typing import Any, Final
@@ -6,9 +6,10 @@ from typing import Any, Final
 import msgspec
 
 from postroom.core.domain.queues import lost, next_seq
+from postroom.core.domain.rooms import end_of
 from postroom.core.errors import Corruption
 from postroom.core.expiry import expired
-from postroom.core.ids import EPOCH_MS, ExpiryMs, MessageId, Position, position_of
+from postroom.core.ids import EPOCH_MS, ExpiryMs, MessageId, Position, UnixMs, position_of
 from postroom.core.limits import PAGE_ENTRIES
 from postroom.core.rows import Entry, Header, SessionRow
 from postroom.storage.reading import Reader, ReadSnapshot, shown_by
@@ -32,6 +33,15 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     """What is wrong with its body."""
 
 
+class InRoom(msgspec.Struct, frozen=True, kw_only=True):
+    """A room that they have not left."""
+
+    room: str
+    since_ms: UnixMs
+    present: bool
+    """False if it was a process before this one in which they joined: they left with it."""
+
+
 class Recipient(msgspec.Struct, frozen=True, kw_only=True):
     """One recipient as of one commit; the bodies as they were a moment later."""
 
@@ -52,6 +62,7 @@ class Recipient(msgspec.Struct, frozen=True, kw_only=True):
     missed: int
     """Evicted or expired since the last ack: what the next login is told, expired entries still queued included."""
     sessions: tuple[SessionRow, ...]
+    rooms: tuple[InRoom, ...]
     waiting: tuple[Waiting, ...]
 
     @property
@@ -67,13 +78,17 @@ def read(reader: Reader, app: str, user: str) -> Recipient:
         row, ends = views.user(app, user), views.queue_ends(app, user)
         entries = list(views.entries(app, user))
         sessions = tuple(views.sessions(app, user))
+        rooms = tuple(
+            InRoom(room=stay.room, since_ms=stay.since.at_ms, present=end_of(stay, views) is None)
+            for stay in views.open_stays(app, user)
+        )
         position, clock_ms, epoch = views.position, views.clock_ms, views.epoch
     gone = lost(row, ends) if row else 0
     over = sum(expired(entry.expires_s, clock_ms) for entry in entries)
     return Recipient(
         app=app,
         user=user,
-        known=row is not None or bool(sessions),
+        known=row is not None or bool(sessions) or bool(rooms),
         position=position,
         clock_ms=clock_ms,
         epoch=epoch,
@@ -87,6 +102,7 @@ def read(reader: Reader, app: str, user: str) -> Recipient:
         acked_through=row.acked_through if row else Position(0),
         missed=gone + over - row.lost_at_ack if row else 0,
         sessions=sessions,
+        rooms=rooms,
         waiting=tuple(_waiting(reader, app, user, entries, clock_ms)),
     )
 
@@ -125,6 +141,8 @@ def lines(recipient: Recipient) -> Iterator[str]:
     for row in who.sessions:
         state = "open" if row.epoch == who.epoch else "of an earlier process, offline"
         yield f"  session {row.session} (epoch {row.epoch}): {state}"
+    for stay in who.rooms:
+        yield f"  room {shown(stay.room)}: since {moment(stay.since_ms)}{'' if stay.present else ', in an earlier process'}"
     over = sum(waiting.expired for waiting in who.waiting)
     yield f"  queue: {who.queued}" + (f", {over} of them expired" if over else "")
     for waiting in who.waiting:
@@ -170,6 +188,7 @@ def plain(recipient: Recipient) -> dict[str, Any]:
             {"session": str(row.session), "epoch": row.epoch, "online": row.epoch == recipient.epoch}
             for row in recipient.sessions
         ],
+        "rooms": [{"room": stay.room, "since_ms": stay.since_ms, "present": stay.present} for stay in recipient.rooms],
         "queue": [_entry_plain(waiting) for waiting in recipient.waiting],
     }
 

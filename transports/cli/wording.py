@@ -11,6 +11,8 @@ from postroom.core.events import (
     AnyEvent,
     DedupExpired,
     EpochStarted,
+    GapsExpired,
+    HistoryExpired,
     LoggedIn,
     LoggedOut,
     MessageConfirmed,
@@ -18,22 +20,30 @@ from postroom.core.events import (
     MessageEdited,
     MessageRecalled,
     MessageSent,
+    PresenceTaken,
     Queued,
     QueueExpired,
     Record,
+    ResultCollected,
+    ResultReserved,
+    ResultsExpired,
+    RoomJoined,
+    RoomLeft,
+    StaysExpired,
 )
 from postroom.core.model import Conversation
 
 _RECIPIENTS_SHOWN: Final = 3
-_IDS: Final = frozenset({"id", "session", "through", "position", "positions"})
+_IDS: Final = frozenset({"id", "ids", "session", "through", "position", "positions"})
 """Fields that are decimal strings in JSON: 64-bit readers aside, nobody may round them."""
 _START: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def line(record: Record) -> str:
     """One event for a person: position, time, app, what happened. A time by the expiry clock is marked with "~"."""
-    at_ms = getattr(record.event, "at_ms", None)
-    when = moment(at_ms) if at_ms is not None else "~" + moment(record.clock_ms)
+    # Sweeping names the time of what it ends; and earlier versions did not note every time.
+    at_ms = 0 if isinstance(record.event, HistoryExpired | StaysExpired) else getattr(record.event, "at_ms", 0)
+    when = moment(at_ms) if at_ms else "~" + moment(record.clock_ms)
     app = shown(getattr(record.event, "app", "")) if hasattr(record.event, "app") else "-"
     return f"{record.position}  {when:>25}  {app}  {words(record.event)}"
 
@@ -104,10 +114,45 @@ def words(event: AnyEvent) -> str:
             which = f", the last seq {event.seq} of message {event.id}" if event.count else ""
             through = f"through {event.through}, {counted(event.count, 'entry')}{which}"
             return f"{shown(event.user)} acknowledged {through}, in session {event.session}"
+        case RoomJoined():
+            return f"{shown(event.user)} joined room {shown(event.room)}"
+        case RoomLeft():
+            return f"{shown(event.user)} left room {shown(event.room)}"
+        case _:
+            return _words_of_the_house(event)
+
+
+def _words_of_the_house(
+    event: PresenceTaken
+    | ResultReserved
+    | ResultCollected
+    | ResultsExpired
+    | QueueExpired
+    | DedupExpired
+    | HistoryExpired
+    | StaysExpired
+    | GapsExpired,
+) -> str:
+    """What was looked up, and what was swept."""
+    match event:
+        case PresenceTaken():
+            return f"{counted(event.count, 'presence event')} of {event.feed} taken"
+        case ResultReserved():
+            return f"a result of {counted(len(event.ids), 'message')} reserved as {shown(event.handle)}"
+        case ResultCollected():
+            return f"result {shown(event.handle)} collected"
+        case ResultsExpired():
+            return f"{counted(event.count, 'result')} forgotten, up to {moment(event.expires_ms)}"
         case QueueExpired():
             return f"{counted(event.count, 'entry')} of {shown(event.user)} expired"
         case DedupExpired():
             return f"{counted(event.count, 'dedup key')} forgotten, up to {moment(event.expires_ms)}"
+        case HistoryExpired():
+            return f"{counted(event.count, 'message')} left the history, up to message {event.id}"
+        case StaysExpired():
+            return f"{counted(event.count, 'stay')} in rooms forgotten, up to {moment(event.at_ms)}"
+        case GapsExpired():
+            return f"gaps of {counted(len(event.rooms), 'room')} forgotten"
         case _:
             assert_never(event)
 

@@ -1,0 +1,127 @@
+"""Answers to queries: what is looked up on a reader's thread, slice by slice, and what needs the writer besides."""
+
+import secrets
+from collections.abc import Awaitable, Callable
+from functools import partial
+from itertools import islice
+from typing import Any, Final, TypeVar
+
+import trio
+
+from ..commands import CollectResult, Command, ReserveResult, TakeFeed
+from ..domain import Found, Presence
+from ..domain.messages import online
+from ..errors import InvalidCommand
+from ..ids import MessageId
+from ..model import Message, PresenceEvent, Rules
+from ..ports import Snapshot, Store
+from ..queries import (
+    CollectMessages,
+    CountMessages,
+    FindMembers,
+    FindMessages,
+    MessageQuery,
+    Query,
+    ReserveMessages,
+    Search,
+    TakePresence,
+)
+from .clock import ExpiryClock
+from .host import reading
+from .pending import Settled
+from .reading import read_messages
+
+HANDLE_DIGITS: Final = 24
+"""Some 80 bits of chance: a handle cannot be guessed, and needs no escaping anywhere."""
+_READERS_MAX: Final = 2
+"""Slices at the same time; sessions read beside them."""
+_BODIES: Final = 100
+"""Bodies read in one snapshot."""
+
+T = TypeVar("T")
+A = TypeVar("A")
+
+
+class History:
+    """The reading side of a broker."""
+
+    def __init__(
+        self,
+        store: Store,
+        expiry: ExpiryClock,
+        rules: Callable[[str], Rules],
+        order: Callable[[Command], Awaitable[Settled]],
+    ) -> None:
+        self._store = store
+        self._expiry = expiry
+        self._rules = rules
+        self._order = order
+        self._readers = trio.CapacityLimiter(_READERS_MAX)
+
+    async def answer(self, query: Query[A]) -> A:
+        """The answer to a query that was checked. Raises Refusal, StorageFailure, Corruption."""
+        found: Any
+        match query:
+            case FindMessages():
+                found = tuple(await self._messages(await self._find(query)))
+            case CountMessages():
+                found = (await self._search(query)).count
+            case ReserveMessages():
+                found = await self._reserve(query)
+            case CollectMessages():
+                result = await self._carry_out(CollectResult(app=query.app, handle=query.handle), Found)
+                found = tuple(await self._messages(result.ids))
+            case TakePresence():
+                found = await self._take(query)
+            case FindMembers():
+                found = await self._read(partial(_members, app=query.app, room=query.room))
+            case _:
+                raise InvalidCommand(f"{type(query).__name__} is no query")
+        answer: A = found
+        return answer
+
+    async def _find(self, query: FindMessages) -> tuple[MessageId, ...]:
+        return tuple((await self._search(query)).ids)
+
+    async def _reserve(self, query: ReserveMessages) -> str:
+        ids = await self._find(query.find)
+        handle = f"{secrets.randbelow(10**HANDLE_DIGITS):0{HANDLE_DIGITS}}"
+        await self._carry_out(ReserveResult(app=query.app, handle=handle, ids=ids, ttl_ms=query.ttl_ms), Found)
+        return handle
+
+    async def _take(self, query: TakePresence) -> tuple[PresenceEvent, ...]:
+        return (await self._carry_out(TakeFeed(app=query.app, feed=query.feed, limit=query.limit), Presence)).events
+
+    async def _carry_out(self, command: Command, expected: type[T]) -> T:
+        settled = await self._order(command)
+        settled.raise_refusal()
+        assert isinstance(settled.result, expected)
+        return settled.result
+
+    async def _search(self, query: MessageQuery[A]) -> Search:
+        """Gone through to its end. Each slice is a turn of its own among the readers."""
+        rules = self._rules(query.app)
+        as_of = await self._read(lambda snapshot: snapshot.views.position)
+        search = Search(query, as_of, rules.history_horizon(self._expiry.now()))
+        while await self._read(lambda snapshot: search.go_on(snapshot.views)):
+            pass
+        return search
+
+    async def _messages(self, ids: tuple[MessageId, ...]) -> list[Message]:
+        messages: list[Message] = []
+        left = iter(ids)
+        while part := tuple(islice(left, _BODIES)):
+            messages += await self._read(partial(read_messages, ids=part))
+        return messages
+
+    async def _read(self, read: Callable[[Snapshot], T]) -> T:
+        return await reading(self._store, read, self._readers)
+
+
+def _members(snapshot: Snapshot, app: str, room: str) -> tuple[str, ...]:
+    """Who is there; who was when a process before this one died is not, whether or not that is written yet."""
+    views = snapshot.views
+    members = views.members(app, room)
+    if next(views.stale_sessions(), None) is None:
+        return tuple(members)
+    return tuple(user for user in members if online(views, app, user))

@@ -1,0 +1,126 @@
+"""The part of the views that queries read: kept messages in their timelines, and results that wait under a handle."""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from postroom.core.ids import ExpiryMs, MessageId, Place, Position, UnixMs
+from postroom.core.model import Conversation
+from postroom.core.ports import FIRST_PLACE, LAST_PLACE
+from postroom.core.rows import Kept, ResultRow
+
+from . import keys
+from .engine import Engine, Table
+from .keys import PAIR, user_key
+
+_encode = msgspec.msgpack.Encoder().encode
+_kept = msgspec.msgpack.Decoder(Kept).decode
+_result = msgspec.msgpack.Decoder(ResultRow).decode
+_names = msgspec.msgpack.Decoder(tuple[str, str]).decode
+
+_SHOWN, _RECALLED = b"\0", b"\1"
+
+Row = tuple[bytes, bytes]
+
+
+class HistoryViews:
+    """Rows `h` and `t` (a message each in the one, three in the other), `q` and `z`."""
+
+    def __init__(self, engine: Engine, rows: Table) -> None:
+        self._engine = engine
+        self._rows = rows
+
+    # Kept messages.
+
+    def kept(self, app: str, place: Place) -> Kept | None:
+        row = self._engine.get(self._rows, keys.KEPT + keys.app_digest(app) + PAIR.pack(*place))
+        return _kept(row) if row else None
+
+    def oldest_kept(self, app: str) -> Iterator[tuple[Place, Kept]]:
+        prefix = keys.KEPT + keys.app_digest(app)
+        for key, value in self._engine.scan(self._rows, prefix, prefix):
+            yield _place(key), _kept(value)
+
+    def timeline(
+        self,
+        app: str,
+        conversation: Conversation | None,
+        sender: str | None,
+        *,
+        first: Place = FIRST_PLACE,
+        last: Place = LAST_PLACE,
+        newest_first: bool = False,
+        other_than: str | None = None,
+        recalled: bool = False,
+    ) -> Iterator[tuple[Place, bool]]:
+        if conversation is None:
+            assert sender is not None
+            prefix = keys.from_key(app, sender)
+        else:
+            prefix = keys.to_key(app, conversation) + (user_key(app, sender) if sender is not None else keys.ANYBODY)
+        without = user_key(app, other_than) if other_than is not None else None
+        low, high = prefix + PAIR.pack(*first), prefix + PAIR.pack(*last)
+        scan, start = (self._engine.scan_back, high) if newest_first else (self._engine.scan, low)
+        for key, value in scan(self._rows, start, prefix):
+            if key < low or key > high:
+                return
+            yield _place(key), (recalled or value[:1] == _SHOWN) and (without is None or value[1:] != without)
+
+    def put_kept(self, app: str, place: Place, kept: Kept) -> None:
+        self._engine.put_rows(self._rows, kept_rows(app, place, kept))
+
+    def remove_kept(self, app: str, place: Place, kept: Kept) -> None:
+        at = PAIR.pack(*place)
+        self._engine.delete(self._rows, keys.KEPT + keys.app_digest(app) + at)
+        for key in keys.timeline_keys(app, kept.conversation, kept.sender):
+            self._engine.delete(self._rows, key + at)
+
+    # Results.
+
+    def result(self, app: str, handle: str) -> ResultRow | None:
+        row = self._engine.get(self._rows, keys.RESULT + keys.digest(app, handle))
+        return _result(row) if row else None
+
+    def result_ends(self) -> Iterator[tuple[ExpiryMs, Position]]:
+        for key, _ in self._engine.scan(self._rows, keys.RESULT_END, keys.RESULT_END):
+            expires_ms, position = PAIR.unpack(key[1:])
+            yield ExpiryMs(expires_ms), Position(position)
+
+    def put_result(self, app: str, handle: str, row: ResultRow) -> None:
+        self._engine.put(self._rows, keys.RESULT + keys.digest(app, handle), _encode(row))
+        self._engine.put(self._rows, _result_end(row.expires_ms, row.position), _encode((app, handle)))
+
+    def remove_result(self, app: str, handle: str) -> None:
+        row = self.result(app, handle)
+        assert row is not None
+        self._engine.delete(self._rows, keys.RESULT + keys.digest(app, handle))
+        self._engine.delete(self._rows, _result_end(row.expires_ms, row.position))
+
+    def end_result(self, expires_ms: ExpiryMs, position: Position) -> str:
+        row = self._engine.get(self._rows, _result_end(expires_ms, position))
+        assert row is not None
+        app, handle = _names(row)
+        self.remove_result(app, handle)
+        return app
+
+
+def kept_rows(app: str, place: Place, kept: Kept) -> tuple[Row, Row, Row, Row]:
+    """What is written of a message that is kept."""
+    at = PAIR.pack(*place)
+    flag = _RECALLED if kept.recalled else _SHOWN
+    to, to_from, sent = keys.timeline_keys(app, kept.conversation, kept.sender)
+    return (
+        (keys.KEPT + keys.app_digest(app) + at, _encode(kept)),
+        (to + at, flag + user_key(app, kept.sender)),
+        (to_from + at, flag),
+        (sent + at, flag),
+    )
+
+
+def _place(key: bytes) -> Place:
+    at_ms, id = PAIR.unpack_from(key, len(key) - PAIR.size)
+    return Place(UnixMs(at_ms), MessageId(id))
+
+
+def _result_end(expires_ms: ExpiryMs, position: Position) -> bytes:
+    return keys.RESULT_END + PAIR.pack(expires_ms, position)

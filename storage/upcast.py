@@ -1,0 +1,64 @@
+"""Events as earlier versions wrote them, and what they are called today. A tag is never given another meaning."""
+
+from typing import Final
+
+import msgspec
+
+from postroom.core.events import AnyEvent, Event, LoggedIn, LoggedOut, MessageRecalled, Queued
+from postroom.core.ids import COUNTER_BITS, EPOCH_MS, MessageId, Position, UnixMs
+
+UNKNOWN_MS: Final = UnixMs(0)
+"""When it happened was not noted."""
+
+
+class MessageRecalled1(Event, frozen=True, kw_only=True, tag="message-recalled.1"):
+    """Without its message's place in the history, for which nothing asked."""
+
+    brings_body = True
+
+    app: str
+    id: MessageId
+    by: str
+    at_ms: UnixMs
+    queued: tuple[Queued, ...] = ()
+
+
+class LoggedIn1(Event, frozen=True, kw_only=True, tag="logged-in.1"):
+    """Without the time, which nobody was told."""
+
+    app: str
+    user: str
+    session: Position
+    epoch: int
+    first: bool
+    queued: int
+    missed: int
+
+
+class LoggedOut1(Event, frozen=True, kw_only=True, tag="logged-out.1"):
+    """Without the time."""
+
+    app: str
+    user: str
+    session: Position
+    last: bool
+
+
+Written = AnyEvent | MessageRecalled1 | LoggedIn1 | LoggedOut1
+"""Whatever a log may hold."""
+
+
+def upcast(event: Written) -> AnyEvent:
+    """The event in its present form."""
+    match event:
+        case MessageRecalled1():
+            # Those versions gave a message its time by the clock that its id was made of, jumps of the clock excepted. Where
+            # it is another, nothing is kept at that place, and nothing happens.
+            sent_ms = UnixMs((event.id >> COUNTER_BITS) + EPOCH_MS)
+            return MessageRecalled(**msgspec.structs.asdict(event), sent_ms=sent_ms)
+        case LoggedIn1():
+            return LoggedIn(**msgspec.structs.asdict(event), at_ms=UNKNOWN_MS)
+        case LoggedOut1():
+            return LoggedOut(**msgspec.structs.asdict(event), at_ms=UNKNOWN_MS)
+        case _:
+            return event

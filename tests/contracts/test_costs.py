@@ -1,0 +1,250 @@
+"""What commands are taken to cost covers what they write, with the longest names; and the least reserve covers a fold."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from postroom.core.commands import (
+    CollectResult,
+    Command,
+    DeleteMessage,
+    EditMessage,
+    EndStaleSessions,
+    ExpireGaps,
+    ExpireHistory,
+    ExpireResults,
+    Join,
+    Leave,
+    Login,
+    Logout,
+    RecallMessage,
+    ReserveResult,
+    SendMessage,
+    StartEpoch,
+    TakeFeed,
+)
+from postroom.core.domain import Decision, Welcome
+from postroom.core.events import PresenceTaken
+from postroom.core.ids import ExpiryMs, MessageId, Position, UnixMs
+from postroom.core.limits import (
+    BODY_BYTES_MAX,
+    DEDUP_BYTES_MAX,
+    FEED_EVENTS_MAX,
+    GAP_TTL_MS,
+    NAME_BYTES_MAX,
+    RESULT_MESSAGES_MAX,
+    ROOMS_PER_USER_MAX,
+    SWEEP_STEP,
+    SWEEP_STEP_MIN,
+)
+from postroom.core.model import FEEDS, PresenceEvent, Receipt, Rules, peer, room
+from postroom.core.space import BATCH_BYTES, LEAVE_BYTES, LOGOUT_BYTES, SWEEPING_LEAVES, estimate
+from postroom.storage.lmdb import LmdbStore
+from postroom.storage.lmdb.space import RESERVE_BYTES_MIN
+from tests.support.machine import Machine
+from tests.support.rows import engine_of
+
+ALICE, BOB = "a" * NAME_BYTES_MAX, "b" * NAME_BYTES_MAX
+QUEUE = 20
+
+
+def name(number: int) -> str:
+    """A room, with a name as long as they come."""
+    return f"{number:03}".ljust(NAME_BYTES_MAX, "r")
+
+
+class Scale(Machine):
+    """Weighs commands."""
+
+    def weigh(self, command: Command) -> tuple[Decision, int, int]:
+        """Run it: how many rows that wrote or removed, and how many bytes that took by what the store counts."""
+        self.begin()
+        assert self._batch is not None
+        engine = engine_of(self._batch)
+        rows = 0
+
+        def counting(write: Callable[..., None]) -> Callable[..., None]:
+            def counted(*what: object) -> None:
+                nonlocal rows
+                rows += 1
+                write(*what)
+
+            return counted
+
+        for writes in ("put", "append", "delete", "set_add", "set_remove"):
+            setattr(engine, writes, counting(getattr(engine, writes)))
+        decision = self.run(command)
+        written = self._batch.written_bytes
+        self.commit()
+        return decision, rows, written
+
+    def covered(self, command: Command) -> Decision:
+        """Run it; what it was taken to cost covers what it wrote, in rows and in bytes."""
+        most, cost = estimate(command, self.rules)
+        decision, rows, written = self.weigh(command)
+        assert 0 < rows <= most, command
+        assert 0 < written <= cost, command
+        return decision
+
+    def send(self, to: str, **fields: object) -> MessageId:
+        """A message to a room, or to a peer if it is queued; weighed."""
+        conversation = peer(to) if fields.get("queue") else room(to)
+        command = SendMessage(**{"app": "demo", "sender": ALICE, "to": conversation, "body": b"hi", **fields})  # type: ignore[arg-type]
+        receipt = self.covered(command).result
+        assert isinstance(receipt, Receipt)
+        return receipt.id
+
+    def login(self, user: str = BOB) -> Position:
+        """A session; weighed."""
+        result = self.covered(Login(app="demo", user=user)).result
+        assert isinstance(result, Welcome)
+        return result.session
+
+    def fill_feeds(self) -> None:
+        """As many events as feeds keep: each further one takes one out."""
+        with self.store.transaction() as transaction:
+            for feed in FEEDS:
+                for number in range(1, FEED_EVENTS_MAX + 1):
+                    event = PresenceEvent("join", UnixMs(1), BOB, "" if feed == "users" else name(0))
+                    transaction.views.put_presence("demo", feed, number, event)
+            totals = transaction.views.count("demo")
+            totals.user_events = totals.room_events = FEED_EVENTS_MAX
+            totals.user_events_gone = totals.room_events_gone = 0
+
+
+@pytest.fixture
+def scale(tmp_path: Path) -> Iterator[Scale]:
+    """An app with full feeds and a full queue of bob's."""
+    machine = Scale(LmdbStore(tmp_path / "data"), Rules(queue_messages=QUEUE, history_ttl_ms=10_000))
+    machine.covered(StartEpoch())
+    machine.fill_feeds()
+    for number in range(QUEUE):
+        machine.send(BOB, queue=True, history=number % 2 == 0, dedup=f"first{number}", wait_ack_ms=1_000)
+    yield machine
+    machine.store.close()
+
+
+@pytest.mark.parametrize("history", [False, True])
+@pytest.mark.parametrize("size", [0, 1_000, BODY_BYTES_MAX])
+def test_messages(scale: Scale, history: bool, size: int) -> None:
+    """The queue is full, the room had a message before that was not kept, and a retry may come."""
+    scale.login()
+    for number in range(3):
+        key = f"{number}".ljust(DEDUP_BYTES_MAX, "k")
+        scale.send(name(0), history=history, body=b"x" * size, dedup=f"r{key}"[:DEDUP_BYTES_MAX])
+        id = scale.send(BOB, queue=True, history=history, body=b"x" * size, dedup=key, wait_ack_ms=1_000)
+        for _ in range(2):
+            scale.covered(EditMessage(app="demo", id=id, by=ALICE, body=b"y" * size))
+        scale.covered((RecallMessage, DeleteMessage)[number % 2](app="demo", id=id, by=ALICE))
+
+
+def test_joins_and_leaves(scale: Scale) -> None:
+    session = scale.login()
+    for _ in range(2):
+        for number in range(3):
+            scale.covered(Join(app="demo", user=BOB, session=session, room=name(number)))
+            scale.send(name(number), history=True)
+            scale.covered(Leave(app="demo", user=BOB, session=session, room=name(number)))
+
+
+@pytest.mark.parametrize("rooms", [0, 1, 4, 20, ROOMS_PER_USER_MAX])
+@pytest.mark.parametrize("rooms_max", [1, 3, ROOMS_PER_USER_MAX])
+def test_a_logout_by_the_rooms_that_are_left_with_it(scale: Scale, rooms: int, rooms_max: int) -> None:
+    session = scale.login()
+    for number in range(rooms):
+        scale.run(Join(app="demo", user=BOB, session=session, room=name(number)))
+        scale.run(SendMessage(app="demo", sender=ALICE, to=room(name(number)), body=b"hi", history=True))
+    _, _, written = scale.weigh(Logout(app="demo", user=BOB, session=session, rooms_max=rooms_max))
+    assert written <= LOGOUT_BYTES + LEAVE_BYTES * min(rooms, rooms_max)
+
+
+def test_results(scale: Scale) -> None:
+    ids = tuple(MessageId((1 << 53) - 1 - number) for number in range(RESULT_MESSAGES_MAX))
+    for number in range(130):
+        handle = f"{number:024}"
+        reserve = ReserveResult(app="demo", handle=handle, ids=ids, ttl_ms=1_000)
+        scale.covered(reserve) if number < 3 else scale.run(reserve)
+    scale.covered(CollectResult(app="demo", handle=f"{0:024}"))
+    scale.clock.run(1_000)
+    for limit in (1, SWEEP_STEP_MIN, SWEEP_STEP):
+        assert scale.covered(ExpireResults(limit=limit)).events
+
+
+@pytest.mark.parametrize("limit", [1, SWEEP_STEP_MIN, 70, SWEEP_STEP])
+def test_history_of_age(scale: Scale, limit: int) -> None:
+    """Messages edited and queued, whose copies get their bodies; edited and not queued; then stays; and what rooms lost."""
+    session = scale.login()
+    for number in range(90):
+        scale.run(Join(app="demo", user=BOB, session=session, room=name(number)))
+        scale.run(SendMessage(app="demo", sender=ALICE, to=room(name(number)), body=b"lost"))
+        for to, queue in ((room(name(number)), False), (peer(f"{number}".ljust(NAME_BYTES_MAX, "p")), True)):
+            receipt = scale.run(
+                SendMessage(app="demo", sender=ALICE, to=to, body=b"kept", history=True, queue=queue)
+            ).result
+            assert isinstance(receipt, Receipt)
+            scale.run(EditMessage(app="demo", id=receipt.id, by=ALICE, body=b"edited"))
+    scale.run(Logout(app="demo", user=BOB, session=session))
+    scale.clock.run(10_000)
+    told: set[str] = set()
+    while scale.read(lambda snapshot: next(snapshot.views.ended_stays("demo"), None)) is not None:
+        told |= {type(event).__name__ for event in scale.covered(ExpireHistory(app="demo", limit=limit)).events}
+    assert told == {"HistoryExpired", "StaysExpired"}
+    scale.clock.run(GAP_TTL_MS)
+    names = tuple(name(number) for number in range(90))
+    while scale.read(lambda snapshot: next(snapshot.views.gaps(), None)) is not None:
+        command = ExpireGaps(app="demo", rooms=names, limit=limit)
+        told |= {type(event).__name__ for event in scale.covered(command).events}
+    assert told == {"HistoryExpired", "StaysExpired", "GapsExpired"}
+
+
+@pytest.mark.parametrize("limit", [1, SWEEP_STEP_MIN, 50])
+def test_sessions_of_a_dead_process(scale: Scale, limit: int) -> None:
+    for user in range(10):
+        session = scale.login(f"{user}".ljust(NAME_BYTES_MAX, "u"))
+        for number in range(3):
+            scale.run(Join(app="demo", user=f"{user}".ljust(NAME_BYTES_MAX, "u"), session=session, room=name(number)))
+    scale.send(name(0), history=True)
+    scale.run(StartEpoch())
+    assert scale.covered(EndStaleSessions(limit=limit)).events
+
+
+def test_a_feed_that_is_taken(scale: Scale) -> None:
+    """Some of it by what it is taken to cost; of more, what lies side by side is counted as if it did not."""
+    for limit in (1, 10, 25):
+        assert scale.covered(TakeFeed(app="demo", feed="rooms", limit=limit)).events
+    taken = [
+        event.count
+        for event in scale.run(TakeFeed(app="demo", feed="rooms")).events
+        if isinstance(event, PresenceTaken)
+    ]
+    assert sum(taken) == 1_000
+    assert max(taken) == 50
+
+
+def test_every_event_can_be_folded_in_the_least_reserve(scale: Scale) -> None:
+    """Or trimming would stand still while the disk is full."""
+    session = scale.login()
+    for number in range(60):
+        if number < 40:
+            scale.run(Join(app="demo", user=BOB, session=session, room=name(number)))
+        scale.run(SendMessage(app="demo", sender=ALICE, to=room(name(number)), body=b"lost"))
+        scale.run(SendMessage(app="demo", sender=ALICE, to=room(name(number)), body=b"kept", history=True))
+        scale.run(ReserveResult(app="demo", handle=f"{number}", ids=(), ttl_ms=1_000))
+    scale.run(Logout(app="demo", user=BOB, session=session))
+    scale.clock.run(10_000)
+    scale.run(ExpireResults())
+    while scale.run(ExpireHistory(app="demo")).events:
+        pass
+    for feed in FEEDS:
+        scale.run(TakeFeed(app="demo", feed=feed))
+    while True:
+        with scale.store.transaction() as transaction:
+            before = transaction.written_bytes
+            kind = type(next(transaction.log()).event).__name__
+            trimmed = transaction.trim(ExpiryMs(1 << 60), 1)
+            written = transaction.written_bytes - before
+        assert written + BATCH_BYTES + SWEEPING_LEAVES <= RESERVE_BYTES_MIN, kind
+        assert trimmed == 1
+        if kind == "PresenceTaken" and scale.read(lambda snapshot: next(snapshot.log(), None)) is None:
+            return
