@@ -5,10 +5,12 @@ from .config import AnyrtcConfig, AppConfig, EasemobConfig, LeancloudConfig, Wil
 
 def development_lines(app: AppConfig, base: str) -> list[str]:
     """Lines for a person at a terminal; `base` is the URL without a slash at its end."""
+    connect = f"{base.replace('http', 'ws', 1)}/v1/connect"
     return [
         f"development broker: app {app.name}, with credentials that everyone knows, for this machine only",
         "receive (WebSocket, subprotocol postroom.v1.json):",
-        f"  {base.replace('http', 'ws', 1)}/v1/connect?token=$(postroom token --app {app.name} --user bob)",
+        f"  {connect}?token=$(postroom token --app {app.name} --user bob)",
+        f"  postroom listen --url {connect} --user bob --ack --join lobby",
         *(_anyrtc(app.anyrtc, base) if app.anyrtc else ()),
         *(_leancloud(app.leancloud, base) if app.leancloud else ()),
         *(_easemob(app.easemob, base) if app.easemob else ()),

@@ -117,7 +117,7 @@ class LineFormatter(logging.Formatter):
             event, fields = "log", {"message": record.getMessage()}
         if record.exc_info and record.exc_info[1] is not None:
             fields["traceback"] = "".join(traceback.format_exception(record.exc_info[1]))
-        clean = self._redactor.fields(fields)
+        event, clean = self._redactor.text(event), self._redactor.fields(fields)
         time = _rfc3339(record.created)
         if self._format == "text":
             return f"{time} {record.levelname} {_text(event, clean)}"

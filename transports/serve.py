@@ -141,7 +141,8 @@ class Server:
             heartbeat_s=server.heartbeat_s,
         )
         self._app = AsgiApp(
-            Shell(router, limiter, broker, ids, counters), {CONNECT: partial(serve_session, service=native)}
+            Shell(router, limiter, broker, ids, counters, clock.wall_ms),
+            {CONNECT: partial(serve_session, service=native)},
         )
         self._scheme = "https" if server.tls_certificate else "http"
         self._host = HypercornHost(

@@ -1,76 +1,17 @@
 """Peer messages over a real socket: the checks of the contract that concern them, and what we add."""
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import httpx
 import msgspec
 import pytest
 import trio
 
-from postroom.core import Delivery
 from postroom.core.buckets import Rate
 from postroom.transports.config import AppConfig, Limits, QueueConfig
-from tests.support.serving import BASE, Served, config_of, raw, serving
+from tests.support.anyrtc import BAD, SENT, code, collect, receiving
+from tests.support.serving import BASE, config_of, raw, serving
 from tests.support.web import APP, APP_ID, PEER, RTC, basic
-
-
-def code(reply: httpx.Response) -> tuple[int, str]:
-    """Status and code of a reply, having checked what every reply has."""
-    assert reply.headers["content-type"] == "application/json; charset=utf-8"
-    assert reply.headers["access-control-allow-origin"] == "*"
-    said = reply.json()
-    assert said["request_id"].isdecimal()
-    assert said["result"] == ("success" if reply.status_code == 200 else "failed")
-    if reply.status_code != 200:
-        assert said["message"]
-        assert said["reason"] == said["message"]
-    return reply.status_code, said["code"]
-
-
-BAD = 400, "invalid_parameter"
-SENT = 200, "message_sent"
-
-
-async def collect(served: Served, user: str, count: int) -> list[Delivery]:
-    """What waits for a user, acknowledged; fails if it is another number of messages."""
-    got: list[Delivery] = []
-    async with served.broker.connect(app="shop", user=user) as session:
-        assert session.welcome.queued == count
-        while len(got) < count:
-            got.append(await anext(session))
-        if got:
-            await session.ack(got[-1])
-    return got
-
-
-class Deliveries(list[Delivery]):
-    """What a session got."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.arrived = trio.Event()
-
-
-@asynccontextmanager
-async def receiving(served: Served, user: str, *, acking: bool) -> AsyncIterator[Deliveries]:
-    """A session of the user while the block runs."""
-    got = Deliveries()
-
-    async def receive(task_status: trio.TaskStatus[None]) -> None:
-        async with served.broker.connect(app="shop", user=user) as session:
-            task_status.started()
-            async for delivery in session:
-                got.append(delivery)
-                got.arrived.set()
-                if acking:
-                    session.ack_soon(delivery)
-
-    async with trio.open_nursery() as nursery:
-        await nursery.start(receive)
-        yield got
-        nursery.cancel_scope.cancel()
 
 
 async def test_c01_sent_to_somebody_offline() -> None:
@@ -112,7 +53,7 @@ async def test_c05_no_acknowledgement(queued: bool) -> None:
         assert len(got) == 1
 
 
-async def test_c05_gone_while_waiting() -> None:
+async def test_gone_while_waiting() -> None:
     async with serving(config_of(impatient(30))) as served, trio.open_nursery() as nursery:
         replies: list[httpx.Response] = []
 
@@ -174,7 +115,7 @@ async def test_c13_the_largest_payload(payload: str, answer: tuple[int, str]) ->
         assert code(await served.send(PEER | {"payload": payload})) == answer
 
 
-async def test_c13_a_payload_that_escapes_inflate() -> None:
+async def test_a_payload_that_escapes_inflate() -> None:
     """256 KiB and more of JSON whose payload is within its limit must be read."""
     escaped = b"\\u0001" * 32_768
     padding = b'"other": "' + b"x" * 70_000 + b'", '
@@ -186,7 +127,7 @@ async def test_c13_a_payload_that_escapes_inflate() -> None:
 
 
 @pytest.mark.parametrize("size", [400_000, 5_000_000])
-async def test_c13_a_body_that_is_too_large(size: int) -> None:
+async def test_a_body_that_is_too_large(size: int) -> None:
     async with serving() as served:
         reply = await served.send(b" " * size)
         assert code(reply) == BAD

@@ -15,7 +15,7 @@ import trio
 import trio.testing
 
 from postroom.transports.cli.demo import child, run
-from postroom.transports.cli.demo.backend import Post
+from postroom.transports.cli.demo.backend import Call, collect, count, events, query, to_channel, to_user
 from postroom.transports.cli.demo.child import config_text
 from postroom.transports.cli.demo.claims import Broken, Step, compare
 from postroom.transports.cli.demo.telling import PersonTeller, StoryEnds, Teller
@@ -30,9 +30,22 @@ STEPS = [
     "carol-connects",
     "carol-receives",
     "carol-acks",
+    "join",
+    "send-to-channel",
+    "answer-in-channel",
+    "leave",
+    "history-query",
+    "history-collect",
+    "history-collect-again",
+    "history-count",
+    "history-query-dave",
+    "user-events",
+    "channel-events",
     "send-order",
     "kill",
     "start-again",
+    "history-after-the-kill",
+    "events-after-the-kill",
     "retry-order",
     "carol-reconnects",
     "carol-receives-the-rest",
@@ -67,6 +80,13 @@ def test_the_whole_story_holds(tmp_path: Path) -> None:
     assert by_name["send-to-bob"]["answer"]["the answer"]["body"]["code"] == "message_delivered"
     assert (by_name["carol-connects"]["answer"]["queued"], by_name["carol-connects"]["answer"]["missed"]) == (200, 5)
     assert by_name["carol-reconnects"]["answer"]["queued"] == 101
+    codes = [by_name[name]["answer"]["body"]["code"] for name in STEPS if name.startswith("history-collect")]
+    assert codes == ["ok", "resource not exist"]
+    assert len(by_name["history-after-the-kill"]["answer"]["body"]["messages"]) == 2
+    assert by_name["channel-events"]["answer"]["once more"] == []
+    gone = [(event["type"], event["user_id"]) for event in by_name["events-after-the-kill"]["answer"]]
+    assert sorted(gone)[:2] == [("Leave", "alice"), ("Leave", "bob")]
+    assert len(gone) == 6
     assert by_name["dialects"]["answer"].keys() == {"anyRTC", "Easemob", "LeanCloud", "Wildfire"}
     assert (done.returncode, done.stderr) == (0, "")
     assert list(tmp_path.iterdir()) == []
@@ -198,17 +218,42 @@ def test_the_configuration_is_that_of_the_demo_app() -> None:
         assert getattr(app, table) == getattr(DEMO_APP, table)
 
 
+def typed(call: Call) -> list[str]:
+    """The words of its curl line, as a shell takes them."""
+    line = " ".join(call.curl(8080)).replace("curl ", "printf '%s\\n' ", 1)
+    return subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True).stdout.splitlines()
+
+
 def test_a_curl_line_survives_a_shell() -> None:
-    post = Post(sender="alice", to="bob", payload="it's $HOME & more", offline=True, wait=True, key="k 1")
-    line = " ".join(post.curl(8080)).replace("curl ", "printf '%s\\n' ", 1)
-    words = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True).stdout.splitlines()
-    assert words == [
-        "-u",
-        "demo-key:demo-secret",
-        f"http://127.0.0.1:8080{post.target}",
-        "-H",
-        "Idempotency-Key: k 1",
-        "-d",
-        post.body,
-    ]
-    assert json.loads(post.body)["payload"] == post.payload
+    call = to_user("alice", "bob", "it's $HOME & more", offline=True, wait=True, key="k 1")
+    url = f"http://127.0.0.1:8080{call.target}"
+    assert typed(call) == ["-u", "demo-key:demo-secret", url, "-H", "Idempotency-Key: k 1", "-d", call.text]
+    assert json.loads(call.text)["payload"] == "it's $HOME & more"
+    counted = count("lobby", 1, 2)
+    assert typed(counted) == ["-u", "demo-key:demo-secret", f"http://127.0.0.1:8080{counted.target}"]
+
+
+@pytest.mark.parametrize(
+    ("call", "method", "path", "body"),
+    [
+        (to_user("a", "b", "c"), "POST", "users/a/peer_messages", {"destination": "b", "payload": "c"}),
+        (
+            to_channel("a", "b", "c"),
+            "POST",
+            "users/a/channel_messages",
+            {"channel_name": "b", "payload": "c", "enable_historical_messaging": True},
+        ),
+        (events("user"), "GET", "vendor/user_events", None),
+        (
+            query("b", 1, 2),
+            "POST",
+            "message/history/query",
+            {"filter": {"destination": "b", "start_time": 1, "end_time": 2}},
+        ),
+        (collect("~/rtm/message/history/query/17"), "GET", "message/history/query/17", None),
+        (count("b", 1, 2), "GET", "message/history/count?destination=b&start_time=1&end_time=2", None),
+    ],
+)
+def test_the_calls(call: Call, method: str, path: str, body: object) -> None:
+    assert (call.method, call.body) == (method, body)
+    assert call.target == f"/dev/v2/project/0123456789abcdef0123456789abcdef/rtm/{path}"

@@ -26,7 +26,7 @@ from postroom.transports.cli.main import main
 POSTROOM = [sys.executable, "-m", "postroom.transports.cli.main"]
 WAIT_S = 30
 LISTENING = re.compile(r"^listening on https?://(.+)$", re.M)
-SEND = "/dev/v2/project/0123456789abcdef0123456789abcdef/rtm/users/alice/peer_messages"
+ALICE = "/dev/v2/project/0123456789abcdef0123456789abcdef/rtm/users/alice"
 WELCOME = {"type": "welcome", "app": "demo", "user": "bob", "session": "1", "queued": 2, "missed": 0}
 SECRET = '[[apps]]\nname = "demo"\nsession_secret = "another secret of more than 32 bytes"\n'
 
@@ -58,7 +58,14 @@ class Broker:
         with httpx.Client(base_url=f"http://{self.address}", auth=("demo-key", "demo-secret")) as client:
             for payload in payloads:
                 body = {"destination": to, "payload": payload, "enable_offline_messaging": True}
-                assert client.post(SEND, json=body).json()["code"] == "message_sent"
+                assert client.post(f"{ALICE}/peer_messages", json=body).json()["code"] == "message_sent"
+
+    def send_to_channel(self, channel: str, *payloads: str, kept: bool = True) -> None:
+        """Messages from alice to whoever is there."""
+        with httpx.Client(base_url=f"http://{self.address}", auth=("demo-key", "demo-secret")) as client:
+            for payload in payloads:
+                body = {"channel_name": channel, "payload": payload, "enable_historical_messaging": kept}
+                assert client.post(f"{ALICE}/channel_messages", json=body).json()["code"] == "message_sent"
 
     def waiting(self) -> int:
         """How many messages are in queues."""
@@ -206,6 +213,53 @@ def test_a_reader_that_has_seen_enough_ends_it(broker: Broker) -> None:
     assert broker.waiting() == 1
 
 
+# -------------------------------------------------------------------------------------------------------------- rooms
+
+
+def test_in_rooms_what_is_sent_there_is_printed(broker: Broker) -> None:
+    broker.send_to_channel("lobby", "before")
+    with listening(broker.url, "--user", "bob", "--join", "lobby", "--join", "the roof", "--count", "2") as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(3)]
+        broker.send_to_channel("the roof", "up here", kept=False)
+        broker.send_to_channel("cellar", "nobody is here")
+        broker.send_to_channel("lobby", "down there")
+        lines += process.stdout
+        assert process.wait(WAIT_S) == 0
+    frames = [json.loads(line) for line in lines]
+    assert frames[1:3] == [{"type": "ok", "ref": 1}, {"type": "ok", "ref": 2}]
+    said = [(frame["conversation"], frame["payload"]) for frame in frames[3:]]
+    assert said == [({"kind": "room", "id": "the roof"}, "up here"), ({"kind": "room", "id": "lobby"}, "down there")]
+
+
+def test_what_a_room_kept_comes_first(broker: Broker) -> None:
+    broker.send_to_channel("lobby", "one", "two", "three")
+    in_lobby = ["--user", "bob", "--join", "lobby", "--ack"]
+    status, frames, errors = listen(broker.url, *in_lobby, "--since", "0", "--count", "3")
+    assert (status, errors, payloads(frames)) == (0, "", ["one", "two", "three"])
+    assert frames[1] == {"type": "ok", "ref": 1, "recovered": True}
+    first = frames[2]["id"]
+    broker.send_to_channel("lobby", "four")
+    broker.send_to_channel("lobby", "not kept", kept=False)
+    _, frames, _ = listen(broker.url, *in_lobby, "--since", first, "--count", "3")
+    assert payloads(frames) == ["two", "three", "four"]
+    assert frames[1] == {"type": "ok", "ref": 1, "recovered": False}
+
+
+def test_a_room_that_cannot_be_entered_ends_it(broker: Broker) -> None:
+    status, frames, errors = listen(broker.url, "--user", "bob", "--join", "")
+    assert (status, [frame["type"] for frame in frames]) == (1, ["welcome", "error"])
+    assert errors == "postroom: room '' is not joined: invalid: room: must be 1 to 256 bytes\n"
+
+
+def test_nobody_enters_a_room_with_the_token_of_somebody_else(broker: Broker) -> None:
+    line = refused(broker.url, "--user", "bob", "--join", "lobby", POSTROOM_TOKEN=issued("alice"))
+    assert line.startswith("--user: the token is for user 'alice'")
+    events = "/dev/v2/project/0123456789abcdef0123456789abcdef/rtm/vendor/channel_events"
+    told = httpx.get(f"http://{broker.address}{events}", auth=("demo-key", "demo-secret")).json()
+    assert told["events"] == []
+
+
 # ------------------------------------------------------------------------------------------------------------- tokens
 
 
@@ -252,6 +306,9 @@ def test_a_token_that_is_refused(broker: Broker, tmp_path: Path) -> None:
         (["--user", ""], "--user: must have 1 to 256 bytes"),
         (["--user", "bob", "--app", "x"], '--app: no app "x" in the development configuration'),
         (["--user", "bob", "--count", "0"], "Invalid value for '--count'"),
+        (["--user", "bob", "--since", "0"], "--since: says where to begin in one room"),
+        (["--user", "bob", "--since", "0", "--join", "a", "--join", "b"], "--since: says where to begin in one room"),
+        (["--user", "bob", "--since", "soon", "--join", "a"], "Invalid value for '--since'"),
         (["--user", "bob", "--url", "http://127.0.0.1:8080"], "--url: must begin with ws:// or wss://"),
         (["--user", "bob", "--url", "ws://"], "--url: must be like ws://HOST:PORT/v1/connect"),
         (["--user", "bob", "--url", "ws://h:99999"], "--url: Port out of range"),

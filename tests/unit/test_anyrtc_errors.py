@@ -11,7 +11,10 @@ from postroom.core.errors import (
     QueueFull,
     RateLimited,
     Refusal,
+    SessionEnded,
     ShuttingDown,
+    TooManyRooms,
+    UnknownResult,
 )
 from postroom.transports.anyrtc.errors import ANSWERS, refuse
 from postroom.transports.http.errors import MethodNotAllowed, NotFound, Unauthorized
@@ -31,6 +34,8 @@ def test_every_refusal_has_an_answer() -> None:
         (NotFound(), 404, "not_found", None),
         (MethodNotAllowed(("POST",)), 405, "method_not_allowed", None),
         (DedupMismatch("used"), 409, "conflict", None),
+        (SessionEnded("over"), 409, "conflict", None),
+        (TooManyRooms("256"), 429, "too_many_requests", "1"),
         (RateLimited("rate limit exceeded", retry_after_ms=3), 429, "too_many_requests", "1"),
         (QueueFull("full"), 429, "queue_full", "10"),
         (Internal("4711"), 500, "internal_error", None),
@@ -52,6 +57,18 @@ def test_answers(refusal: Refusal, status: int, code: str, retry_after: str | No
     assert header(reply, "Retry-After") == retry_after
     assert header(reply, "Content-Type") == "application/json; charset=utf-8"
     assert header(reply, "WWW-Authenticate") == ('Basic realm="rtm"' if status == 401 else None)
+
+
+def test_a_handle_that_nothing_waits_under_is_no_error() -> None:
+    """Status, code and the empty list are what clients look at (anyRTC 6 E6)."""
+    reply = refuse(UnknownResult("no result waits under this handle"), "4711")
+    assert reply.status == 200
+    assert told(reply) == {
+        "code": "resource not exist",
+        "result": "failed",
+        "messages": [],
+        "request_id": "4711",
+    }
 
 
 def test_a_refusal_that_nobody_foresaw_has_its_ancestors_answer() -> None:

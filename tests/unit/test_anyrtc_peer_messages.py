@@ -11,13 +11,10 @@ from hypothesis import strategies as st
 from postroom.core.commands import SendMessage
 from postroom.core.errors import InvalidCommand, Refusal
 from postroom.core.model import peer
-from postroom.transports import anyrtc
 from postroom.transports.anyrtc import peer_messages
-from postroom.transports.config import AnyrtcConfig, AppConfig
-from postroom.transports.http.dialect import Route
-from postroom.transports.http.errors import Unauthorized
+from postroom.transports.config import AnyrtcConfig
 from postroom.transports.http.types import HttpRequest
-from tests.support.web import APP, APP_ID, PEER, RECEIPT, RTC, basic, call, request, told
+from tests.support.web import PEER, RECEIPT, RTC, call, request, told
 
 
 def parse(body: object = PEER, *, user: str = "userA", query: str = "", settings: AnyrtcConfig = RTC) -> SendMessage:
@@ -224,67 +221,3 @@ def test_the_vendors_example_of_message_offline() -> None:
     settings = msgspec.structs.replace(RTC, omit_result_when_offline=True)
     assert render("offline", settings) == (200, {"code": "message_offline", "request_id": "4711"})
     assert render("delivered", settings)[1]["result"] == "success"
-
-
-# The dialect.
-
-OTHER_ID = "0123456789abcdef0123456789abcdef"
-OTHER = AppConfig(name="other", session_secret="s" * 32, anyrtc=msgspec.structs.replace(RTC, app_id=OTHER_ID))
-FOREIGN_ID = "fedcba9876543210fedcba9876543210"
-FOREIGN = AppConfig(
-    name="foreign",
-    session_secret="s" * 32,
-    anyrtc=AnyrtcConfig(app_id=FOREIGN_ID, api_key="k2", api_secret="s2"),
-)
-NONE = AppConfig(name="none", session_secret="s" * 32)
-DIALECT = anyrtc.bind([APP, OTHER, FOREIGN, NONE])
-
-
-def route() -> Route:
-    (found,) = DIALECT.routes
-    assert isinstance(found, Route)
-    return found
-
-
-def test_the_transport_is_a_value() -> None:
-    assert (anyrtc.TRANSPORT.name, anyrtc.TRANSPORT.config) == ("anyrtc", AnyrtcConfig)
-    assert route().template == "/dev/v2/project/{appid}/rtm/users/{user_id}/peer_messages"
-    assert (route().method, route().limit) == ("POST", "anyrtc.peer_messages")
-
-
-def authenticate(app_id: str, **headers: str) -> str:
-    return route().authenticate(request(headers=headers, params={"appid": app_id})).app
-
-
-def test_the_key_of_the_app_in_the_path() -> None:
-    assert authenticate(APP_ID, Authorization=basic()) == "shop"
-    assert authenticate(OTHER_ID, authorization=basic()) == "other"  # several apps may share a key
-    assert authenticate(FOREIGN_ID, Authorization=basic("k2", "s2")) == "foreign"
-
-
-@pytest.mark.parametrize(
-    ("app_id", "headers"),
-    [
-        (APP_ID, {}),
-        (APP_ID, {"Authorization": ""}),
-        (APP_ID, {"Authorization": basic("k1", "wrong")}),
-        (APP_ID, {"Authorization": basic("wrong", "s1")}),
-        (APP_ID, {"Authorization": basic("k2", "s2")}),
-        (APP_ID, {"Authorization": "azE6czE="}),
-        (APP_ID, {"Authorization": "Bearer azE6czE="}),
-        (APP_ID.lower(), {"Authorization": basic()}),
-        ("unknown", {"Authorization": basic()}),
-        ("", {"Authorization": basic()}),
-    ],
-)
-def test_no_or_other_credentials(app_id: str, headers: dict[str, str]) -> None:
-    with pytest.raises(Unauthorized, match="Invalid authentication credentials"):
-        authenticate(app_id, **headers)
-
-
-def test_a_caller_of_one_user_sends_as_that_user() -> None:
-    asked = request(params={"user_id": "a%20b"})
-    route().permit(call(asked))
-    route().permit(call(asked, user="a b"))
-    with pytest.raises(Unauthorized, match="user_id does not match token"):
-        route().permit(call(asked, user="a%20b"))

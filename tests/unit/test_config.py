@@ -115,7 +115,9 @@ def test_what_a_file_says_is_what_comes_out() -> None:
     assert app.anyrtc
     assert app.anyrtc.ack_timeout_ms == 500
     assert app.history.ttl_ms is None
-    assert config.rules == {"shop": Rules(queue_messages=10, queue_ttl_ms=DAY_MS, overflow="refuse")}
+    assert config.rules == {
+        "shop": Rules(queue_messages=10, queue_ttl_ms=DAY_MS, overflow="refuse", history_ttl_ms=None)
+    }
     assert config.session_secrets == {"shop": SECRET}
 
 

@@ -22,7 +22,7 @@ from postroom.transports.http.shell import HttpCounters, Shell
 from postroom.transports.http.system import Readiness, system_dialect
 from postroom.transports.http.types import json_reply
 from postroom.transports.http.websocket import Serve, Socket
-from tests.support.web import APP, PEER, PEER_PATH, FakeBroker, Wire, http_scope, websocket_scope
+from tests.support.web import APP, NOW_MS, PEER, PEER_PATH, FakeBroker, Wire, http_scope, websocket_scope
 
 BODY = {"type": "http.request", "body": json.dumps(PEER).encode(), "more_body": True}
 END = {"type": "http.request", "body": b"", "more_body": False}
@@ -41,7 +41,7 @@ def app(broker: FakeBroker | None = None, serve: Serve = nobody) -> AsgiApp:
     )
     router = Router(own, [anyrtc.bind([APP])])
     limiter = Limiter({}, lambda: MonotonicMs(1))
-    shell = Shell(router, limiter, broker or FakeBroker(), itertools.count(1), HttpCounters())
+    shell = Shell(router, limiter, broker or FakeBroker(), itertools.count(1), HttpCounters(), lambda: NOW_MS)
     return AsgiApp(shell, {"/v1/connect": serve})
 
 

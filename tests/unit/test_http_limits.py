@@ -38,6 +38,22 @@ def test_apps_and_operations_have_buckets_of_their_own() -> None:
             limiter.take(app, operation)
 
 
+def test_routes_of_one_limit_may_have_a_bucket_each() -> None:
+    clock = Clock()
+    limiter = Limiter({("shop", "op"): Rate(2, 1_000)}, clock)
+    for bucket in ("", "op.a", "op.b"):
+        limiter.take("shop", "op", bucket)
+        limiter.take("shop", "op", bucket)
+        with pytest.raises(RateLimited):
+            limiter.take("shop", "op", bucket)
+    clock.now += 500
+    limiter.take("shop", "op", "op.a")
+    with pytest.raises(RateLimited):
+        limiter.take("shop", "op", "op.a")
+    for _ in range(100):
+        limiter.take("other", "op", "op.a")
+
+
 def test_what_has_no_rate_is_not_limited() -> None:
     limiter = Limiter({}, Clock())
     for _ in range(10_000):

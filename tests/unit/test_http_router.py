@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from postroom.core.commands import Command
 from postroom.core.errors import Refusal
-from postroom.transports.http.dialect import LAST, AnyRoute, Cors, Dialect, LocalRoute
+from postroom.transports.http.dialect import LAST, AnyRoute, Call, Caller, Cors, Dialect, LocalRoute, Route, everyone
 from postroom.transports.http.errors import MethodNotAllowed, NotFound
 from postroom.transports.http.router import Match, NoRoute, Router
 from postroom.transports.http.types import HttpReply, HttpRequest
@@ -23,6 +24,27 @@ def route(method: str, template: str) -> AnyRoute:
     return LocalRoute(method=method, template=template, answer=answer)
 
 
+def nobody(request: HttpRequest) -> Caller:
+    raise AssertionError
+
+
+def nothing(call: Call) -> Command:
+    raise AssertionError
+
+
+def broker_route(method: str, template: str) -> AnyRoute:
+    """One that goes to the broker, which may write for it."""
+    return Route(
+        method=method,
+        template=template,
+        limit="",
+        authenticate=nobody,
+        permit=everyone,
+        parse=nothing,
+        render=lambda call, outcome: HttpReply(200),
+    )
+
+
 def dialect(name: str, prefix: str, *routes: AnyRoute, cors: Cors | None = None, tier: int = 0) -> Dialect:
     return Dialect(name=name, prefix=prefix, routes=routes, refuse=refuse, cors=cors, tier=tier)
 
@@ -35,6 +57,7 @@ RTC = dialect(
     route("GET", "/dev/{app}/events/{handle}"),
     route("GET", "/dev/{app}/events/count"),
     route("PUT", "/dev/{app}/events/count"),
+    broker_route("GET", "/dev/{app}/taken"),
     cors=Cors("GET", "x"),
 )
 EASE = dialect("ease", "/", route("GET", "/{org}/{app}/rooms"), route("POST", "/{org}/{app}/{what}"), tier=LAST)
@@ -66,6 +89,14 @@ def test_a_literal_goes_before_a_name() -> None:
 
 def test_head_goes_where_get_does() -> None:
     assert matched("HEAD", "/healthz")[1] == "/healthz"
+
+
+def test_head_does_not_go_where_get_may_take_something_away() -> None:
+    assert matched("GET", "/dev/1/taken")[1] == "/dev/{app}/taken"
+    found = ROUTER.match("HEAD", "/dev/1/taken")
+    assert isinstance(found, NoRoute)
+    assert isinstance(found.refusal, MethodNotAllowed)
+    assert found.refusal.allowed == ("GET", "OPTIONS")
 
 
 def test_the_last_tier_gets_what_nobody_else_knows() -> None:

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from typing import Any
 
 import pytest
 import trio
@@ -9,15 +10,17 @@ from prometheus_client import CollectorRegistry
 from trio.testing import wait_all_tasks_blocked
 
 from postroom.core.buckets import Rate
-from postroom.core.errors import DedupMismatch, Overloaded, ShuttingDown, StorageFailure
+from postroom.core.errors import DedupMismatch, Overloaded, ShuttingDown, StorageFailure, UnknownResult
 from postroom.core.ids import MonotonicMs
+from postroom.core.model import PresenceEvent
+from postroom.core.queries import CollectMessages, CountMessages, TakePresence
 from postroom.transports import anyrtc
 from postroom.transports.http.limits import Limiter, Rates
 from postroom.transports.http.router import Router
 from postroom.transports.http.shell import HttpCounters, Shell
 from postroom.transports.http.system import Readiness, system_dialect
 from postroom.transports.http.types import HttpReply, HttpRequest
-from tests.support.web import APP, PEER, PEER_PATH, FakeBroker, basic, header, request, told
+from tests.support.web import APP, APP_ID, NOW_MS, PEER, PEER_PATH, FakeBroker, basic, header, request, told
 
 NOTHING: Rates = {}
 
@@ -36,6 +39,7 @@ class Desk:
             broker,
             itertools.count(4711),
             self.counters,
+            lambda: NOW_MS,
         )
 
     async def ask(self, asked: HttpRequest) -> HttpReply:
@@ -218,6 +222,102 @@ async def test_a_wait_that_ends(confirmation: str, status: int, code: str) -> No
     reply = await Desk(broker).ask(request(query="wait_for_ack=true"))
     assert (reply.status, told(reply)["code"]) == (status, code)
     assert broker.sent.wait_ack_ms == 5_000
+
+
+# Queries.
+
+EVENTS_PATH = f"/dev/v2/project/{APP_ID}/rtm/vendor/user_events"
+HISTORY_PATH = f"/dev/v2/project/{APP_ID}/rtm/message/history"
+
+
+def asked(path: str = EVENTS_PATH, **more: Any) -> HttpRequest:
+    """A GET without a body."""
+    return request(path, b"", method="GET", **more)
+
+
+async def test_a_query_is_asked_and_its_answer_rendered() -> None:
+    broker = FakeBroker()
+    broker.answer = (PresenceEvent("login", NOW_MS, "userA"),)
+    reply = await Desk(broker).ask(asked())
+    assert reply.status == 200
+    events = [{"ms": NOW_MS, "type": "Login", "user_id": "userA"}]
+    assert told(reply) == {"result": "success", "request_id": "4711", "events": events}
+    assert broker.queries == [TakePresence(app="shop", feed="users")]
+    assert not broker.commands
+
+
+async def test_an_answer_that_is_empty_is_an_answer() -> None:
+    broker = FakeBroker()
+    broker.answer = 0
+    times = "start_time=1&end_time=2"
+    reply = await Desk(broker).ask(asked(f"{HISTORY_PATH}/count", query=f"source=userA&{times}"))
+    assert (reply.status, told(reply)["count"]) == (200, 0)
+    assert isinstance(broker.queries[0], CountMessages)
+
+
+async def test_requests_know_when_they_were_taken_up() -> None:
+    """By the clock that the shell was given: it bounds what a history query looks at."""
+    broker = FakeBroker()
+    broker.answer = 0
+    await Desk(broker).ask(asked(f"{HISTORY_PATH}/count", query="source=userA&start_time=1&end_time=1790000000"))
+    (query,) = broker.queries
+    assert isinstance(query, CountMessages)
+    assert query.start_ms == NOW_MS - 7 * 86_400_000
+
+
+async def test_head_takes_nothing() -> None:
+    broker = FakeBroker()
+    for path in (EVENTS_PATH, f"{HISTORY_PATH}/query/4711", f"{HISTORY_PATH}/count"):
+        reply = await Desk(broker).ask(request(path, b"", method="HEAD"))
+        assert (reply.status, header(reply, "Allow")) == (405, "GET, OPTIONS")
+    assert not broker.queries
+
+
+async def test_a_query_needs_credentials_and_counts_against_its_rate() -> None:
+    broker = FakeBroker()
+    desk = Desk(broker, {("shop", "anyrtc.user_events"): Rate(1, 1_000)})
+    assert (await desk.ask(asked(headers=NOBODY))).status == 401
+    assert [(await desk.ask(asked())).status for _ in range(3)] == [200, 429, 429]
+    assert len(broker.queries) == 1
+
+
+async def test_a_query_that_is_refused() -> None:
+    gone = await Desk(FakeBroker(raises=UnknownResult("no result"))).ask(asked(f"{HISTORY_PATH}/query/4711"))
+    assert gone.status == 200
+    assert told(gone) == {
+        "code": "resource not exist",
+        "result": "failed",
+        "messages": [],
+        "request_id": "4711",
+    }
+    busy = await Desk(FakeBroker(raises=Overloaded("later", retry_after_ms=2_000))).ask(asked())
+    assert (busy.status, header(busy, "Retry-After")) == (503, "2")
+    with pytest.raises(StorageFailure):
+        await Desk(FakeBroker(raises=StorageFailure("disk"))).ask(asked())
+    broken = await Desk(FakeBroker(raises=ZeroDivisionError())).ask(asked())
+    assert (broken.status, told(broken)["code"]) == (500, "internal_error")
+
+
+async def test_a_handle_is_asked_for_as_it_stands_in_the_path() -> None:
+    broker = FakeBroker()
+    assert (await Desk(broker).ask(asked(f"{HISTORY_PATH}/query/a%2Fb"))).status == 200
+    assert broker.queries == [CollectMessages(app="shop", handle="a/b")]
+
+
+async def test_a_query_has_no_idempotency_key() -> None:
+    broker = FakeBroker()
+    headers = {"Authorization": basic(), "Idempotency-Key": ""}
+    assert (await Desk(broker).ask(asked(headers=headers))).status == 200
+
+
+async def test_the_three_history_calls_have_a_bucket_each() -> None:
+    broker = FakeBroker()
+    desk = Desk(broker, {("shop", "anyrtc.history"): Rate(1, 1_000)})
+    post = request(f"{HISTORY_PATH}/query", b"{")
+    collect, count = asked(f"{HISTORY_PATH}/query/1"), asked(f"{HISTORY_PATH}/count")
+    # All but the second are wrong in their parameters, which is looked at last.
+    assert [(await desk.ask(each)).status for each in (post, collect, count)] == [400, 200, 400]
+    assert [(await desk.ask(each)).status for each in (post, collect, count)] == [429, 429, 429]
 
 
 async def test_replies_and_refusals_are_counted() -> None:

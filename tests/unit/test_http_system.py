@@ -4,7 +4,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from postroom.core import errors as core_errors
-from postroom.core.errors import Internal, Overloaded, Refusal
+from postroom.core.errors import Internal, Overloaded, Refusal, SessionEnded, TooManyRooms, UnknownResult
 from postroom.core.ports import StoreStatistics
 from postroom.core.rows import Totals
 from postroom.core.runtime.statistics import BrokerStatistics, Histogram
@@ -28,6 +28,7 @@ STATISTICS = BrokerStatistics(
     commit_ms=Histogram(((1, 5), (1000, 6)), 6, 1500.0),
     inbox_commands=0,
     waiters=1,
+    rooms=5,
     full=False,
     store=StoreStatistics(file_bytes=1 << 26, used_bytes=69632, reserve_bytes=1 << 24, log_records=3),
 )
@@ -69,6 +70,8 @@ def test_our_own_form_of_a_refusal() -> None:
     assert header(reply, "Retry-After") == "2"
     assert refuse(MethodNotAllowed(("GET",)), "1").status == 405
     assert refuse(Internal("4711"), "4711").status == 500
+    of_rooms = (UnknownResult, SessionEnded, TooManyRooms)
+    assert [refuse(kind("x"), "1").status for kind in of_rooms] == [404, 409, 429]
 
 
 def test_healthz() -> None:
@@ -116,6 +119,7 @@ def test_metrics_by_name() -> None:
         "postroom_store_file_bytes 6.7108864e+07",
         "postroom_store_reserve_bytes 1.6777216e+07",
         "postroom_disk_full 0.0",
+        "postroom_rooms 5.0",
     } <= lines
 
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from postroom.core import Delivery, InvalidCommand, Receipt, Refusal, SendMessage
+from postroom.core import Delivery, InvalidCommand, Joined, Receipt, Refusal, SendMessage
 from postroom.core.errors import Internal, RateLimited
-from postroom.core.ids import POSITION_MAX, MessageId, UnixMs
+from postroom.core.ids import POSITION_MAX, MessageId, Position, UnixMs
 from postroom.core.limits import BODY_BYTES_MAX
 from postroom.core.model import Conversation, peer
 from postroom.transports.native import encode, frames
@@ -22,6 +22,8 @@ from postroom.transports.native.frames import (
     AckFrame,
     BadFrame,
     ClientFrame,
+    JoinFrame,
+    LeaveFrame,
     Malformed,
     SendFrame,
     TooLarge,
@@ -128,6 +130,12 @@ def test_answers() -> None:
     assert encode_ok(1) == b'{"type":"ok","ref":1}'
     assert encode_ok("a", receipt) == b'{"type":"ok","ref":"a","id":"5","timestamp":1790000000000}'
     assert encode_ok(1, msgspec.structs.replace(receipt, duplicate=True)).endswith(b',"duplicate":true}')
+    joined = Joined(through=Position(5))
+    assert encode_ok(1, joined) == b'{"type":"ok","ref":1}'
+    for recovered in (True, False):
+        told = b"true" if recovered else b"false"
+        expected = b'{"type":"ok","ref":"a","recovered":%s}' % told
+        assert encode_ok("a", msgspec.structs.replace(joined, recovered=recovered)) == expected
     assert encode_error(1, RateLimited("too fast", retry_after_ms=120)) == (
         b'{"type":"error","ref":1,"code":"rate_limited","message":"too fast","retry_after_ms":120}'
     )
@@ -218,6 +226,22 @@ def test_an_ack() -> None:
 @pytest.mark.parametrize("id", ["", "x", "-1", "1.0", " 1", "٣", "²", str(POSITION_MAX + 1), "1" * 5_000])
 def test_an_id_that_no_server_sent(id: str) -> None:
     assert AckFrame(id=id).message is None
+
+
+def test_joins_and_leaves() -> None:
+    assert parse('{"type":"join","ref":1,"room":"r1"}') == [JoinFrame(ref=1, room="r1")]
+    (frame,) = parse('{"type":"join","ref":1,"room":"r1","since":"17"}')
+    assert isinstance(frame, JoinFrame)
+    assert (frame.since, frame.message) == ("17", 17)
+    assert JoinFrame(ref=1, room="r1").message is None
+    assert parse('{"type":"leave","ref":"x","room":""}') == [LeaveFrame(ref="x", room="")]
+
+
+@pytest.mark.parametrize("since", ["", "x", "-1", "1.0", " 1", "٣", "²", str(POSITION_MAX + 1), "1" * 5_000])
+def test_a_since_that_is_no_id(since: str) -> None:
+    frame = JoinFrame(ref=1, room="r1", since=since)
+    with pytest.raises(InvalidCommand, match="since"):
+        frame.message  # noqa: B018 - it is looked at when the frame is carried out
 
 
 def test_an_array_keeps_its_order_and_its_good_frames() -> None:

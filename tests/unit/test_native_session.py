@@ -16,7 +16,9 @@ from postroom.core.errors import (
     Overloaded,
     QueueFull,
     RateLimited,
+    SessionEnded,
     ShuttingDown,
+    TooManyRooms,
     TooManySessions,
     UnknownApp,
 )
@@ -367,6 +369,113 @@ async def test_an_ack_of_what_was_not_sent() -> None:
         assert session.acks == []
 
 
+# Rooms.
+
+
+def join(ref: int, room: str = "r1", **more: object) -> dict[str, object]:
+    """A join frame."""
+    return {"type": "join", "ref": ref, "room": room, **more}
+
+
+def leave(ref: int, room: str = "r1") -> dict[str, object]:
+    """A leave frame."""
+    return {"type": "leave", "ref": ref, "room": room}
+
+
+async def test_joins_and_leaves_are_answered_once_they_are_on_disk() -> None:
+    broker, socket = FakeBroker(), FakeSocket()
+    async with connected(broker, socket) as session:
+        broker.hold()
+        await socket.say(join(1))
+        await wait_all_tasks_blocked()
+        assert socket.frames() == []
+        broker.commit()
+        await wait_all_tasks_blocked()
+        assert socket.frames() == [{"type": "ok", "ref": 1}]
+        await socket.say(leave(2))
+        await wait_all_tasks_blocked()
+        assert socket.frames() == [{"type": "ok", "ref": 2}]
+        assert session.moves == [("join", "r1", None), ("leave", "r1", None)]
+
+
+async def test_the_answer_to_a_join_with_since_comes_before_what_it_replays() -> None:
+    broker, socket = FakeBroker(), FakeSocket()
+    async with connected(broker, socket) as session:
+        session.missed = [message(5), message(6)]
+        await socket.say(join(1, since="4"))
+        await wait_all_tasks_blocked()
+        ok, *replayed = socket.frames()
+        assert ok == {"type": "ok", "ref": 1, "recovered": True}
+        assert [frame["id"] for frame in replayed] == ["5", "6"]
+        session.missed = []
+        await socket.say(join(2, since="0"))
+        await wait_all_tasks_blocked()
+        assert socket.frames() == [{"type": "ok", "ref": 2, "recovered": False}]
+        assert session.moves == [("join", "r1", 4), ("join", "r1", 0)]
+
+
+async def test_joins_and_leaves_are_carried_out_one_after_the_other() -> None:
+    broker, socket = FakeBroker(), FakeSocket()
+    async with connected(broker, socket) as session:
+        broker.hold()
+        await socket.say([join(1, "a"), join(2, "b"), leave(3, "a"), join(4, "a"), send(5)], leave(6, "b"))
+        await wait_all_tasks_blocked()
+        assert session.moves == [("join", "a", None)]
+        assert len(broker.batches) == 1  # a send does not wait for them
+        broker.commit()
+        await wait_all_tasks_blocked()
+        assert [move[:2] for move in session.moves] == [
+            ("join", "a"),
+            ("join", "b"),
+            ("leave", "a"),
+            ("join", "a"),
+            ("leave", "b"),
+        ]
+        answers = socket.frames()
+        assert {frame["type"] for frame in answers} == {"ok"}
+        assert [frame["ref"] for frame in answers if frame["ref"] != 5] == [1, 2, 3, 4, 6]
+        await socket.say(join(7))  # there is a task for it again
+        await wait_all_tasks_blocked()
+        assert socket.frames() == [{"type": "ok", "ref": 7}]
+
+
+@pytest.mark.parametrize("refusal", [TooManyRooms("full"), SessionEnded("over"), Overloaded("x", retry_after_ms=5)])
+async def test_a_refused_join_leaves_the_others_alone(refusal: Refusal) -> None:
+    broker, socket = FakeBroker(), FakeSocket()
+    async with connected(broker, socket) as session:
+        session.refuses["bad"] = refusal
+        await socket.say(join(1, "bad"), join(2), leave(3, "bad"), join(4, since="x"), leave(5))
+        await wait_all_tasks_blocked()
+        assert [(frame["ref"], frame.get("code")) for frame in socket.frames()] == [
+            (1, refusal.code),
+            (2, None),
+            (3, refusal.code),
+            (4, "invalid"),
+            (5, None),
+        ]
+
+
+async def test_joins_of_a_client_that_never_reads_are_bounded() -> None:
+    broker, socket = FakeBroker(), FakeSocket()
+    socket.reads = False
+    async with connected(broker, socket) as session:
+        said = await flood(socket, join(1))
+        assert len(session.moves) == UNDER_WAY_MAX
+        await socket.read()
+        await wait_all_tasks_blocked()
+        assert len(socket.frames()) == 1 + said  # the welcome, and an answer to every join
+
+
+async def test_a_store_that_fails_a_join_closes_with_1011() -> None:
+    broker, socket = FakeBroker(), FakeSocket()
+    async with connected(broker, socket):
+        broker.failure = StorageFailure("the disk is gone")
+        await socket.say(join(1), join(2))
+        await wait_all_tasks_blocked()
+        assert socket.closed == (1011, "internal error")
+        assert socket.frames() == []
+
+
 # What is no good frame.
 
 
@@ -376,8 +485,14 @@ async def test_an_ack_of_what_was_not_sent() -> None:
         ({"type": "dance", "ref": 1}, 1),
         ({"type": "dance"}, None),
         ({"type": "send", "payload": "hi"}, None),
-        ({"type": "join", "ref": 2, "room": "r1"}, 2),
-        ({"type": "leave", "ref": 3, "room": "r1"}, 3),
+        ({"type": "join", "ref": 2}, 2),
+        ({"type": "join", "ref": 2, "room": 5}, 2),
+        ({"type": "join", "ref": 2, "room": "r1", "since": 5}, 2),
+        ({"type": "join", "ref": 2, "room": "r1", "since": "x"}, 2),
+        ({"type": "join", "ref": 2, "room": "r1", "since": ""}, 2),
+        ({"type": "join", "room": "r1"}, None),
+        ({"type": "leave", "ref": 3}, 3),
+        ({"type": "leave", "room": "r1"}, None),
         ({"type": "read", "conversation": {"kind": "peer", "id": "alice"}, "until": 5}, None),
     ],
 )
@@ -391,6 +506,17 @@ async def test_a_frame_that_cannot_be_served_is_refused_and_the_connection_goes_
         error, ok = socket.frames()
         assert (error["type"], error["code"], error.get("ref")) == ("error", "invalid", ref)
         assert ok["ref"] == 9
+        assert broker.session is not None
+        assert broker.session.moves == []
+
+
+async def test_read_marks_are_not_served_by_this_version() -> None:
+    broker, socket = FakeBroker(), FakeSocket()
+    async with connected(broker, socket):
+        await socket.say({"type": "read", "ref": 1, "conversation": {"kind": "peer", "id": "alice"}, "until": "5"})
+        await wait_all_tasks_blocked()
+        (error,) = socket.frames()
+        assert (error["type"], error["code"], error["ref"]) == ("error", "invalid", 1)
 
 
 @pytest.mark.parametrize("text", [b"{}", "", "5", "[" * 100_000, '{"type":"ack"', '{"é":' + "é" * 200])

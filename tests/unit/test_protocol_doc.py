@@ -9,9 +9,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from postroom.core import Delivery, InvalidCommand, Receipt, Refusal
-from postroom.core.ids import MessageId, UnixMs
-from postroom.core.limits import DEDUP_BYTES_MAX, SESSION_WINDOW_FRAMES, SESSIONS_PER_USER_MAX
+from postroom.core import Delivery, InvalidCommand, Joined, Receipt, Refusal
+from postroom.core.checks import check
+from postroom.core.ids import MessageId, Position, UnixMs
+from postroom.core.limits import (
+    DEDUP_BYTES_MAX,
+    FRAME_OVERHEAD_BYTES,
+    RECOVERED_MESSAGES_MAX,
+    ROOMS_PER_USER_MAX,
+    SESSION_WINDOW_FRAMES,
+    SESSIONS_PER_USER_MAX,
+)
 from postroom.core.model import Conversation
 from postroom.transports.native import handshake, session
 from postroom.transports.native.encode import encode_delivery, encode_error, encode_ok, encode_welcome
@@ -61,6 +69,8 @@ def encoded(frame: dict[str, Any]) -> bytes:
                 duplicate=frame.get("duplicate", False),
             )
             return encode_ok(frame["ref"], receipt)
+        case "ok" if "recovered" in frame:
+            return encode_ok(frame["ref"], Joined(through=Position(1), recovered=frame["recovered"]))
         case "ok":
             return encode_ok(frame["ref"])
         case "error":
@@ -129,9 +139,10 @@ def test_what_a_send_means(text: str, means: str) -> None:
     (frame,) = parse(text)
     assert isinstance(frame, SendFrame)
     command = frame.command(app="demo", user="alice")
-    assert msgspec.structs.asdict(command) | {"to": list(msgspec.structs.astuple(command.to))} == json.loads(means) | {
-        "body": json.loads(means)["body"].encode()
-    }
+    check(command)
+    made = msgspec.structs.asdict(command) | {"to": list(msgspec.structs.astuple(command.to))}
+    assert made.pop("recipients") == ()  # the protocol has no such thing
+    assert made == json.loads(means) | {"body": json.loads(means)["body"].encode()}
 
 
 @pytest.mark.parametrize("line", lines("refused"))
@@ -140,6 +151,10 @@ def test_what_is_refused(line: str) -> None:
         if isinstance(frame, SendFrame):
             with pytest.raises(InvalidCommand):
                 frame.command(app="demo", user="alice")
+            return True
+        if isinstance(frame, JoinFrame):
+            with pytest.raises(InvalidCommand):
+                assert frame.message
             return True
         return isinstance(frame, Malformed)
 
@@ -173,8 +188,8 @@ def test_the_tables_are_complete() -> None:
     }
     assert of_frames <= codes
     assert of_logins <= codes | {"unauthorized"}
-    # A native client changes no message, so it meets neither of these two.
-    assert of_frames | of_logins == codes - {"unknown_message", "recalled"} | {"unauthorized"}
+    # A native client changes no message and asks for no result, so it meets none of these three.
+    assert of_frames | of_logins == codes - {"unknown_message", "recalled", "unknown_result"} | {"unauthorized"}
     closing = {int(code) for code in re.findall(r"^\| (1\d{3}|4\d{3}) \|", PAGE, re.MULTILINE)}
     ours = {session.SHUTDOWN.code, session.INTERNAL.code, session.STUCK.code, session.BAD_FRAME, session.TOO_LARGE}
     assert closing == ours
@@ -189,6 +204,9 @@ def test_the_numbers_of_the_page() -> None:
         (SESSION_WINDOW_FRAMES, "its last {:,} frames"),
         (SESSIONS_PER_USER_MAX, "has {} sessions open"),
         (DEDUP_BYTES_MAX, "1 to {} bytes: within"),
+        (ROOMS_PER_USER_MAX, "the user is in {} rooms"),
+        (RECOVERED_MESSAGES_MAX, "the newest {:,} messages are replayed"),
+        (FRAME_OVERHEAD_BYTES, "counted with {} bytes besides"),
     ]:
         assert sentence.format(number) in PAGE
     assert f"**`{handshake.SUBPROTOCOL}`**" in PAGE

@@ -1,25 +1,24 @@
 """anyRTC's RTM RESTful API v2, as a transport; what it serves and where it deviates is in docs/anyrtc.md."""
 
-from collections.abc import Iterable, Mapping
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any, Final
 
-import msgspec
-
-from postroom.core.commands import SendMessage
-from postroom.core.model import Receipt
+from postroom.core.commands import Command
+from postroom.core.model import Feed
+from postroom.core.queries import Query
 from postroom.transports.config import AnyrtcConfig, AppConfig
-from postroom.transports.http.auth import basic_matches, parse_basic
-from postroom.transports.http.dialect import Call, Caller, Cors, Dialect, Route, Transport
+from postroom.transports.http.dialect import Call, Caller, Cors, Dialect, Route, Transport, everyone
 from postroom.transports.http.errors import Unauthorized
 from postroom.transports.http.types import HttpReply, HttpRequest
 
-from . import peer_messages
+from . import channel_messages, history, peer_messages, vendor_events
+from .auth import Tenant, authenticate
 from .errors import refuse
 
 __all__ = ["TRANSPORT", "bind"]
 
 BASE: Final = "/dev/v2/project/{appid}"
-TOKEN_HEADERS: Final = ("x-ar-token", "x-agora-token")
 PREFIX: Final = "/dev/v2/project/"
 CORS: Final = Cors(
     "GET, POST, OPTIONS",
@@ -27,12 +26,10 @@ CORS: Final = Cors(
 )
 """Browser clients exist (anyRTC 2); the last header is ours."""
 
-
-class Tenant(msgspec.Struct, frozen=True):
-    """One app that speaks this dialect."""
-
-    name: str
-    settings: AnyrtcConfig
+Parse = Callable[[Call], Command | Query[Any]]
+Render = Callable[[Call, Any], HttpReply]
+ParseWith = Callable[[Call, AnyrtcConfig], Command | Query[Any]]
+RenderWith = Callable[[Call, Any, AnyrtcConfig], HttpReply]
 
 
 def bind(apps: Iterable[AppConfig]) -> Dialect:
@@ -51,37 +48,61 @@ class _Bound:
         self._settings: Mapping[str, AnyrtcConfig] = {tenant.name: tenant.settings for tenant in tenants}
 
     def dialect(self) -> Dialect:
-        peer_message = Route(
-            method="POST",
-            template=f"{BASE}/rtm/users/{{user_id}}/peer_messages",
-            limit="anyrtc.peer_messages",
-            authenticate=self.authenticate,
-            permit=permit_sender,
-            parse=self.parse_peer_message,
-            render=self.render_peer_message,
+        routes = (
+            self._send("peer_messages", peer_messages.parse, self._with_settings(peer_messages.render)),
+            self._send("channel_messages", channel_messages.parse, channel_messages.render),
+            self._take("user_events", "users"),
+            self._take("channel_events", "rooms"),
+            self._history(
+                "POST", "query", "query", self._parsed(history.parse_query), self._with_settings(history.render_query)
+            ),
+            self._history("GET", "query/{handle}", "collect", history.parse_collect, history.render_messages),
+            self._history("GET", "count", "count", self._parsed(history.parse_count), history.render_count),
         )
-        return Dialect(name="anyrtc", prefix=PREFIX, routes=(peer_message,), refuse=refuse, cors=CORS)
+        return Dialect(name="anyrtc", prefix=PREFIX, routes=routes, refuse=refuse, cors=CORS)
 
-    def authenticate(self, request: HttpRequest) -> Caller:
-        """Who calls, by HTTP Basic (anyRTC 4.1, way A): the key must be that of the app in the path.
+    def _send(self, name: str, parse: ParseWith, render: Render) -> Route:
+        return Route(
+            method="POST",
+            template=f"{BASE}/rtm/users/{{user_id}}/{name}",
+            limit=f"anyrtc.{name}",
+            authenticate=self._authenticate,
+            permit=permit_sender,
+            parse=self._parsed(parse),
+            render=render,
+        )
 
-        A token header decides alone (anyRTC 4.2); tokens are not verified by this version, so none is good.
-        """
-        if any(request.header(name) for name in TOKEN_HEADERS):
-            raise Unauthorized("invalid token")
-        given = parse_basic(request.header("authorization"))
-        tenant = self._by_app_id.get(request.params["appid"])
-        if given is None or tenant is None:
-            raise Unauthorized("Invalid authentication credentials")
-        if not basic_matches(given, tenant.settings.api_key, tenant.settings.api_secret):
-            raise Unauthorized("Invalid authentication credentials")
-        return Caller(tenant.name)
+    def _take(self, name: str, feed: Feed) -> Route:
+        return Route(
+            method="GET",
+            template=f"{BASE}/rtm/vendor/{name}",
+            limit=f"anyrtc.{name}",
+            authenticate=self._authenticate,
+            permit=everyone,
+            parse=partial(vendor_events.parse, feed=feed),
+            render=vendor_events.render,
+        )
 
-    def parse_peer_message(self, call: Call) -> SendMessage:
-        return peer_messages.parse(call, self._settings[call.caller.app])
+    def _history(self, method: str, path: str, bucket: str, parse: Parse, render: Render) -> Route:
+        return Route(
+            method=method,
+            template=f"{BASE}/rtm/message/history/{path}",
+            limit="anyrtc.history",
+            bucket=f"anyrtc.history.{bucket}",
+            authenticate=self._authenticate,
+            permit=everyone,
+            parse=parse,
+            render=render,
+        )
 
-    def render_peer_message(self, call: Call, receipt: Receipt) -> HttpReply:
-        return peer_messages.render(call, receipt, self._settings[call.caller.app])
+    def _authenticate(self, request: HttpRequest) -> Caller:
+        return authenticate(request, self._by_app_id, request.received_ms // 1000)
+
+    def _parsed(self, parse: ParseWith) -> Parse:
+        return lambda call: parse(call, self._settings[call.caller.app])
+
+    def _with_settings(self, render: RenderWith) -> Render:
+        return lambda call, outcome: render(call, outcome, self._settings[call.caller.app])
 
 
 def permit_sender(call: Call) -> None:

@@ -12,15 +12,20 @@ from postroom.core.errors import (
     QueueFull,
     RateLimited,
     Refusal,
+    SessionEnded,
     ShuttingDown,
+    TooManyRooms,
     TooManySessions,
     UnknownApp,
     UnknownId,
     UnknownMessage,
+    UnknownResult,
 )
 from postroom.transports.http.dialect import named
 from postroom.transports.http.errors import MethodNotAllowed, NotFound, RequestTimeout, Unauthorized
 from postroom.transports.http.types import HttpReply, json_reply, retry_after
+
+from .history import not_there
 
 
 class Answer(NamedTuple):
@@ -32,6 +37,7 @@ class Answer(NamedTuple):
 
 
 ANSWERS: Final[dict[type[Refusal], Answer]] = {
+    UnknownResult: Answer(200, "resource not exist"),
     InvalidCommand: Answer(400, "invalid_parameter"),
     Unauthorized: Answer(401, "unauthorized"),
     UnknownApp: Answer(401, "unauthorized"),
@@ -43,8 +49,10 @@ ANSWERS: Final[dict[type[Refusal], Answer]] = {
     # 400 would blame the key's form; the key is fine, and used.
     DedupMismatch: Answer(409, "conflict"),
     MessageIsRecalled: Answer(409, "conflict"),
+    SessionEnded: Answer(409, "conflict"),
     RateLimited: Answer(429, "too_many_requests", 1_000),
     TooManySessions: Answer(429, "too_many_requests", 1_000),
+    TooManyRooms: Answer(429, "too_many_requests", 1_000),
     # 429 and not 503, since it is this recipient that has no room: another of our hosts would have none either.
     QueueFull: Answer(429, "queue_full", 10_000),
     Internal: Answer(500, "internal_error"),
@@ -56,6 +64,8 @@ ANSWERS: Final[dict[type[Refusal], Answer]] = {
 
 def refuse(refusal: Refusal, request_id: str) -> HttpReply:
     """The answer to a refusal."""
+    if isinstance(refusal, UnknownResult):
+        return not_there(request_id)
     status, code, wait_ms = named(type(refusal), ANSWERS)
     headers = []
     if status == 401:

@@ -14,9 +14,7 @@ from postroom.transports.http.types import HttpReply, json_reply
 
 from .errors import failed
 from .ids import check_name, check_path_name
-
-PAYLOAD_BYTES_MAX: Final = 32_768
-"""UTF-8 bytes; the documents say 32 KB (anyRTC 3)."""
+from .payload import check_payload
 
 _TRUE: Final = ("true", "1")
 _FALSE: Final = ("false", "0", "")
@@ -51,7 +49,7 @@ def parse(call: Call, settings: AnyrtcConfig) -> SendMessage:
         app=call.caller.app,
         sender=sender,
         to=peer(check_name("destination", str(wire.destination))),
-        body=_payload(wire.payload),
+        body=check_payload(wire.payload),
         queue=bool(wire.enable_offline_messaging),
         history=bool(wire.enable_historical_messaging),
         wait_ack_ms=settings.ack_timeout_ms if wait else None,
@@ -75,12 +73,3 @@ def _wait_for_ack(value: str) -> bool:
     if value.lower() in _FALSE:
         return False
     raise InvalidCommand("wait_for_ack: must be true or false")
-
-
-def _payload(text: str) -> bytes:
-    payload = text.encode()
-    if not payload:
-        raise InvalidCommand("payload: must not be empty")
-    if len(payload) > PAYLOAD_BYTES_MAX:
-        raise InvalidCommand(f"payload: must be at most {PAYLOAD_BYTES_MAX} bytes")
-    return payload

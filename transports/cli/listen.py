@@ -1,4 +1,4 @@
-"""`postroom listen`: a session of a user, each of its frames a line of JSON on stdout."""
+"""`postroom listen`: a session of a user, in rooms if asked for, each of its frames a line of JSON on stdout."""
 
 import itertools
 import json
@@ -27,6 +27,10 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     app: str | None
     user: str | None
     """Whose token it must be; None: anybody's."""
+    rooms: tuple[str, ...] = ()
+    """What to join, in this order."""
+    since: int | None = None
+    """The message after which the one room's are wanted."""
     ack: bool
     count: int | None
     """How many messages; None: until the end."""
@@ -74,7 +78,7 @@ async def _cancel_when_interrupted(scope: trio.CancelScope) -> None:
 
 
 class _Listener:
-    """Prints, acknowledges, counts."""
+    """Joins, prints, acknowledges, counts."""
 
     def __init__(self, session: Session, wishes: Wishes) -> None:
         self._session = session
@@ -88,11 +92,14 @@ class _Listener:
         """Of what was printed and is to be acknowledged."""
         self._asked: tuple[int, int, Head] | None = None
         """The ack under way: its `ref`, the messages it covers, the newest frame it covers."""
+        self._joining: dict[int, str] = {}
+        """Rooms by the `ref` of the join under way."""
 
     async def run(self) -> None:
         """Until there were as many messages as wished for. Raises Closed, ClickException."""
         while (self._acked if self._wishes.ack else self._printed) != self._wishes.count:
             frame = await self._session.frame()
+            room = self._joining.pop(frame.head.ref, None) if isinstance(frame.head.ref, int) else None
             answers = self._asked is not None and frame.head.ref == self._asked[0]
             if self._printed == self._wishes.count and not answers:
                 continue  # it stays unacknowledged, and so comes again
@@ -101,6 +108,10 @@ class _Listener:
             _print(frame.json)
             if answers:
                 self._settle(frame.head)
+            elif room is not None:
+                _joined(room, frame.head)
+            elif frame.head.type == "welcome":
+                await self._join()
             elif frame.head.type == "message" or frame.head.queued is True:
                 self._printed += frame.head.type == "message"
                 self._newest = frame.head
@@ -111,6 +122,14 @@ class _Listener:
         for what, wished, is_for in (("app", self._wishes.app, welcome.app), ("user", self._wishes.user, welcome.user)):
             if wished not in (None, is_for):
                 raise click.ClickException(f"--{what}: the token is for {what} {is_for!r}, not {wished!r}")
+
+    async def _join(self) -> None:
+        """Ask for the rooms, once it is known that it is the right user who enters them."""
+        for room in self._wishes.rooms:
+            ref = next(self._refs)
+            self._joining[ref] = room
+            since = {"since": str(self._wishes.since)} if self._wishes.since is not None else {}
+            await self._session.say({"type": "join", "ref": ref, "room": room, **since})
 
     async def _acknowledge(self) -> None:
         """Ask for the newest to be acknowledged, and with it all before it, one ask at a time."""
@@ -128,6 +147,11 @@ class _Listener:
         if answer.type != "ok":
             raise click.ClickException(f"message {newest.id} is not acknowledged: {answer.code}: {answer.message}")
         self._asked, self._acked = None, covered
+
+
+def _joined(room: str, answer: Head) -> None:
+    if answer.type != "ok":
+        raise click.ClickException(f"room {room!r} is not joined: {answer.code}: {answer.message}")
 
 
 def _print(frame: bytes) -> None:

@@ -111,6 +111,13 @@ def token(app: str, user: str, config_path: str | None, ttl_s: int) -> int:
     help="A session token, better set by the variable: other users see command lines. Default: one is made, as by "
     "`postroom token`.",
 )
+@click.option("--join", "rooms", metavar="ROOM", multiple=True, help="Enter a room (a channel); may be repeated.")
+@click.option(
+    "--since",
+    metavar="ID",
+    type=click.IntRange(min=0),
+    help="First what was kept of the one room after this message; 0: all of it.",
+)
 @click.option("--ack", is_flag=True, help="Acknowledge each message once it is printed, which takes it off the queue.")
 @click.option("--count", metavar="N", type=click.IntRange(min=1), help="End after N messages. Default: on Ctrl-C.")
 def listen(
@@ -119,11 +126,15 @@ def listen(
     url: str,
     config_path: str | None,
     token: str | None,
+    rooms: tuple[str, ...],
+    since: int | None,
     count: int | None,
     *,
     ack: bool,
 ) -> int:
     """Connect as a user and print each frame that comes as a line of JSON; docs/protocol.md describes them.
+
+    With --join the user is in that room for as long as they are connected, and what is sent to it is printed too.
 
     Without --ack the messages stay in the user's queue. With it, `--count` ends when the broker answered that the
     acknowledgement of the last message is on disk.
@@ -135,6 +146,8 @@ def listen(
     from .listen import Wishes, run
 
     context = click.get_current_context()
+    if since is not None and len(rooms) != 1:
+        raise click.UsageError("--since: says where to begin in one room, so there must be one --join", context)
     try:
         target = Target.of(url)
     except ValueError as error:
@@ -151,7 +164,19 @@ def listen(
         advice = f"is the session_secret of app {app} the same there as in {where}?"
     else:
         raise click.UsageError("Missing option '--user'", context)
-    return run(Wishes(target=target, token=token, advice=advice, app=app, user=user, ack=ack, count=count))
+    return run(
+        Wishes(
+            target=target,
+            token=token,
+            advice=advice,
+            app=app,
+            user=user,
+            rooms=rooms,
+            since=since,
+            ack=ack,
+            count=count,
+        )
+    )
 
 
 def _issued(app: str, user: str, config_path: str | None, ttl_s: int) -> str:

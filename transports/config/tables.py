@@ -101,6 +101,16 @@ class AnyrtcConfig(Table, frozen=True, kw_only=True):
         """`ack_timeout_s` as commands carry it."""
         return round(self.ack_timeout_s * 1000)
 
+    @property
+    def history_ms(self) -> int:
+        """`history_days`, as times are counted."""
+        return self.history_days * DAY_MS
+
+    @property
+    def handle_ttl_ms(self) -> int:
+        """`handle_ttl_s` as queries carry it."""
+        return self.handle_ttl_s * 1000
+
 
 class EasemobConfig(Table, frozen=True, kw_only=True):
     """`[apps.easemob]`. The app is selected by `org_name` and `app_name` together."""
@@ -186,7 +196,12 @@ class AppConfig(Table, frozen=True, kw_only=True):
     @property
     def rules(self) -> Rules:
         """What of these settings `decide` needs."""
-        return Rules(queue_messages=self.queue.messages, queue_ttl_ms=self.queue.ttl_ms, overflow=self.queue.overflow)
+        return Rules(
+            queue_messages=self.queue.messages,
+            queue_ttl_ms=self.queue.ttl_ms,
+            overflow=self.queue.overflow,
+            history_ttl_ms=self.history.ttl_ms,
+        )
 
 
 class Config(Table, frozen=True, kw_only=True):

@@ -5,13 +5,13 @@ carry bytes to and from the shell.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from postroom.core.commands import Command
 from postroom.core.errors import Refusal
-from postroom.core.model import Receipt
+from postroom.core.queries import Query
 
 from .types import HttpReply, HttpRequest
 
@@ -49,13 +49,16 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     """The path; a segment `{name}` matches any one segment, also an empty one."""
     limit: str
     """The operation's name in `[apps.limits]`."""
+    bucket: str = ""
+    """Routes of one limit that each have a bucket of their own name it here."""
     authenticate: Callable[[HttpRequest], Caller]
     """Raises Unauthorized."""
     permit: Callable[[Call], None]
     """Whether this caller may do this. Raises Unauthorized."""
-    parse: Callable[[Call], Command]
+    parse: Callable[[Call], Command | Query[Any]]
     """Raises InvalidCommand."""
-    render: Callable[[Call, Receipt], HttpReply]
+    render: Callable[[Call, Any], HttpReply]
+    """Of a command it is given the Receipt, of a query the answer."""
 
 
 class LocalRoute(msgspec.Struct, frozen=True, kw_only=True):

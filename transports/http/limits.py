@@ -1,4 +1,4 @@
-"""Rates of operations: one token bucket for each app and operation, on the monotonic clock."""
+"""Rates of operations: a token bucket for each app and operation, or several, on the monotonic clock."""
 
 from collections.abc import Callable, Mapping
 
@@ -18,14 +18,14 @@ class Limiter:
         self._now = now
         self._buckets: dict[tuple[str, str], Bucket] = {}
 
-    def take(self, app: str, operation: str) -> None:
-        """Count one call. Raises RateLimited, with the wait; a refused call costs nothing."""
-        key = app, operation
-        rate = self._rates.get(key)
+    def take(self, app: str, operation: str, bucket: str = "") -> None:
+        """Count one call, in a bucket of its own if that is named. Raises RateLimited, with the wait; a refused call costs
+        nothing."""
+        key = app, bucket or operation
+        rate = self._rates.get((app, operation))
         if rate is None:
             return
         now = self._now()
-        bucket, wait_ms = take(self._buckets.get(key) or full(rate, now), rate, 1, now)
-        self._buckets[key] = bucket
+        self._buckets[key], wait_ms = take(self._buckets.get(key) or full(rate, now), rate, 1, now)
         if wait_ms:
             raise RateLimited("rate limit exceeded", retry_after_ms=wait_ms)

@@ -67,6 +67,7 @@ class BrokerCollector(Collector):
         yield _histogram("batch_commands", "Commands of a batch.", now.batch_commands, 1)
         yield _histogram("commit_seconds", "Time a commit took, with its fsync.", now.commit_ms, 1000)
         yield GaugeMetricFamily("postroom_inbox_commands", "Commands waiting for the writer.", now.inbox_commands)
+        yield GaugeMetricFamily("postroom_rooms", "Rooms with somebody in them.", now.rooms)
         yield GaugeMetricFamily("postroom_ack_waiters", "Senders waiting for an ack.", now.waiters)
 
     def _by_app(self, kind: type[Any], name: str, what: str, values: Mapping[str, int]) -> Metric:

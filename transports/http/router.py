@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from .dialect import AnyRoute, Dialect
+from .dialect import AnyRoute, Dialect, LocalRoute
 from .errors import HttpRefusal, MethodNotAllowed, NotFound
 
 
@@ -23,6 +23,10 @@ class NoRoute(msgspec.Struct, frozen=True):
     refusal: HttpRefusal
 
 
+_Entry = tuple[Dialect, AnyRoute, tuple[str, ...]]
+_Routes = dict[str, _Entry]
+
+
 class _Node:
     """What may follow a path's beginning."""
 
@@ -31,7 +35,7 @@ class _Node:
     def __init__(self) -> None:
         self.literals: dict[str, _Node] = {}
         self.anything: _Node | None = None
-        self.routes: dict[str, tuple[Dialect, AnyRoute, tuple[str, ...]]] = {}
+        self.routes: _Routes = {}
 
     def grow(self, segments: Iterable[str]) -> "_Node":
         node = self
@@ -68,13 +72,13 @@ class Router:
         self._tiers = [tiers[tier] for tier in sorted(tiers)]
 
     def match(self, method: str, path: str) -> Match | NoRoute:
-        """The route for a method and a raw path. HEAD goes where GET does."""
+        """The route for a method and a raw path. HEAD goes where GET does, unless that may take something away."""
         segments = path.split("/")
         for tier in self._tiers:
             node = tier.find(segments)
             if node is None:
                 continue
-            entry = node.routes.get(method) or (node.routes.get("GET") if method == "HEAD" else None)
+            entry = node.routes.get(method) or (_head(node.routes) if method == "HEAD" else None)
             if entry is None:
                 dialect = next(iter(node.routes.values()))[0]
                 return NoRoute(dialect, MethodNotAllowed(_allowed(dialect, node.routes)))
@@ -95,9 +99,14 @@ def _add(root: _Node, dialect: Dialect, route: AnyRoute) -> None:
     node.routes[route.method] = dialect, route, names
 
 
-def _allowed(dialect: Dialect, methods: Iterable[str]) -> tuple[str, ...]:
-    allowed = set(methods)
-    if "GET" in allowed:
+def _head(routes: _Routes) -> _Entry | None:
+    entry = routes.get("GET")
+    return entry if entry is not None and isinstance(entry[1], LocalRoute) else None
+
+
+def _allowed(dialect: Dialect, routes: _Routes) -> tuple[str, ...]:
+    allowed = set(routes)
+    if _head(routes) is not None:
         allowed.add("HEAD")
     if dialect.cors is not None:
         allowed.add("OPTIONS")

@@ -7,15 +7,17 @@ The order of checks is the same everywhere (anyRTC 2): route (404), method (405)
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from time import monotonic
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 import trio
 
 from postroom.core.commands import Command, SendMessage
 from postroom.core.errors import Internal, InvalidCommand, Refusal, StorageFailure
+from postroom.core.ids import UnixMs
 from postroom.core.limits import DEDUP_BYTES_MAX
 from postroom.core.model import Receipt
+from postroom.core.queries import Query
 from postroom.transports.logs import get_logger
 
 from .decode import utf8
@@ -28,15 +30,20 @@ from .types import HttpReply, HttpRequest
 _log = get_logger("postroom.http")
 _access_log = get_logger("postroom.access")
 
+A = TypeVar("A")
+
 Gone = Callable[[], Awaitable[None]]
 """Returns when the client closed its connection."""
 
 
-class Submits(Protocol):
+class Desk(Protocol):
     """What the shell needs of a broker."""
 
     async def submit(self, command: Command) -> Receipt:
         """Carry out a command. Raises Refusal, StorageFailure."""
+
+    async def ask(self, query: Query[A]) -> A:
+        """Answer a query. Raises Refusal, StorageFailure."""
 
 
 class HttpCounters:
@@ -53,7 +60,13 @@ class Shell:
     """Carries requests through the routes of all dialects. Any number of tasks may call `handle`."""
 
     def __init__(
-        self, router: Router, limiter: Limiter, broker: Submits, ids: Iterator[int], counters: HttpCounters
+        self,
+        router: Router,
+        limiter: Limiter,
+        broker: Desk,
+        ids: Iterator[int],
+        counters: HttpCounters,
+        wall_ms: Callable[[], UnixMs],
     ) -> None:
         """`ids` names the calls: numbers that are unique, also across restarts."""
         self._router = router
@@ -61,6 +74,7 @@ class Shell:
         self._broker = broker
         self._ids = ids
         self._counters = counters
+        self._wall_ms = wall_ms
 
     async def handle(self, request: HttpRequest, gone: Gone) -> HttpReply | None:
         """The answer to a request; None if the client left while it was waited for.
@@ -104,7 +118,7 @@ class Shell:
                 if request.method == "OPTIONS" and dialect.cors and isinstance(found.refusal, MethodNotAllowed):
                     return dialect.cors.preflight()
                 raise found.refusal
-            request = msgspec.structs.replace(request, params=found.params)
+            request = msgspec.structs.replace(request, params=found.params, received_ms=self._wall_ms())
             if isinstance(found.route, LocalRoute):
                 reply: HttpReply | None = found.route.answer(request)
             else:
@@ -124,18 +138,23 @@ class Shell:
         call = Call(request, id, route.authenticate(request))
         try:
             route.permit(call)
-            self._limiter.take(call.caller.app, route.limit)
+            self._limiter.take(call.caller.app, route.limit, route.bucket)
             if request.oversized:
                 raise InvalidCommand("body: too large")
-            command = _with_dedup(route.parse(call), request)
+            work = route.parse(call)
+            if isinstance(work, Command):
+                work = _with_dedup(work, request)
         except Refusal as refusal:
             self._counters.refused[call.caller.app, refusal.code] += 1
             raise
-        if isinstance(command, SendMessage) and command.wait_ack_ms is not None:
-            receipt = await _unless_gone(self._broker, command, gone)
+        outcome: Any
+        if isinstance(work, Query):
+            outcome = await self._broker.ask(work)
+        elif isinstance(work, SendMessage) and work.wait_ack_ms is not None:
+            outcome = await _unless_gone(self._broker, work, gone)
         else:
-            receipt = await self._broker.submit(command)
-        return route.render(call, receipt) if receipt is not None else None
+            outcome = await self._broker.submit(work)
+        return route.render(call, outcome) if outcome is not None else None
 
 
 def _refused(dialect: Dialect, refusal: Refusal, id: str) -> HttpReply:
@@ -155,7 +174,7 @@ def _with_dedup(command: Command, request: HttpRequest) -> Command:
     return msgspec.structs.replace(command, dedup=utf8(key, "Idempotency-Key"))
 
 
-async def _unless_gone(broker: Submits, command: Command, gone: Gone) -> Receipt | None:
+async def _unless_gone(broker: Desk, command: Command, gone: Gone) -> Receipt | None:
     """What `submit` gives or raises; None if the client left first, which frees its place among those that wait."""
     outcome: Receipt | Refusal | StorageFailure | None = None
     async with trio.open_nursery() as nursery:

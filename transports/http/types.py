@@ -6,6 +6,8 @@ from typing import Final
 
 import msgspec
 
+from postroom.core.ids import UnixMs
+
 from .decode import decode_segment, parse_query
 
 JSON_TYPE: Final = "application/json; charset=utf-8"
@@ -24,6 +26,8 @@ class HttpRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The body was larger than the host reads; `body` is empty then."""
     client: str | None = None
     """The peer's address, without its port; None if the host cannot tell."""
+    received_ms: UnixMs = UnixMs(0)
+    """When it was taken up, by the wall clock: what tokens and signatures expire by."""
     params: Mapping[str, str] = {}
     """The path segments that the route names, as they came."""
 

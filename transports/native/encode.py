@@ -8,7 +8,7 @@ from typing import Final, assert_never
 
 import msgspec
 
-from postroom.core import Delivery, Receipt, Refusal
+from postroom.core import Delivery, Joined, Receipt, Refusal
 from postroom.core.limits import KIB
 from postroom.core.model import Format, Lane
 
@@ -82,6 +82,7 @@ class _Ok(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="type", ta
     id: str | None = None
     timestamp: int | None = None
     duplicate: bool = False
+    recovered: bool | None = None
 
 
 class _Error(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="type", tag="error"):
@@ -96,10 +97,12 @@ def encode_welcome(*, app: str, user: str, session: int, queued: int, missed: in
     return _encoder.encode(_Welcome(app, user, str(session), queued, missed))
 
 
-def encode_ok(ref: Ref, receipt: Receipt | None = None) -> bytes:
+def encode_ok(ref: Ref, receipt: Receipt | Joined | None = None) -> bytes:
     """What was asked for under `ref` is on disk."""
     if receipt is None:
         return _encoder.encode(_Ok(ref=ref))
+    if isinstance(receipt, Joined):
+        return _encoder.encode(_Ok(ref=ref, recovered=receipt.recovered))
     ok = _Ok(ref=ref, id=str(receipt.id), timestamp=receipt.at_ms, duplicate=receipt.duplicate)
     return _encoder.encode(ok)
 

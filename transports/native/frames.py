@@ -63,11 +63,7 @@ class AckFrame(_Frame, kw_only=True, frozen=True, tag="ack"):
     @property
     def message(self) -> MessageId | None:
         """The id; None if it is none that this server could have sent."""
-        # str.isdecimal alone would let other scripts' digits through; sixteen digits hold 53 bits.
-        if len(self.id) > 16 or not (self.id.isascii() and self.id.isdecimal()):
-            return None
-        number = int(self.id)
-        return MessageId(number) if number <= POSITION_MAX else None
+        return _message_id(self.id)
 
 
 class SendFrame(_Frame, kw_only=True, frozen=True, tag="send"):
@@ -112,15 +108,25 @@ class SendFrame(_Frame, kw_only=True, frozen=True, tag="send"):
 
 
 class JoinFrame(_Frame, kw_only=True, frozen=True, tag="join"):
-    """The session wants a room's messages."""
+    """The user enters a room; with `since`, the session wants what was kept of it after that message."""
 
     ref: Ref
     room: str
     since: str | None = None
 
+    @property
+    def message(self) -> MessageId | None:
+        """`since`, if it is there. Raises InvalidCommand if it is no id."""
+        if self.since is None:
+            return None
+        id = _message_id(self.since)
+        if id is None:
+            raise InvalidCommand("since: must be the id of a message")
+        return id
+
 
 class LeaveFrame(_Frame, kw_only=True, frozen=True, tag="leave"):
-    """The session wants a room's messages no more."""
+    """The user leaves a room."""
 
     ref: Ref
     room: str
@@ -205,6 +211,14 @@ def _parse_one(data: bytes) -> ClientFrame:
             raise BadFrame("neither an object nor an array of objects") from None
         return Malformed(_ref(ref), str(error)[:REASON_LENGTH_MAX])
     return known
+
+
+def _message_id(text: str) -> MessageId | None:
+    # str.isdecimal alone would let other scripts' digits through; sixteen digits hold 53 bits.
+    if len(text) > 16 or not (text.isascii() and text.isdecimal()):
+        return None
+    number = int(text)
+    return MessageId(number) if number <= POSITION_MAX else None
 
 
 def _ref(raw: msgspec.Raw) -> Ref | None:

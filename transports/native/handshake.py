@@ -13,11 +13,14 @@ from postroom.core.errors import (
     Overloaded,
     QueueFull,
     RateLimited,
+    SessionEnded,
     ShuttingDown,
+    TooManyRooms,
     TooManySessions,
     UnknownApp,
     UnknownId,
     UnknownMessage,
+    UnknownResult,
 )
 from postroom.core.ids import UnixMs
 from postroom.transports.http.types import HttpReply, json_reply, retry_after
@@ -33,10 +36,13 @@ STATUS: Final[dict[type[Refusal], int]] = {
     UnknownApp: 401,
     UnknownMessage: 404,
     UnknownId: 404,
+    UnknownResult: 404,
     MessageIsRecalled: 409,
     DedupMismatch: 409,
     QueueFull: 429,
     TooManySessions: 429,
+    TooManyRooms: 429,
+    SessionEnded: 409,
     RateLimited: 429,
     Overloaded: 503,
     NoSpace: 503,

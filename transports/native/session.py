@@ -1,7 +1,8 @@
 """One native connection, from its opening request to its end.
 
 One task reads what the client says, one writes what the outbox holds; sends are submitted by a task for each lane in
-use, acks that want an answer wait in a task each. The gate bounds all that, the outbox what waits for the client.
+use, joins and leaves by one of their own, acks that want an answer wait in a task each. The gate bounds all that, the
+outbox what waits for the client.
 """
 
 from collections import deque
@@ -12,7 +13,7 @@ from typing import Final, NamedTuple, Protocol, assert_never
 import msgspec
 import trio
 
-from postroom.core import Broker, InvalidCommand, Refusal, SendMessage, Session, StorageFailure, UnknownId
+from postroom.core import Broker, InvalidCommand, Joined, Refusal, SendMessage, Session, StorageFailure, UnknownId
 from postroom.core.ids import UnixMs
 from postroom.core.model import LANES, Lane
 from postroom.transports.http.types import HttpReply
@@ -117,6 +118,7 @@ class _Connection:
         self._outbox = Outbox(service.memo, self._broker_closes)
         self._lanes: dict[Lane, deque[_Send]] = {lane: deque() for lane in LANES}
         self._submitting: set[Lane] = set()
+        self._moves: deque[JoinFrame | LeaveFrame] = deque()
         self._accepted = False
         self._end: Close | None = None
         self._ended = trio.Event()
@@ -238,9 +240,12 @@ class _Connection:
             case SendFrame():
                 await self._gate.enter(len(frame.payload))
                 self._send(frame)
-            case JoinFrame() | LeaveFrame() | ReadFrame():
+            case JoinFrame() | LeaveFrame():
                 await self._gate.enter()
-                self._refuse(frame.ref, InvalidCommand("rooms and read marks are not served by this version"))
+                self._move(frame)
+            case ReadFrame():
+                await self._gate.enter()
+                self._refuse(frame.ref, InvalidCommand("read marks are not served by this version"))
             case Malformed():
                 await self._gate.enter()
                 self._refuse(frame.ref, InvalidCommand(frame.message))
@@ -273,6 +278,35 @@ class _Connection:
             self._finish(INTERNAL)
         else:
             self._outbox.answer(encode_ok(ref))
+
+    # Rooms.
+
+    def _move(self, frame: JoinFrame | LeaveFrame) -> None:
+        """Queue a join or leave for the one task that carries them out in order, while there are any."""
+        self._moves.append(frame)
+        if len(self._moves) == 1:
+            self._workers.start_soon(self._carry_out_moves)
+
+    async def _carry_out_moves(self) -> None:
+        try:
+            while self._moves:
+                await self._carry_out_move(self._moves[0])
+                self._moves.popleft()
+        except StorageFailure:
+            self._finish(INTERNAL)
+
+    async def _carry_out_move(self, frame: JoinFrame | LeaveFrame) -> None:
+        def answer(joined: Joined | None = None) -> None:
+            self._outbox.answer(encode_ok(frame.ref, joined))
+
+        try:
+            if isinstance(frame, JoinFrame):
+                await self._session.join(frame.room, frame.message, answer=answer)
+            else:
+                await self._session.leave(frame.room)
+                answer()
+        except Refusal as refusal:
+            self._refuse(frame.ref, refusal)
 
     # Sends.
 

@@ -1,4 +1,4 @@
-"""alice's server: sends through anyRTC's API over HTTP, and shows each request as the curl line that does the same."""
+"""alice's server: speaks anyRTC's API over HTTP, and shows each request as the curl line that does the same."""
 
 import base64
 import json
@@ -14,29 +14,31 @@ from .claims import Broken
 from .line import HOST, Line
 
 
-class Post(msgspec.Struct, frozen=True, kw_only=True):
-    """A request to send one message."""
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """A request to the API."""
 
-    sender: str
-    to: str
-    payload: str
-    offline: bool = False
-    wait: bool = False
+    path: str
+    """Below the app's own, the query included."""
+    body: dict[str, Any] | None = None
+    """Of a POST; None makes it a GET."""
     key: str | None = None
     """An Idempotency-Key."""
 
     @property
-    def target(self) -> str:
-        """Path and query."""
-        assert DEMO_APP.anyrtc is not None
-        path = f"/dev/v2/project/{DEMO_APP.anyrtc.app_id}/rtm/users/{self.sender}/peer_messages"
-        return f"{path}?wait_for_ack=true" if self.wait else path
+    def method(self) -> str:
+        """Of the request."""
+        return "GET" if self.body is None else "POST"
 
     @property
-    def body(self) -> str:
-        """The JSON text."""
-        offline = {"enable_offline_messaging": True} if self.offline else {}
-        return json.dumps({"destination": self.to, "payload": self.payload} | offline)
+    def target(self) -> str:
+        """Path and query, in full."""
+        assert DEMO_APP.anyrtc is not None
+        return f"/dev/v2/project/{DEMO_APP.anyrtc.app_id}/rtm/{self.path}"
+
+    @property
+    def text(self) -> str:
+        """The body as JSON."""
+        return "" if self.body is None else json.dumps(self.body)
 
     @property
     def headers(self) -> list[tuple[str, str]]:
@@ -47,7 +49,44 @@ class Post(msgspec.Struct, frozen=True, kw_only=True):
         """The command line that makes this request, in parts for a line each."""
         url = shlex.quote(f"http://{HOST}:{port}{self.target}")
         headers = [f"-H {shlex.quote(f'{name}: {value}')}" for name, value in self.headers]
-        return [f"curl -u {_credentials()}", url, *headers, f"-d {shlex.quote(self.body)}"]
+        body = [f"-d {shlex.quote(self.text)}"] * (self.body is not None)
+        return [f"curl -u {_credentials()}", url, *headers, *body]
+
+
+def to_user(
+    sender: str, user: str, payload: str, *, offline: bool = False, wait: bool = False, key: str | None = None
+) -> Call:
+    """A message to one user."""
+    path = f"users/{sender}/peer_messages" + ("?wait_for_ack=true" if wait else "")
+    body = {"destination": user, "payload": payload}
+    return Call(path=path, body=body | ({"enable_offline_messaging": True} if offline else {}), key=key)
+
+
+def to_channel(sender: str, channel: str, payload: str) -> Call:
+    """A message to a channel, kept for queries."""
+    body = {"channel_name": channel, "payload": payload, "enable_historical_messaging": True}
+    return Call(path=f"users/{sender}/channel_messages", body=body)
+
+
+def events(of: str) -> Call:
+    """Take what happened: of "user" or of "channel"."""
+    return Call(path=f"vendor/{of}_events")
+
+
+def query(destination: str, start_s: int, end_s: int) -> Call:
+    """Ask for what was sent to a user or channel between two times, both included."""
+    filter = {"destination": destination, "start_time": start_s, "end_time": end_s}
+    return Call(path="message/history/query", body={"filter": filter})
+
+
+def collect(location: str) -> Call:
+    """Fetch what a query found, by the location that it was answered with."""
+    return Call(path=location.removeprefix("~/rtm/"))
+
+
+def count(destination: str, start_s: int, end_s: int) -> Call:
+    """Ask how many there are."""
+    return Call(path=f"message/history/count?destination={destination}&start_time={start_s}&end_time={end_s}")
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -82,23 +121,23 @@ class Backend:
         """Close the connection."""
         await self._line.close()
 
-    async def call(self, post: Post) -> Answer:
+    async def call(self, call: Call) -> Answer:
         """Send and wait for the answer. Raises Broken."""
-        await self.ask(post)
+        await self.ask(call)
         return await self.answer()
 
-    async def ask(self, post: Post) -> None:
+    async def ask(self, call: Call) -> None:
         """Send. Raises Broken."""
-        body = post.body.encode()
+        body = call.text.encode()
         request = h11.Request(
-            method="POST",
-            target=post.target,
+            method=call.method,
+            target=call.target,
             headers=[
                 ("Host", self._line.address),
                 ("Authorization", f"Basic {_basic()}"),
                 ("Content-Type", "application/json"),
                 ("Content-Length", str(len(body))),
-                *post.headers,
+                *call.headers,
             ],
         )
         events = (request, h11.Data(data=body), h11.EndOfMessage())

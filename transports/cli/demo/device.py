@@ -91,16 +91,20 @@ class Device:
         return got
 
     async def ack(self, message: Frame) -> tuple[Frame, Frame, list[Frame]]:
-        """Acknowledge everything up to this message and wait for the answer: it is on disk.
+        """Acknowledge everything up to this message; as `ask`. It is on disk then."""
+        return await self.ask({"type": "ack", "id": message["id"]})
+
+    async def ask(self, frame: Frame) -> tuple[Frame, Frame, list[Frame]]:
+        """Say something and wait for the answer.
 
         Returns what was said, the answer, and the frames that came before the answer. Raises Broken.
         """
         self._ref += 1
-        said = {"type": "ack", "ref": self._ref, "id": message["id"]}
+        said = {"type": frame["type"], "ref": self._ref, **frame}
         await self._session.say(said)
         before: list[Frame] = []
         while True:
-            frame = await self.frame()
-            if frame.get("ref") == self._ref:
-                return said, frame, before
-            before.append(frame)
+            answer = await self.frame()
+            if answer.get("ref") == self._ref:
+                return said, answer, before
+            before.append(answer)

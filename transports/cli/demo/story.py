@@ -6,8 +6,8 @@ from typing import Final
 
 import trio
 
-from . import epilogue
-from .backend import Answer, Backend, Post
+from . import channel, epilogue
+from .backend import Answer, Backend, to_user
 from .child import SERVE, Broker, Workplace, broker
 from .device import Device, Frame
 from .telling import Teller
@@ -25,7 +25,8 @@ MANY_S: Final = 30
 COLLECT_S: Final = 4
 """Less than a step may take, so that what came is told even if it is not all."""
 
-ORDER: Final = Post(sender="alice", to="carol", payload="order 4711", offline=True, key="order-4711")
+ORDERED: Final = "order 4711"
+ORDER: Final = to_user("alice", "carol", ORDERED, offline=True, key="order-4711")
 """The send that is made twice."""
 
 
@@ -39,12 +40,14 @@ async def play(tells: Teller, place: Workplace, listeners: trio.Nursery) -> None
     async with broker(place, listeners) as first:
         await _start(tells, first, "start", "Start a broker:")
         await _someone_online(tells, first)
-        async with Device("carol", first.port) as carol:
+        async with Device("carol", first.port) as carol, channel.Lobby(first.port) as lobby:
             await _someone_away(tells, first, carol)
-            tells.act("kill -9", "The other 100 still wait, unacknowledged, and carol is connected.")
+            handle = await channel.play(tells, first, lobby)
+            tells.act("kill -9", "carol's other 100 still wait, unacknowledged, and all four devices are connected.")
             await _kill(tells, first)
     async with broker(place, listeners) as second:
         await _start(tells, second, "start-again", "Start it again on the same directory (it gets another free port):")
+        await channel.after_the_kill(tells, second, handle)
         await _after_the_kill(tells, second)
         await epilogue.stop(tells, second)
     await epilogue.explain(tells, place)
@@ -63,10 +66,11 @@ async def _someone_online(tells: Teller, child: Broker) -> None:
     tells.act("A message to someone online")
     async with Device("bob", child.port) as bob, Backend(child.port) as server:
         await _connect(tells, bob, "bob-connects", "bob's device opens a WebSocket (with wscat, it would be):", 0, 0)
-        post = Post(sender="alice", to="bob", payload="Your parcel is here.", wait=True)
+        said = "Your parcel is here."
+        parcel = to_user("alice", "bob", said, wait=True)
         says = "alice's server sends him a message by anyRTC's API, and waits until his device confirms:"
-        with tells.step("send-to-bob", says, *post.curl(child.port)) as step:
-            await server.ask(post)
+        with tells.step("send-to-bob", says, *parcel.curl(child.port)) as step:
+            await server.ask(parcel)
             message = await bob.message()
             step.got(message, "bob receives")
             ack, _, _ = await bob.ack(message)
@@ -74,7 +78,7 @@ async def _someone_online(tells: Teller, child: Broker) -> None:
             answer = await server.answer()
             step.got(answer, "the answer")
             received = message["sender"], message["payload"]
-            step.claim("bob received what alice sent", ("alice", post.payload), received)
+            step.claim("bob received what alice sent", ("alice", said), received)
             step.claim("the answer says that it was delivered", (200, "message_delivered"), answer.code)
 
 
@@ -101,17 +105,17 @@ async def _someone_away(tells: Teller, child: Broker, carol: Device) -> None:
 
 
 async def _send_letters(tells: Teller, child: Broker, server: Backend) -> None:
-    first, *rest = (Post(sender="alice", to="carol", payload=_letter(n), offline=True) for n in range(1, TOTAL + 1))
+    first, *rest = (to_user("alice", "carol", _letter(number), offline=True) for number in range(1, TOTAL + 1))
     says = (
         f"carol is offline. alice's server sends her {TOTAL} letters, one by one: this, and so on to {_letter(TOTAL)}."
     )
     with tells.step("send-to-carol", says, *first.curl(child.port), seconds=MANY_S) as step:
         answers: list[Answer] = []
-        for post in (first, *rest):
-            answers.append(await server.call(post))
+        for letter in (first, *rest):
+            answers.append(await server.call(letter))
             tells.progress(len(answers), TOTAL)
-        step.got(answers[0], first.payload)
-        step.got(answers[-1], rest[-1].payload)
+        step.got(answers[0], _letter(1))
+        step.got(answers[-1], _letter(TOTAL))
         codes = Counter("{} {}".format(*answer.code) for answer in answers)
         step.claim(f"all {TOTAL} were accepted, which means: are on disk", {"200 message_sent": TOTAL}, dict(codes))
 
@@ -147,7 +151,7 @@ async def _after_the_kill(tells: Teller, child: Broker) -> None:
                 step.got(message, message["payload"])
             step.claim(
                 "whatever was answered and not acknowledged, in order, the repeated one once",
-                [*expected, ORDER.payload],
+                [*expected, ORDERED],
                 _payloads(received),
             )
             _, answered, others = await carol.ack(received[-1])
