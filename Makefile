@@ -30,7 +30,10 @@ check: format-check lint types layers fast-tests ## what CI asks first: format, 
 
 bench: $(READY) ## how fast it is on this machine
 	$(BIN)/postroom bench publish --seconds 3
+	$(BIN)/postroom bench publish --seconds 3 --history
 	$(BIN)/postroom bench http --seconds 3
+	$(BIN)/postroom bench fanout --seconds 3
+	$(BIN)/postroom bench history --seconds 0.5 --messages 200000
 
 format: $(READY) ## rewrite the code in our format, with the fixes that are safe
 	$(BIN)/ruff check --fix --exit-zero --quiet

@@ -21,6 +21,8 @@ class Slice(msgspec.Struct, frozen=True):
     seconds: float
     latencies_ms: Sequence[float]
     """Of each call; a call may carry many operations."""
+    last_ms: Sequence[float] = ()
+    """Of each call that many wait for, where `latencies_ms` is that of each of them: until the last one was served."""
 
 
 class Latency(msgspec.Struct, frozen=True):
@@ -92,6 +94,7 @@ class Series:
         self.rates: list[float] = []
         """Operations a second of each slice."""
         self.times = Times()
+        self.last = Times()
 
     def add(self, done: Slice) -> None:
         """One slice more."""
@@ -99,6 +102,7 @@ class Series:
         self.seconds += done.seconds
         self.rates.append(done.ops / done.seconds)
         self.times.add(done.latencies_ms)
+        self.last.add(done.last_ms)
 
     @property
     def ops_per_s(self) -> float:

@@ -2,6 +2,8 @@
 
 import click
 
+from .fanout.command import fanout
+from .history.command import history
 from .http.command import http
 from .publish.command import publish
 
@@ -17,5 +19,5 @@ def bench() -> None:
     """The group that `postroom` attaches."""
 
 
-for _command in (publish, http):
+for _command in (publish, http, fanout, history):
     bench.add_command(_command)

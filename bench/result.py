@@ -81,7 +81,12 @@ def common(series: Mapping[str, Series], probe: FsyncProbe, place: Path, rate: f
 
 def report(result: Result, headline: str, *, as_json: bool) -> None:
     """Print a result to stdout; `headline` says in words what was measured."""
-    click.echo(msgspec.json.encode(result).decode() if as_json else "\n".join(_lines(result, headline)))
+    click.echo(line(result) if as_json else "\n".join(_lines(result, headline)))
+
+
+def line(result: Result) -> str:
+    """A result as JSON."""
+    return msgspec.json.encode(result).decode()
 
 
 def _lines(result: Result, headline: str) -> list[str]:
@@ -91,16 +96,16 @@ def _lines(result: Result, headline: str) -> list[str]:
     lines = [
         f"{result.bench}: {headline}",
         f"  {arrival}; {where}; {result.cpus} CPUs; {result.rounds} rounds",
-        f"  {'':<16}{'ops/s':>10}{'ratio':>8}{'by round':>14}{'p50 ms':>10}{'p99':>10}{'p99.9':>10}{'max':>10}",
-        f"  {OURS:<16}{result.ops_per_s:>10,.0f}{'':>22}{_times(result.latency_ms)}",
+        f"  {'':<20}{'ops/s':>10}{'ratio':>8}{'by round':>14}{'p50 ms':>10}{'p99':>10}{'p99.9':>10}{'max':>10}",
+        f"  {OURS:<20}{result.ops_per_s:>10,.0f}{'':>22}{_times(result.latency_ms)}",
     ]
     for name, value in result.baselines.items():
         spread = result.ratio_rounds[name]
         lines.append(
-            f"  {name:<16}{value:>10,.0f}{result.ratios[name]:>8.2f}{f'{spread.min:.2f}-{spread.max:.2f}':>14}"
+            f"  {name:<20}{value:>10,.0f}{result.ratios[name]:>8.2f}{f'{spread.min:.2f}-{spread.max:.2f}':>14}"
             + _times(result.baseline_latency_ms[name])
         )
-    lines.append(f"  {'raw fsync':<16}{'':>32}{result.fsync_ms.p50:>10.3f}{result.fsync_ms.p99:>10.3f}")
+    lines.append(f"  {'raw fsync':<20}{'':>32}{result.fsync_ms.p50:>10.3f}{result.fsync_ms.p99:>10.3f}")
     return lines
 
 

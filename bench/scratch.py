@@ -36,10 +36,15 @@ def scratch(directory: str | None) -> Iterator[Path]:
 def _terminable() -> Iterator[None]:
     """Let SIGTERM be a Ctrl-C, which trio knows how to deliver: what is held is let go, servers included."""
     before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # as shells have it in what they start with "&"
+    if ignored:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+        if ignored:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def filesystem(path: Path) -> str:

@@ -2,7 +2,7 @@
 
 import click
 
-from postroom.transports.anyrtc.peer_messages import PAYLOAD_BYTES_MAX
+from postroom.transports.anyrtc.payload import PAYLOAD_BYTES_MAX
 
 from .. import options
 

@@ -11,9 +11,8 @@ import trio
 
 from ..failure import BenchFailure
 from ..figures import Slice
+from ..servers import Address
 from . import wire
-
-Address = tuple[str, int]
 
 ANSWER_DEADLINE_S: Final = 30.0
 """A server that says nothing for so long is stuck."""

@@ -7,15 +7,16 @@ import trio
 
 from postroom.storage.lmdb import LmdbStore
 
-from .. import result
+from .. import result, servers
 from ..failure import BenchFailure
 from ..figures import Series
 from ..result import OURS, Result
 from ..rounds import FsyncProbe, interleave
 from ..scratch import scratch
-from . import servers, wire
+from ..servers import Address
+from . import wire
 from .bare import Reply
-from .load import Address, Load, exchange
+from .load import Load, exchange
 from .settings import MARK, Settings
 
 BASELINE = "bare_hypercorn"
@@ -46,7 +47,8 @@ def _measure(settings: Settings, seconds: float, place: Path) -> HttpResult:
         reply = _answer(ours, settings)
         file = place / "reply"
         file.write_bytes(msgspec.msgpack.encode(reply))
-        with servers.bare(file, place / "bare.log") as theirs, FsyncProbe(place) as probe:
+        bare = servers.running("bare hypercorn", ["postroom.bench.http.bare", str(file)], place / "bare.log")
+        with bare as theirs, FsyncProbe(place) as probe:
             if _answer(theirs, settings) != reply:
                 raise BenchFailure("bare hypercorn does not answer as postroom does")
             series = trio.run(_series, settings, {OURS: ours, BASELINE: theirs}, probe, seconds)

@@ -65,7 +65,8 @@ def publish(
     """Send queued messages to random recipients through a broker in this process; each call returns when they are on disk.
 
     Beside it, in turn: a raw LMDB loop that puts the same rows (log, body, queue entry and the few others) with an fsync
-    a commit, and a raw fsync loop.
+    a commit, and a raw fsync loop. With --history the rows include the message's four in the history, and a second raw
+    loop, raw_lmdb_no_history, puts the rows of messages that are not kept.
 
     Exit status 1 if a single message is refused.
     """

@@ -6,10 +6,11 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import trio
 
-from postroom.core import Broker, Receipt, Refusal, SendMessage, StorageFailure
+from postroom.core import Broker, Receipt, SendMessage
 
 from ..failure import BenchFailure
 from ..figures import Slice
+from ..together import together
 from .settings import Settings
 
 BEHIND_MAX_S = 5.0
@@ -48,7 +49,7 @@ class BrokerSide:
             while commands := self._commands_to(recipients, PRELOAD_BATCH):
                 await self._send_many(commands)
 
-        await self._together(sender, PRELOAD_TASKS)
+        await together(sender, PRELOAD_TASKS, what="a send")
 
     async def run(self, seconds: float) -> Slice:
         """One slice: with a rate, what was due in it; else what every producer managed, one call after the other."""
@@ -57,13 +58,13 @@ class BrokerSide:
         began = time.perf_counter()
         rate = self._settings.rate
         if rate is None:
-            await self._together(lambda: self._closed(began + seconds, latencies), self._settings.producers)
+            await together(lambda: self._closed(began + seconds, latencies), self._settings.producers, what="a send")
         else:
             every = self._settings.batch / rate
             due = itertools.takewhile(
                 lambda at: at < began + seconds, (began + every * number for number in itertools.count())
             )
-            await self._together(lambda: self._fixed(due, latencies), self._settings.producers)
+            await together(lambda: self._fixed(due, latencies), self._settings.producers, what="a send")
         elapsed = time.perf_counter() - began
         after = self._broker.statistics().batch_commands
         self._batches += after.count - before.count
@@ -103,20 +104,3 @@ class BrokerSide:
             if not isinstance(outcome, Receipt):
                 raise outcome
         self.sent += len(commands)
-
-    async def _together(self, work: Callable[[], Awaitable[None]], tasks: int) -> None:
-        """Run the same work in several tasks. Raises BenchFailure with the first thing that went wrong."""
-        failures: list[str] = []
-        async with trio.open_nursery() as nursery:
-
-            async def one() -> None:
-                try:
-                    await work()
-                except (BenchFailure, Refusal, StorageFailure) as error:
-                    failures.append(str(error))
-                    nursery.cancel_scope.cancel()
-
-            for _ in range(tasks):
-                nursery.start_soon(one)
-        if failures:
-            raise BenchFailure(f"a send failed: {failures[0]}")

@@ -1,7 +1,7 @@
 """The baseline: the rows of the same messages put straight into LMDB, in one loop, with nothing decided or awaited.
 
 It takes from `storage` which rows a queued message writes and how long they are, and keeps in plain lists what the broker
-has to read: the next number and the length of each queue.
+has to read: the next number and the length of each queue. It puts row by row, as the messages come.
 """
 
 import time
@@ -18,9 +18,10 @@ import trio
 from postroom.core import peer
 from postroom.core.domain import Now, decide
 from postroom.core.events import MessageSent, Record
-from postroom.core.ids import ExpiryMs, Position, UnixMs, next_position
-from postroom.core.rows import Totals, UserRow
+from postroom.core.ids import ExpiryMs, Place, Position, UnixMs, message_at, next_position
+from postroom.core.rows import Kept, Totals, UserRow
 from postroom.storage import keys
+from postroom.storage.history_views import kept_rows
 from postroom.storage.lmdb.environment import open_databases, open_environment
 from postroom.storage.memory import MemoryStore
 from postroom.storage.records import encode_body, encode_record
@@ -35,6 +36,7 @@ PRELOAD_BATCH: Final = 10_000
 class Sample(msgspec.Struct, frozen=True):
     """The values of one queued message, as the broker would write them; only their lengths matter here."""
 
+    at_ms: UnixMs
     position: Position
     expiry: int
     """The last four bytes of a queue entry."""
@@ -43,6 +45,11 @@ class Sample(msgspec.Struct, frozen=True):
     user: bytes
     totals: bytes
     clock: bytes
+    kept: bytes
+    """Of the message's own row in the history; the next three of its rows in timelines."""
+    to: bytes
+    to_from: bytes
+    sent: bytes
 
 
 def sample(settings: Settings, name: str) -> Sample:
@@ -57,14 +64,21 @@ def sample(settings: Settings, name: str) -> Sample:
         event = decision.events[0]
         assert isinstance(event, MessageSent)
         assert decision.body is not None  # of a queued message it is kept
+        kept = Kept(event.conversation, event.sender, queued=True)
+        of_kept, to, to_from, sent = (value for _, value in kept_rows(APP, Place(event.at_ms, event.id), kept))
         return Sample(
+            at_ms=event.at_ms,
             position=position,
             expiry=event.queued[0].expires_s,
             log=encode_record(Record(position, expiry_ms, event))[1],
             body=encode_body(position, decision.body)[1],
             user=msgspec.msgpack.encode(UserRow(APP, name)),
             totals=msgspec.msgpack.encode((APP, Totals(wall_ms, 1_000_000, 0, 1_000_000))),
-            clock=keys.CLOCK_ROW.pack(position, expiry_ms, 1),
+            clock=keys.CLOCK_ROW.pack(position, expiry_ms, 1, position),
+            kept=of_kept,
+            to=to,
+            to_from=to_from,
+            sent=sent,
         )
 
 
@@ -84,7 +98,7 @@ class RawLmdb:
         self._position: int = self._sample.position
         self._picks = settings.picks()
         self._queue_keys = [keys.user_key(APP, name) for name in names]
-        self._timelines = [self._timeline(name) for name in names] if settings.history else []
+        self._timelines = [keys.timeline_keys(APP, peer(name), SENDER) for name in names] if settings.history else []
         self._seqs = [0] * len(names)
         self._lengths = [0] * len(names)
         self._put = 0
@@ -96,10 +110,6 @@ class RawLmdb:
 
     def __exit__(self, *_: object) -> None:
         self._environment.close()
-
-    def _timeline(self, name: str) -> bytes:
-        """What the timeline keys of a recipient begin with."""
-        return keys.timeline_key(APP, peer(name), SENDER, 0, 0)[: -keys.PAIR.size]
 
     async def preload(self) -> None:
         """Put messages into every queue."""
@@ -129,6 +139,7 @@ class RawLmdb:
         databases, shape, pack_entry = self._databases, self._sample, keys.ENTRY.pack
         log, bodies, live, queues = (databases[name] for name in ("log", "bodies", "live", "live-queues"))
         cap, history = self._settings.rules.queue_messages, self._settings.history
+        kept = keys.KEPT + keys.app_digest(APP)
         with _failing(), self._environment.begin(write=True) as transaction:
             put = transaction.put
             for number in recipients:
@@ -145,7 +156,12 @@ class RawLmdb:
                     self._lengths[number] += 1
                 put(queue, pack_entry(position, seq, shape.expiry), db=queues)
                 if history:
-                    put(self._timelines[number] + keys.PAIR.pack(position, position), b"", db=live)
+                    place = keys.PAIR.pack(shape.at_ms, message_at(Position(position)))
+                    to, to_from, sent = self._timelines[number]
+                    put(kept + place, shape.kept, db=live)
+                    put(to + place, shape.to, db=live)
+                    put(to_from + place, shape.to_from, db=live)
+                    put(sent + place, shape.sent, db=live)
                 self._put += 1
             put(keys.CLOCK, shape.clock, db=live)
             put(keys.app_key(APP), shape.totals, db=live)

@@ -1,5 +1,6 @@
 """A run of `publish`: both stores, the rounds, the report."""
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import trio
@@ -10,7 +11,7 @@ from postroom.storage.memory import MemoryStore
 
 from .. import result
 from ..result import OURS, Result
-from ..rounds import FsyncProbe, interleave
+from ..rounds import FsyncProbe, Side, interleave
 from ..scratch import scratch
 from .ours import BrokerSide
 from .raw import RawLmdb
@@ -46,11 +47,18 @@ async def _measure(settings: Settings, seconds: float, place: Path) -> PublishRe
     store = MemoryStore() if settings.memory else LmdbStore(place / "broker")
     async with open_broker(store, rules={APP: settings.rules}) as broker:
         ours = BrokerSide(broker, settings)
-        with RawLmdb(place / "raw", settings, lambda: ours.sent) as raw, FsyncProbe(place) as probe:
+        with ExitStack() as stack:
+            raws = {
+                name: stack.enter_context(RawLmdb(place / name, rows, lambda: ours.sent))
+                for name, rows in settings.baselines().items()
+            }
+            probe = stack.enter_context(FsyncProbe(place))
             if settings.queued_per_recipient:
                 await ours.preload()
-                await raw.preload()
-            series = await interleave({OURS: ours, "raw_lmdb": raw}, probe, seconds)
+                for raw in raws.values():
+                    await raw.preload()
+            sides: dict[str, Side] = {OURS: ours, **raws}
+            series = await interleave(sides, probe, seconds)
     return PublishResult(
         bench="publish",
         payload_bytes=settings.payload_bytes,

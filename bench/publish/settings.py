@@ -47,6 +47,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """Messages a commit of the raw loop."""
         return self.baseline_batch or min(self.concurrency, RAW_BATCH_MAX)
 
+    def baselines(self) -> dict[str, "Settings"]:
+        """What each raw loop puts: the same rows and, if they keep the messages for history, also all but those for that."""
+        if not self.history:
+            return {"raw_lmdb": self}
+        return {"raw_lmdb": self, "raw_lmdb_no_history": msgspec.structs.replace(self, history=False)}
+
     def names(self) -> list[str]:
         """The recipients."""
         return [f"user-{number:07}" for number in range(self.recipients)]

@@ -18,15 +18,18 @@ import msgspec
 import pytest
 
 from postroom.bench.failure import BenchFailure
+from postroom.bench.fanout.run import FanoutResult
 from postroom.bench.figures import Fsync, Latency, Ratio, Series, Slice, Times, ratio
+from postroom.bench.history.run import HistoryResult
 from postroom.bench.http import wire
-from postroom.bench.http.load import Address, Load
+from postroom.bench.http.load import Load
 from postroom.bench.http.run import HttpResult
 from postroom.bench.http.settings import MARK
 from postroom.bench.main import bench as group
 from postroom.bench.publish.run import PublishResult
 from postroom.bench.rounds import FSYNCS_MIN, FsyncProbe, interleave, plan
 from postroom.bench.scratch import IN_MEMORY, filesystem, scratch
+from postroom.bench.servers import Address
 from postroom.transports.cli.main import main
 
 COMMON = {
@@ -48,16 +51,20 @@ COMMON = {
 VERSIONS = {"python", "postroom", "trio", "msgspec", "lmdb", "LMDB", "hypercorn", "h11", "system"}
 
 
+def results(capsys: pytest.CaptureFixture[str], place: Path, *arguments: str) -> list[dict[str, Any]]:
+    """The results of a very short run."""
+    assert main(["bench", *arguments, "--seconds", "0.04", "--json", "--dir", str(place)]) == 0
+    assert list(place.iterdir()) == []  # it cleaned up
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
 def bench(capsys: pytest.CaptureFixture[str], place: Path, *arguments: str) -> dict[str, Any]:
     """The one result of a very short run."""
-    assert main(["bench", *arguments, "--seconds", "0.2", "--json", "--dir", str(place)]) == 0
-    (line,) = capsys.readouterr().out.splitlines()
-    assert list(place.iterdir()) == []  # it cleaned up
-    found: dict[str, Any] = json.loads(line)
+    (found,) = results(capsys, place, *arguments)
     return found
 
 
-def check(result: dict[str, Any], baseline: str) -> None:
+def check(result: dict[str, Any], *baselines: str) -> None:
     """What every result has to say."""
     for name, kind in COMMON.items():
         assert type(result[name]) is kind, name
@@ -65,14 +72,21 @@ def check(result: dict[str, Any], baseline: str) -> None:
     assert result["versions"].keys() == VERSIONS
     assert all(result["versions"].values())
     assert result["fsync_ms"].keys() == {"p50", "p99"}
-    for times in (result["latency_ms"], result["baseline_latency_ms"][baseline]):
-        assert 0 < times["p50"] <= times["p99"] <= times["p99_9"] <= times["max"]
-    assert result["baselines"].keys() == {baseline}
-    assert result["ratios"][baseline] == pytest.approx(result["ops_per_s"] / result["baselines"][baseline], abs=0.01)
-    spread = result["ratio_rounds"][baseline]
-    assert 0 < spread["min"] <= spread["median"] <= spread["max"]
+    check_times(result["latency_ms"])
+    assert list(result["baselines"]) == list(baselines)
+    for baseline in baselines:
+        check_times(result["baseline_latency_ms"][baseline])
+        of_baseline = result["ops_per_s"] / result["baselines"][baseline]
+        assert result["ratios"][baseline] == pytest.approx(of_baseline, abs=0.01)
+        spread = result["ratio_rounds"][baseline]
+        assert 0 < spread["min"] <= spread["median"] <= spread["max"]
     assert result["rounds"] == 2
     assert result["seed"] == 1
+
+
+def check_times(times: dict[str, float]) -> None:
+    """Percentiles."""
+    assert 0 < times["p50"] <= times["p99"] <= times["p99_9"] <= times["max"]
 
 
 def test_publish(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -88,15 +102,15 @@ def test_publish(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
 def test_publish_in_memory_in_batches_to_full_queues(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     shape = ["--producers", "2", "--batch", "16", "--recipients", "3", "--queued-per-recipient", "200", "--history"]
     result = bench(capsys, tmp_path, "publish", "--memory", *shape)
-    check(result, "raw_lmdb")
+    check(result, "raw_lmdb", "raw_lmdb_no_history")
     assert (result["durability"], result["concurrency"], result["batch"]) == ("memory", 32, 16)
     assert (result["queued_per_recipient"], result["history"]) == (200, True)
 
 
 def test_publish_at_a_rate(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    result = bench(capsys, tmp_path, "publish", "--recipients", "10", "--rate", "100", "--payload-bytes", "10")
+    result = bench(capsys, tmp_path, "publish", "--recipients", "10", "--rate", "500", "--payload-bytes", "10")
     check(result, "raw_lmdb")
-    assert (result["arrival"], result["rate_per_s"], result["payload_bytes"]) == ("fixed", 100.0, 10)
+    assert (result["arrival"], result["rate_per_s"], result["payload_bytes"]) == ("fixed", 500.0, 10)
 
 
 def test_http(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -106,6 +120,44 @@ def test_http(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert (result["concurrency"], result["host"]) == (4, "hypercorn")
 
 
+@pytest.mark.parametrize("shape", [[], ["--in-flight", "4", "--history"], ["--rate", "200", "--in-flight", "8"]])
+def test_fanout(capsys: pytest.CaptureFixture[str], tmp_path: Path, shape: list[str]) -> None:
+    result = bench(capsys, tmp_path, "fanout", "--sessions", "5", *shape)
+    check(result, "bare_hypercorn")
+    in_flight = int(shape[shape.index("--in-flight") + 1]) if "--in-flight" in shape else 1
+    assert (result["bench"], result["durability"], result["host"]) == ("fanout", "fsync", "hypercorn")
+    assert (result["sessions"], result["recipients"], result["in_flight"]) == (5, 5, in_flight)
+    assert (result["concurrency"], result["history"]) == (5 * in_flight, "--history" in shape)
+    assert result["arrival"] == ("fixed" if "--rate" in shape else "closed")
+    for times in (result["last_ms"], result["baseline_last_ms"]["bare_hypercorn"]):
+        check_times(times)
+    assert result["last_ms"]["max"] == result["latency_ms"]["max"]
+    assert result["client_busy"].keys() == {"postroom", "bare_hypercorn"}
+    assert all(0 < part <= 1 for part in result["client_busy"].values())
+
+
+def test_history(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    shape = ["--messages", "2000", "--clients", "2", "--recipients", "10"]
+    of_kind: dict[str, list[dict[str, Any]]] = {}
+    for result in results(capsys, tmp_path, "history", *shape):
+        check(result, "raw_cursor")
+        assert (result["bench"], result["history"], result["concurrency"]) == ("history", True, 2)
+        of_kind.setdefault(result["kind"], []).append(result)
+    found = {
+        kind: [(each["store_messages"], each["answer"], each["rows"]) for each in of] for kind, of in of_kind.items()
+    }
+    assert found == {
+        "newest": [(200, 20, 20), (2_000, 20, 20)],
+        "page": [(200, 50, 50), (2_000, 50, 50)],
+        "received": [(200, 50, 50), (2_000, 50, 50)],
+        "offset": [(200, 50, 70), (2_000, 50, 70)],
+        "count_small": [(200, 20, 20), (2_000, 20, 20)],
+        "count_tenth": [(200, 200, 200), (2_000, 200, 200)],
+        "count_all": [(200, 200, 200), (2_000, 2_000, 2_000)],
+    }
+    assert all(first["store_bytes"] < second["store_bytes"] for first, second in of_kind.values())
+
+
 def test_without_json_people_can_read_it(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["bench", "publish", "--seconds", "0.1", "--recipients", "10", "--dir", str(tmp_path)]) == 0
     table = capsys.readouterr().out
@@ -113,7 +165,21 @@ def test_without_json_people_can_read_it(capsys: pytest.CaptureFixture[str], tmp
         assert word in table
 
 
-@pytest.mark.parametrize("name", ["publish", "http"])
+def test_history_and_fanout_without_json(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    short = ["--seconds", "0.02", "--dir", str(tmp_path)]
+    assert main(["bench", "history", "--messages", "1000", "--recipients", "10", *short]) == 0
+    shown = capsys.readouterr()
+    for word in ("history: 1 client", "100 messages", "1,000 messages", "raw_cursor", "p50 grew", "count_tenth"):
+        assert word in shown.out
+    for word in ("filled: 100 of 1,000", "filled: 1,000 of 1,000", "measuring: offset in 100 messages"):
+        assert word in shown.err
+    assert main(["bench", "fanout", "--sessions", "2", *short]) == 0
+    table = capsys.readouterr().out
+    for word in ("to 2 sessions at hypercorn", "a frame that arrived", "until the last session had it", "at work"):
+        assert word in table
+
+
+@pytest.mark.parametrize("name", ["publish", "http", "fanout", "history"])
 def test_every_option_is_explained(capsys: pytest.CaptureFixture[str], name: str) -> None:
     assert main(["bench", name, "--help"]) == 0
     shown = capsys.readouterr().out
@@ -125,7 +191,8 @@ def test_every_option_is_explained(capsys: pytest.CaptureFixture[str], name: str
 
 def test_every_field_is_in_the_guide() -> None:
     guide = (Path(__file__).parents[2] / "docs" / "bench.md").read_text(encoding="utf-8")
-    fields = {*PublishResult.__struct_fields__, *HttpResult.__struct_fields__}
+    results = (PublishResult, HttpResult, FanoutResult, HistoryResult)
+    fields = {field for result in results for field in result.__struct_fields__}
     assert [field for field in sorted(fields) if f"`{field}`" not in guide] == []
 
 
@@ -295,9 +362,12 @@ def test_a_current_directory_in_memory_is_refused_unless_named(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_sigterm_takes_everything_along(tmp_path: Path) -> None:
-    """The servers of `http` hold its stderr open for as long as they live."""
-    command = [sys.executable, "-m", "postroom.transports.cli.main", "bench", "http", "--dir", str(tmp_path)]
+@pytest.mark.parametrize("start", ["", "trap '' INT; "])
+@pytest.mark.parametrize("name", ["http", "fanout"])
+def test_sigterm_takes_everything_along(tmp_path: Path, name: str, start: str) -> None:
+    """The servers hold its stderr open for as long as they live. A shell's "&" starts it with SIGINT ignored."""
+    command = ["sh", "-c", f'{start}exec "$@"', "sh"]
+    command += [sys.executable, "-m", "postroom.transports.cli.main", "bench", name, "--dir", str(tmp_path)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         while not any(tmp_path.glob("*/data/data.mdb")):
             assert process.poll() is None

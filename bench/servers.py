@@ -1,4 +1,4 @@
-"""The two servers, each a process of its own."""
+"""The measured servers, each a process of its own."""
 
 import re
 import subprocess
@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from ..failure import BenchFailure
-from .load import Address
+from .failure import BenchFailure
+
+Address = tuple[str, int]
 
 START_DEADLINE_S: Final = 30.0
 STOP_DEADLINE_S: Final = 30.0
@@ -23,20 +24,16 @@ _LISTENING: Final = re.compile(r"^listening on http://(127\.0\.0\.1):([0-9]+)$",
 def postroom(config: Path, data: Path, log: Path) -> Iterator[Address]:
     """`postroom serve` on a free port, until the block ends."""
     arguments = ["postroom.transports.cli.main", "serve", "--config", str(config), "--data", str(data)]
-    with _running("postroom serve", arguments, log) as address:
+    with running("postroom serve", arguments, log) as address:
         yield address
 
 
 @contextmanager
-def bare(reply: Path, log: Path) -> Iterator[Address]:
-    """Hypercorn with an application that gives this answer (see `bare`) to every request."""
-    with _running("bare hypercorn", ["postroom.bench.http.bare", str(reply)], log) as address:
-        yield address
+def running(name: str, module: Sequence[str], log: Path) -> Iterator[Address]:
+    """A module, with its arguments, as a process that says on stderr, which goes to `log`, where it listens.
 
-
-@contextmanager
-def _running(name: str, module: Sequence[str], log: Path) -> Iterator[Address]:
-    """A module as a process whose stderr goes to `log`; stopped with SIGTERM, which it has to obey with status 0."""
+    It is stopped with SIGTERM, which it has to obey with status 0. Raises BenchFailure.
+    """
     with open(log, "wb") as stderr:
         process = subprocess.Popen(
             [sys.executable, "-m", *module], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr

@@ -1,0 +1,1 @@
+"""How fast a message to a room reaches many WebSocket sessions, beside a bare hypercorn that sends the same frames."""

@@ -1,0 +1,117 @@
+"""What a run of `history` keeps, and what it asks for.
+
+The store is filled in two stages, a tenth of the messages and then the rest, and measured after each. What a query finds
+is of the first stage, wherever that makes its answer the same at both sizes.
+"""
+
+import random
+import string
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+
+from postroom.core import Conversation, SendMessage, peer, room
+from postroom.core.ids import UnixMs
+from postroom.core.queries import CountMessages, FindMessages, MessageQuery
+
+APP: Final = "bench"
+SENDER: Final = "sender"
+"""Of every message: so there is a timeline of all of them."""
+MEMBER: Final = "member"
+"""Has few messages as a peer, and was in the rooms during the first stage."""
+BIG: Final = room("big")
+"""Half of all messages go to it."""
+SMALL: Final = room("small")
+STAGES: Final = 10
+"""The first stage is one part in so many."""
+MEMBER_MESSAGES: Final = 50
+SMALL_MESSAGES: Final = 1_000
+FEW: Final = 20
+PAGE: Final = 100
+_BIG, _SMALL, _MEMBER = -1, -2, -3
+"""In the place of a user's number."""
+
+
+class Case(msgspec.Struct, frozen=True):
+    """Something to ask, and what must come back."""
+
+    kind: str
+    query: MessageQuery[Any]
+    answer: int
+    """How many messages are found or counted."""
+    timeline: tuple[Conversation | None, str | None]
+    """Which one the raw cursor walks along: of a conversation or, if there is none, of a sender."""
+    rows: int
+    """How far: the answer and what is passed over."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """The options of the command."""
+
+    messages: int
+    clients: int
+    payload_bytes: int
+    recipients: int
+    seed: int
+
+    @property
+    def first(self) -> int:
+        """Messages of the first stage."""
+        return self.messages // STAGES
+
+    @property
+    def small(self) -> int:
+        """Messages to the small room."""
+        return min(SMALL_MESSAGES, self.first // 10)
+
+    @property
+    def member(self) -> int:
+        """Messages to the member."""
+        return min(MEMBER_MESSAGES, self.first // 10)
+
+    def body(self) -> bytes:
+        """What each message says."""
+        return "".join(random.Random(self.seed).choices(string.ascii_letters, k=self.payload_bytes)).encode()
+
+    def first_stage(self) -> Iterator[SendMessage]:
+        """A tenth: half to the big room, few to the small one and to the member, the rest to anybody."""
+        targets = [_BIG] * (self.first // 2) + [_SMALL] * self.small + [_MEMBER] * self.member
+        return self._stage(targets, self.first, self.seed)
+
+    def second_stage(self) -> Iterator[SendMessage]:
+        """The rest: half to the big room, half to anybody."""
+        count = self.messages - self.first
+        return self._stage([_BIG] * (count // 2), count, self.seed + 1)
+
+    def _stage(self, targets: list[int], count: int, seed: int) -> Iterator[SendMessage]:
+        chance, body = random.Random(seed), self.body()
+        targets += chance.choices(range(self.recipients), k=count - len(targets))
+        chance.shuffle(targets)
+        special = {_BIG: BIG, _SMALL: SMALL, _MEMBER: peer(MEMBER)}
+        for number in targets:
+            to = special[number] if number < 0 else peer(f"user-{number:07}")
+            yield SendMessage(app=APP, sender=SENDER, to=to, body=body, history=True)
+
+    def cases(self, size: int, first_until: UnixMs) -> list[Case]:
+        """What is asked of a store with so many messages; the first stage's last one was sent at `first_until`."""
+        big = self.first // 2 + (size - self.first) // 2
+        few, page, offset = min(FEW, self.member), min(PAGE, self.first // 4), self.first // 10
+        assert page + offset <= self.first // 2 <= big
+        of_member, of_big, of_small = ((to, None) for to in (peer(MEMBER), BIG, SMALL))
+        of_all = (None, SENDER)
+        return [
+            Case("newest", _find(few, conversations=(peer(MEMBER),)), few, of_member, few),
+            Case("page", _find(page, conversations=(BIG,)), page, of_big, page),
+            Case("received", _find(page, receiver=MEMBER), page, of_big, page),
+            Case("offset", _find(page, conversations=(BIG,), offset=offset), page, of_big, page + offset),
+            Case("count_small", CountMessages(app=APP, conversations=(SMALL,)), self.small, of_small, self.small),
+            Case(
+                "count_tenth", CountMessages(app=APP, sender=SENDER, end_ms=first_until), self.first, of_all, self.first
+            ),
+            Case("count_all", CountMessages(app=APP, sender=SENDER), size, of_all, size),
+        ]
+
+
+def _find(limit: int, **of: Any) -> FindMessages:
+    return FindMessages(app=APP, limit=limit, newest_first=True, **of)
