@@ -36,6 +36,8 @@ GAP_TTL_MS: Final = 31 * 86_400_000
 # History
 FIND_MESSAGES_MAX: Final = 1_000
 """Messages one query gives at most."""
+QUERY_CONVERSATIONS_MAX: Final = 100
+"""Conversations of one query: each slice of it looks into every one."""
 RESULT_MESSAGES_MAX: Final = 100
 """Messages a reserved result holds: its event names them all."""
 RESULTS_PER_APP_MAX: Final = 100_000

@@ -131,7 +131,7 @@ class ReadViews(Protocol):
         """Whether a stay of this user is open; it may be one of an earlier epoch."""
 
     def members(self, app: str, room: str) -> Iterator[str]:
-        """Users who are in the room, in no particular order: whose stay is open and of this epoch."""
+        """Users whose stay in the room is open, in no particular order; it may be one of an earlier epoch."""
 
     def open_stays(self, app: str, user: str) -> list[Stay]:
         """The rooms a user is in."""

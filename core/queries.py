@@ -14,7 +14,7 @@ from .checks import check_name
 from .domain.rooms import messages_in
 from .errors import InvalidCommand, UnknownResult
 from .ids import MessageId, Place, Position, UnixMs, position_of
-from .limits import FEED_TAKE_MAX, FIND_MESSAGES_MAX, QUERY_SLICE_ROWS, RESULT_MESSAGES_MAX
+from .limits import FEED_TAKE_MAX, FIND_MESSAGES_MAX, QUERY_CONVERSATIONS_MAX, QUERY_SLICE_ROWS, RESULT_MESSAGES_MAX
 from .model import FEEDS, Conversation, Feed, Message, PresenceEvent, peer
 from .ports import LAST_PLACE, ReadViews
 
@@ -42,7 +42,7 @@ class MessageQuery(Query[A], Generic[A], frozen=True, kw_only=True):
 
     sender: str | None = None
     conversations: tuple[Conversation, ...] = ()
-    """Sent to one of these; a peer conversation is named by the recipient."""
+    """Sent to one of these, at most 100; a peer conversation is named by the recipient."""
     receiver: str | None = None
     """Or received by this user: as a peer, or in a room while the user was in it, their own excepted."""
     start_ms: UnixMs = UnixMs(0)
@@ -56,6 +56,8 @@ class MessageQuery(Query[A], Generic[A], frozen=True, kw_only=True):
         for field, name in (("sender", self.sender), ("receiver", self.receiver)):
             if name is not None:
                 check_name(field, name)
+        if len(self.conversations) > QUERY_CONVERSATIONS_MAX:
+            raise InvalidCommand(f"conversations: at most {QUERY_CONVERSATIONS_MAX}")
         for conversation in self.conversations:
             check_name("conversations", conversation.id)
         for field, time_ms in (("start_ms", self.start_ms), ("end_ms", self.end_ms)):

@@ -140,7 +140,7 @@ def gap_is_over(gap: Gap, clock: ExpiryMs) -> bool:
 
 def decide_expire_gaps(command: ExpireGaps, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
     """Forget what these rooms lost, as far as it is long ago."""
-    gaps = (views.gap(command.app, name) for name in command.rooms)
+    gaps = (views.gap(command.app, name) for name in dict.fromkeys(command.rooms))
     over = [gap.room for gap in gaps if gap is not None and gap_is_over(gap, now.expiry_ms)][: command.limit]
     parts = [over[first : first + HISTORY_EXPIRED_MAX] for first in range(0, len(over), HISTORY_EXPIRED_MAX)]
     return Decision(tuple(GapsExpired(app=command.app, rooms=tuple(part)) for part in parts))

@@ -72,6 +72,7 @@ async def test_the_raw_loop_writes_the_rows_of_the_broker(tmp_path: Path, histor
     assert ours.sent == done.ops + 3 * queued
     wrote, put = rows(tmp_path / "broker"), rows(tmp_path / "raw")
     wrote["log"][b"", 8].pop(0)  # that the broker started
+    assert len(wrote["live"].pop((keys.BEGAN, 9))) == 1  # and where
     assert len(wrote["live"]) == 3 + (1 + 3 * 2 + 1) * history  # clock, app, users; kept, to, to from, sent
     for table in wrote:
         counts = [Counter({of: len(values) for of, values in side[table].items()}) for side in (wrote, put)]

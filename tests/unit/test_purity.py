@@ -21,7 +21,7 @@ IMPURE_CALLS = {"open", "print", "input", "hash", "id"}
 RUNTIME = {"runtime", "open"}
 
 MODULES = (history, messages, presence, queues, results, rooms, sessions)
-PARTS = {"decide_expire_stays", "decide_expire_gaps"}
+PARTS = {"decide_expire_stays"}
 """Of what is decided about an app's history."""
 DECIDES = {
     f"{module.__name__.rpartition('.')[2]}.{name}": what
