@@ -89,6 +89,8 @@ class Logout(Command, frozen=True, kw_only=True):
     session: Position
     rooms_max: int = ROOMS_PER_USER_MAX
     """Rooms left with this command; while there are more, the session stays open."""
+    rooms: int = 0
+    """How many the user is in, as far as is known: what the logout will take is estimated by it."""
 
 
 class Join(Command, frozen=True, kw_only=True):

@@ -24,9 +24,11 @@ DEDUP_TTL_MS: Final = 86_400_000
 
 # Rooms
 ROOMS_PER_USER_MAX: Final = 256
-"""Rooms a user is in at a time; a logout leaves all of them in one command. (anyRTC's clients may join 20.)"""
+"""Rooms a user is in at a time; a logout leaves all of them, in one command if the disk has room."""
 RECIPIENTS_MAX: Final = 10_000
 """Explicit recipients of one message."""
+RECOVERED_ROWS_MAX: Final = 10_000
+"""What is looked at for that, the user's own messages included: some 20 ms."""
 RECOVERED_MESSAGES_MAX: Final = 1_000
 """What a join replays at most; who was away for longer reads the history."""
 
@@ -42,6 +44,8 @@ RESULT_MESSAGES_MAX: Final = 100
 """Messages a reserved result holds: its event names them all."""
 RESULTS_PER_APP_MAX: Final = 100_000
 """Results reserved and neither collected nor expired: some 100 MB at worst."""
+QUERIES_MAX: Final = 64
+"""Queries under way or waiting for a reader; beyond, whoever asks is told to come again."""
 QUERY_SLICE_ROWS: Final = 10_000
 """Rows a query looks at in one snapshot: some 20 ms, so that it neither keeps pages nor the processor for itself."""
 HISTORY_SWEEP_STEP: Final = 250
@@ -51,7 +55,7 @@ HISTORY_EXPIRED_MAX: Final = 25
 
 # Presence
 FEED_EVENTS_MAX: Final = 2_000
-"""Events a feed keeps; the newest replaces the oldest."""
+"""Events a feed keeps; the newest replaces the oldest. `apply` reads it: another number is another version of the views."""
 FEED_TAKE_MAX: Final = 1_000
 """Events taken at once."""
 PRESENCE_TAKEN_MAX: Final = 50
@@ -81,6 +85,10 @@ INBOX_WAITING_MAX: Final = 8_192
 SUBMIT_DEADLINE_S: Final = 5
 """How long a command waits for its place; shorter than the 10 s after which clients give up."""
 OVERLOADED_RETRY_MS: Final = 1_000
+
+# Fan-out
+OFFERS_AT_ONCE_MAX: Final = 2_000
+"""Frames of rooms handed to sinks before others get a turn, if a message does not go to more: some 10 ms."""
 
 # Sessions
 SESSIONS_PER_USER_MAX: Final = 64

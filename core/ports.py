@@ -127,11 +127,11 @@ class ReadViews(Protocol):
 
     # Rooms.
 
-    def in_room(self, app: str, room: str, user: str) -> bool:
-        """Whether a stay of this user is open; it may be one of an earlier epoch."""
+    def open_stay(self, app: str, room: str, user: str) -> Stay | None:
+        """The user's stay in a room, if one is open; it may be of an earlier epoch."""
 
     def members(self, app: str, room: str) -> Iterator[str]:
-        """Users whose stay in the room is open, in no particular order; it may be one of an earlier epoch."""
+        """Users whose stay in the room is open and of this epoch, in no particular order."""
 
     def open_stays(self, app: str, user: str) -> list[Stay]:
         """The rooms a user is in."""

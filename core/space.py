@@ -55,8 +55,6 @@ _CONFIRM_ROWS: Final = 6
 """The event; what waits for the ack, and the outcome kept for retries under both of its keys, taken out and put back."""
 _STAY_ROWS: Final = 7
 """Of a join or a leave: the event, the member, the stay as it was and as it is, when it ended, the feed's new and oldest."""
-_USUAL_ROOMS: Final = 4
-"""That a user is in; were a batch divided by the most there may be, a thousand users would take a minute to log out."""
 _FORGET_ROWS: Final = _KEPT_ROWS + 3
 """Of a message that leaves the history: its body, two of a message that was changed, or the entry that gets the body."""
 _TAKEN_ROWS: Final = 40
@@ -150,7 +148,7 @@ def estimate(command: Command, rules: Rules) -> tuple[int, int]:
         case TakeFeed():
             rows, usual = command.limit + _EPOCH_ROWS, _TAKEN_ROWS
         case Logout():
-            rows = _STAY_ROWS * min(_USUAL_ROOMS, command.rooms_max) + _CHANGE_ROWS
+            rows = usual = _STAY_ROWS * min(command.rooms, command.rooms_max) + _CHANGE_ROWS
     size = usual * ROW_BYTES
     if isinstance(command, _CARRIES_BODY):
         size += len(command.body) + ROW_BYTES

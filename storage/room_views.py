@@ -5,7 +5,7 @@ from itertools import islice
 
 import msgspec
 
-from postroom.core.ids import MessageId, Place, UnixMs
+from postroom.core.ids import MessageId, Place, Position, UnixMs
 from postroom.core.model import Feed, PresenceEvent
 from postroom.core.rows import Gap, Stay
 
@@ -14,7 +14,7 @@ from .engine import Engine, Table
 from .keys import STAY_ENDS, U64, user_key
 
 _encode = msgspec.msgpack.Encoder().encode
-_name = msgspec.msgpack.Decoder(str).decode
+_member = msgspec.msgpack.Decoder(tuple[str, UnixMs, MessageId]).decode
 _stay = msgspec.msgpack.Decoder(tuple[str, UnixMs]).decode
 _gap = msgspec.msgpack.Decoder(Gap).decode
 _presence = msgspec.msgpack.Decoder(PresenceEvent).decode
@@ -25,16 +25,23 @@ class RoomViews:
 
     _engine: Engine
     _rows: Table
+    epoch_position: Position
 
     # Stays.
 
-    def in_room(self, app: str, room: str, user: str) -> bool:
-        return self._engine.get(self._rows, keys.room_key(app, room) + user_key(app, user)) is not None
+    def open_stay(self, app: str, room: str, user: str) -> Stay | None:
+        row = self._engine.get(self._rows, keys.room_key(app, room) + user_key(app, user))
+        if row is None:
+            return None
+        _, since_ms, since_id = _member(row)
+        return Stay(room, Place(since_ms, since_id))
 
     def members(self, app: str, room: str) -> Iterator[str]:
         prefix = keys.room_key(app, room)
         for _, value in self._engine.scan(self._rows, prefix, prefix):
-            yield _name(value)
+            user, _, since = _member(value)
+            if since > self.epoch_position:
+                yield user
 
     def open_stays(self, app: str, user: str) -> list[Stay]:
         user_digest = user_key(app, user)
@@ -56,7 +63,7 @@ class RoomViews:
         user_digest = user_key(app, user)
         self._engine.put(self._rows, keys.stay_key(user_digest, stay), _encode((stay.room, stay.since.at_ms)))
         if stay.until is None:
-            self._engine.put(self._rows, keys.room_key(app, stay.room) + user_digest, _encode(user))
+            self._engine.put(self._rows, keys.room_key(app, stay.room) + user_digest, _encode((user, *stay.since)))
         else:
             ends = keys.PAIR.pack(*stay.until) + user_digest + U64.pack(stay.since.id)
             self._engine.put(self._rows, keys.ENDED + keys.app_digest(app) + ends, b"")

@@ -1,6 +1,7 @@
 """What goes into `decide` besides the command, and what comes out of it."""
 
-from typing import Literal
+from collections.abc import Iterator, Sequence
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -8,6 +9,8 @@ from ..events import AnyEvent
 from ..ids import ExpiryMs, MessageId, Position, UnixMs
 from ..model import PresenceEvent, Receipt
 from ..rows import Body
+
+T = TypeVar("T")
 
 Wait = Literal["pending", "offline", "delivered"]
 
@@ -72,3 +75,8 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     """Whether it is also kept, under that event's position."""
     wait: Wait = "offline"
     """For a message: how a wait for its recipient's ack stands as of now."""
+
+
+def parts(things: Sequence[T], most: int) -> Iterator[Sequence[T]]:
+    """Things in their order, so many at a time: for events that must not end too much at once."""
+    return (things[first : first + most] for first in range(0, len(things), most))

@@ -9,10 +9,10 @@ from ..commands import ExpireHistory
 from ..events import AnyEvent, HistoryExpired
 from ..ids import MessageId, Place, Position, position_of
 from ..limits import HISTORY_EXPIRED_MAX
-from ..model import Conversation, Rules
+from ..model import Rules
 from ..ports import Headers, ReadViews, Views
-from ..rows import Entry, Kept
-from .decision import Decision, Now
+from ..rows import Entry
+from .decision import Decision, Now, parts
 from .rooms import decide_expire_stays
 
 
@@ -26,17 +26,11 @@ def decide_expire(command: ExpireHistory, views: ReadViews, headers: Headers, no
         )
     ]
     events: list[AnyEvent] = []
-    for first in range(0, len(over), HISTORY_EXPIRED_MAX):
-        part = over[first : first + HISTORY_EXPIRED_MAX]
+    for part in parts(over, HISTORY_EXPIRED_MAX):
         events.append(HistoryExpired(app=command.app, at_ms=part[-1].at_ms, id=part[-1].id, count=len(part)))
     if not events:
         events += decide_expire_stays(command.app, views, horizon, command.limit)
     return Decision(tuple(events))
-
-
-def keep(views: Views, app: str, place: Place, conversation: Conversation, sender: str, *, queued: bool) -> None:
-    """A message is kept in every timeline that shows it."""
-    views.put_kept(app, place, Kept(conversation, sender, queued))
 
 
 def mark_recalled(views: Views, app: str, place: Place) -> None:

@@ -14,7 +14,7 @@ from ..ids import POSITION_MAX, ExpiryMs, MessageId, Place, Position, UnixMs, me
 from ..limits import DEDUP_TTL_MS
 from ..model import Receipt, Rules
 from ..ports import Headers, ReadViews, Views
-from ..rows import Body, ChangedRow, DedupRow, Header
+from ..rows import Body, ChangedRow, DedupRow, Header, Kept
 from . import history, rooms
 from .decision import Decision, Now, Wait
 from .history import entries_about
@@ -109,12 +109,12 @@ def apply_sent(views: Views, position: Position, event: MessageSent) -> list[Pos
     """Queue entries, history, dedup outcome."""
     app = event.app
     ended = apply_queued(views, app, position, event.queued)
-    note(views, app, event.at_ms)
-    place = Place(event.at_ms, event.id)
+    views.count(app).newest_at_ms = event.at_ms
     if event.history:
-        history.keep(views, app, place, event.conversation, event.sender, queued=bool(event.queued))
+        place = Place(event.at_ms, event.id)
+        views.put_kept(app, place, Kept(event.conversation, event.sender, queued=bool(event.queued)))
     elif event.conversation.kind == "room":
-        rooms.note_gap(views, app, event.conversation, place)
+        rooms.note_gap(views, app, event.conversation, Place(event.at_ms, event.id))
     if event.dedup is not None:
         row = DedupRow(event.dedup_digest, event.id, event.at_ms, event.dedup_expires_ms, event.awaited)
         views.put_dedup(app, event.sender, event.dedup, row)

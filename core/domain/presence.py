@@ -8,14 +8,14 @@ from ..ids import UnixMs
 from ..limits import FEED_EVENTS_MAX, PRESENCE_TAKEN_MAX
 from ..model import Feed, PresenceEvent, PresenceType, Rules
 from ..ports import Headers, ReadViews, Views
-from .decision import Decision, Now, Presence
+from .decision import Decision, Now, Presence, parts
 
 
 def decide_take(command: TakeFeed, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
     """The oldest events, which nobody else gets. An empty feed writes nothing."""
     taken = tuple(islice(views.feed(command.app, command.feed), command.limit))
-    parts = [taken[first : first + PRESENCE_TAKEN_MAX] for first in range(0, len(taken), PRESENCE_TAKEN_MAX)]
-    events = tuple(PresenceTaken(app=command.app, feed=command.feed, count=len(part)) for part in parts)
+    counts = map(len, parts(taken, PRESENCE_TAKEN_MAX))
+    events = tuple(PresenceTaken(app=command.app, feed=command.feed, count=count) for count in counts)
     return Decision(events, Presence(taken))
 
 

@@ -10,7 +10,7 @@ from ..limits import DEDUP_EXPIRED_MAX, OVERLOADED_RETRY_MS, RESULTS_PER_APP_MAX
 from ..model import Rules
 from ..ports import Headers, ReadViews, Views
 from ..rows import ResultRow
-from .decision import Decision, Found, Now
+from .decision import Decision, Found, Now, parts
 
 
 def decide_reserve(command: ReserveResult, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
@@ -33,9 +33,9 @@ def decide_collect(command: CollectResult, views: ReadViews, headers: Headers, n
 def decide_expire(command: ExpireResults, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
     """Forget what was not collected in time."""
     over = list(islice(takewhile(lambda end: end[0] <= now.expiry_ms, views.result_ends()), command.limit))
-    parts = [over[first : first + DEDUP_EXPIRED_MAX] for first in range(0, len(over), DEDUP_EXPIRED_MAX)]
+    ends = [(part[-1], len(part)) for part in parts(over, DEDUP_EXPIRED_MAX)]
     return Decision(
-        tuple(ResultsExpired(expires_ms=part[-1][0], position=part[-1][1], count=len(part)) for part in parts)
+        tuple(ResultsExpired(expires_ms=expires_ms, position=place, count=count) for (expires_ms, place), count in ends)
     )
 
 

@@ -16,7 +16,7 @@ from ..model import Conversation, Rules, room
 from ..ports import FIRST_PLACE, LAST_PLACE, Headers, ReadViews, Views
 from ..rows import Gap, Stay
 from . import presence
-from .decision import Decision, Entered, Now
+from .decision import Decision, Entered, Now, parts
 from .times import at, note, place_of
 
 
@@ -25,8 +25,8 @@ def decide_join(command: Join, views: ReadViews, headers: Headers, now: Now, rul
     app, user = command.app, command.user
     if not _open(command, views):
         raise SessionEnded("the session is closed")
-    gap, horizon = lost(views, app, command.room), rules.history_horizon(now.expiry_ms)
-    if views.in_room(app, command.room, user):
+    gap, horizon = newest_loss(views, app, command.room), rules.history_horizon(now.expiry_ms)
+    if views.open_stay(app, command.room, user) is not None:
         return Decision(result=Entered(views.position, gap, horizon))
     if len(views.open_stays(app, user)) >= ROOMS_PER_USER_MAX:
         raise TooManyRooms(f"{user!r} is in {ROOMS_PER_USER_MAX} rooms")
@@ -39,7 +39,7 @@ def decide_leave(command: Leave, views: ReadViews, headers: Headers, now: Now, r
     app, user = command.app, command.user
     if not _open(command, views):
         raise SessionEnded("the session is closed")
-    if not views.in_room(app, command.room, user):
+    if views.open_stay(app, command.room, user) is None:
         return Decision()
     return Decision((RoomLeft(app=app, room=command.room, user=user, at_ms=at(app, views, now)),))
 
@@ -65,10 +65,11 @@ def apply_left(views: Views, position: Position, event: RoomLeft) -> None:
     """The stay ends; it is remembered if a kept message lies in it."""
     app, user = event.app, event.user
     note(views, app, event.at_ms)
-    stay = next(stay for stay in views.open_stays(app, user) if stay.room == event.room)
+    stay = views.open_stay(app, event.room, user)
+    assert stay is not None  # they leave what they are in
     views.remove_open_stay(app, user, stay)
     ended = stay._replace(until=place_of(event.at_ms, end_of(stay, views) or position))
-    if next(messages_in(ended, views, app), None) is not None:
+    if next(messages_in(ended, views, app, newest_first=False), None) is not None:
         views.put_stay(app, user, ended)
     presence.append(views, app, "leave", event.at_ms, user, event.room)
 
@@ -89,7 +90,7 @@ def messages_in(
     first: Place = FIRST_PLACE,
     last: Place = LAST_PLACE,
     sender: str | None = None,
-    newest_first: bool = True,
+    newest_first: bool,
     other_than: str | None = None,
 ) -> Iterator[tuple[Place, bool]]:
     """Kept messages to the room during a stay: places bound the search, positions decide."""
@@ -103,14 +104,15 @@ def messages_in(
         newest_first=newest_first,
         other_than=other_than,
     )
+    if end is not None and not newest_first:  # what follows was sent after a crash, and may be much
+        rows = takewhile(lambda row: position_of(row[0].id) < end, rows)
     return (row for row in rows if stay.since.id < row[0].id and (end is None or position_of(row[0].id) < end))
 
 
 def decide_expire_stays(app: str, views: ReadViews, horizon: UnixMs, limit: int) -> Iterator[StaysExpired]:
     """Stays that ended when everything that is kept had not begun."""
     over = list(islice(takewhile(lambda end: end <= horizon, views.ended_stays(app)), limit))
-    for first in range(0, len(over), HISTORY_EXPIRED_MAX):
-        part = over[first : first + HISTORY_EXPIRED_MAX]
+    for part in parts(over, HISTORY_EXPIRED_MAX):
         yield StaysExpired(app=app, at_ms=part[-1], count=len(part))
 
 
@@ -127,7 +129,7 @@ def note_gap(views: Views, app: str, conversation: Conversation, place: Place) -
     views.put_gap(Gap(app, conversation.id, place.id, place.at_ms))
 
 
-def lost(views: ReadViews, app: str, name: str) -> MessageId:
+def newest_loss(views: ReadViews, app: str, name: str) -> MessageId:
     """The newest message that a replay of the room may lack."""
     gap = views.gap(app, name)
     return max(gap.id if gap else MessageId(0), views.totals(app).forgotten)
@@ -142,8 +144,8 @@ def decide_expire_gaps(command: ExpireGaps, views: ReadViews, headers: Headers, 
     """Forget what these rooms lost, as far as it is long ago."""
     gaps = (views.gap(command.app, name) for name in dict.fromkeys(command.rooms))
     over = [gap.room for gap in gaps if gap is not None and gap_is_over(gap, now.expiry_ms)][: command.limit]
-    parts = [over[first : first + HISTORY_EXPIRED_MAX] for first in range(0, len(over), HISTORY_EXPIRED_MAX)]
-    return Decision(tuple(GapsExpired(app=command.app, rooms=tuple(part)) for part in parts))
+    named = parts(over, HISTORY_EXPIRED_MAX)
+    return Decision(tuple(GapsExpired(app=command.app, rooms=tuple(part)) for part in named))
 
 
 def apply_gaps_expired(views: Views, event: GapsExpired) -> None:

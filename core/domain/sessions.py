@@ -24,7 +24,7 @@ from ..model import Rules
 from ..ports import Headers, ReadViews, Views
 from ..rows import Entry, SessionRow
 from . import presence, rooms
-from .decision import Collected, Decision, Now, Welcome
+from .decision import Collected, Decision, Now, Welcome, parts
 from .queues import expired_count, leave, lost
 from .times import at, note
 
@@ -139,9 +139,9 @@ def decide_expire(command: ExpireQueue, views: ReadViews, headers: Headers, now:
 def decide_expire_dedup(command: ExpireDedup, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
     """Forget outcomes that are over."""
     over = list(islice(takewhile(lambda end: end[0] <= now.expiry_ms, views.dedup_ends()), command.limit))
-    parts = [over[first : first + DEDUP_EXPIRED_MAX] for first in range(0, len(over), DEDUP_EXPIRED_MAX)]
+    ends = [(part[-1], len(part)) for part in parts(over, DEDUP_EXPIRED_MAX)]
     return Decision(
-        tuple(DedupExpired(expires_ms=part[-1][0], position=part[-1][1], count=len(part)) for part in parts)
+        tuple(DedupExpired(expires_ms=expires_ms, position=place, count=count) for (expires_ms, place), count in ends)
     )
 
 

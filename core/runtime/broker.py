@@ -306,7 +306,9 @@ class Broker:
 
     async def _log_out(self, session: Session) -> None:
         call = Call()
-        pending = self._pending(Logout(app=session.app, user=session.user, session=session.id), call)
+        rooms = self._fanout.rooms_of(session.app, session.user)
+        logout = Logout(app=session.app, user=session.user, session=session.id, rooms=rooms)
+        pending = self._pending(logout, call)
         self._inbox.put(pending)
         await call.wait(pending)
 

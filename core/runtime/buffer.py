@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from ..ids import Position
+from ..ids import MessageId, Position
 from ..limits import FRAME_OVERHEAD_BYTES
 from ..model import LANES, Conversation, Lane
 from .delivery import Delivery
@@ -42,7 +42,7 @@ class FrameBuffer:
         self._acked: Delivery | None = None
         self._dropped = 0
         self._held_back: dict[Conversation, list[Delivery]] = {}
-        self._changes: dict[Conversation, list[Delivery]] = {}
+        self._changes: dict[Conversation, dict[MessageId, Delivery] | None] = {}
         """Of what is held back: changes to what is on its way."""
 
     @property
@@ -97,12 +97,15 @@ class FrameBuffer:
     def hold_back(self, conversation: Conversation) -> None:
         """Hold unqueued frames of this conversation until `release`: earlier ones are on their way."""
         self._held_back.setdefault(conversation, [])
-        self._changes.setdefault(conversation, [])
+        self._changes.setdefault(conversation, {})
 
     def fitting(self, conversation: Conversation, earlier: list[Delivery]) -> tuple[list[Delivery], bool]:
         """Of frames that were on their way, as they are by now, the newest that there is room for; whether that is all."""
         frames = list(earlier)
-        for change in self._changes.get(conversation, ()):
+        changes = self._changes.get(conversation, {})
+        if changes is None:
+            return [], False
+        for change in changes.values():
             frames = [new for frame in frames if (new := _revised(frame, change)) is not None]
         room = self._budget - self._bytes
         for index in range(len(frames) - 1, -1, -1):
@@ -114,8 +117,8 @@ class FrameBuffer:
     def release(self, conversation: Conversation, earlier: list[Delivery]) -> None:
         """These come first, then what was held back."""
         held = self._held_back.pop(conversation, [])
-        self._changes.pop(conversation, None)
-        self._bytes -= sum(map(frame_bytes, held))
+        changes = self._changes.pop(conversation, None) or {}
+        self._bytes -= sum(map(frame_bytes, held)) + sum(map(frame_bytes, changes.values()))
         for frame in (*earlier, *held):
             self.push(frame)
 
@@ -132,7 +135,7 @@ class FrameBuffer:
 
         self._keep(revised)
         if change.conversation in self._changes:
-            self._changes[change.conversation].append(change)
+            self._note_change(change.conversation, change)
         for conversation, frames in self._held_back.items():
             kept_back = [new for held in frames if (new := revised(held)) is not None]
             self._bytes += sum(map(frame_bytes, kept_back)) - sum(map(frame_bytes, frames))
@@ -141,6 +144,20 @@ class FrameBuffer:
             kept = deque((new, after) for held, after in waiting if (new := revised(held)) is not None)
             self._bytes += sum(frame_bytes(frame) for frame, _ in kept) - sum(frame_bytes(held) for held, _ in waiting)
             self._lanes[lane] = kept
+
+    def _note_change(self, conversation: Conversation, change: Delivery) -> None:
+        """What is on its way will have to show the newest change. If there is no room for one, it must not arrive."""
+        changes = self._changes[conversation]
+        if changes is None:
+            return
+        earlier = changes.get(change.id)
+        if earlier is not None and earlier.type in ("recalled", "deleted") and change.type == "edited":
+            return
+        self._bytes += frame_bytes(change) - (frame_bytes(earlier) if earlier else 0)
+        changes[change.id] = change
+        if self._bytes > self._budget:
+            self._bytes -= sum(map(frame_bytes, changes.values()))
+            self._changes[conversation] = None
 
     def peek(self) -> Delivery | None:
         """What goes out next; None if nothing may."""

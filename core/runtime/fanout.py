@@ -21,6 +21,7 @@ from ..events import (
     RoomJoined,
     RoomLeft,
 )
+from ..limits import OFFERS_AT_ONCE_MAX
 from ..model import Receipt, room
 from ..rows import Body
 from .delivery import Delivery, delivery
@@ -43,6 +44,7 @@ class Fanout:
         self._waits = waits
         self._counters = counters
         self._rooms = RoomIndex()
+        self._offered = 0
 
     @property
     def rooms(self) -> int:
@@ -65,8 +67,15 @@ class Fanout:
             self._left = trio.Event()
             await self._left.wait()
 
-    def publish(self, outcomes: dict[Pending, Settled]) -> None:
-        """Tell everyone concerned by a batch, command by command, and hand each caller its outcome."""
+    def rooms_of(self, app: str, user: str) -> int:
+        """How many rooms a user is in."""
+        return self._rooms.rooms_of(app, user)
+
+    async def publish(self, outcomes: dict[Pending, Settled]) -> None:
+        """Tell everyone concerned by a batch, command by command, and hand each caller its outcome.
+
+        Whoever else has something to do gets a turn now and then: a batch to large rooms is a million frames.
+        """
         for pending, settled in outcomes.items():
             if isinstance(settled.result, Refusal):
                 self._counters.refusals[pending.command.app, settled.result.code] += 1
@@ -74,10 +83,13 @@ class Fanout:
                 self._wait(pending, settled)
             for record in settled.records:
                 self._tell(record, pending, settled)
-            if isinstance(settled.result, Entered) and pending.session is not None and not pending.withdrawn:
+            if pending.session is not None and isinstance(settled.result, Entered) and not pending.withdrawn:
                 assert isinstance(pending.command, Join)
                 pending.session.entered(room(pending.command.room))
             pending.settle(settled)
+            if self._offered >= OFFERS_AT_ONCE_MAX:
+                self._offered = 0
+                await trio.lowlevel.cancel_shielded_checkpoint()
 
     def detach(self, session: Session) -> None:
         """The session's owner is gone: nothing more for it."""
@@ -147,6 +159,7 @@ class Fanout:
         for user in tuple(users):
             for session in tuple(self._sessions.get((header.app, user), ())):
                 frame = frame or delivery(body, header.type, user, record.position, None)
+                self._offered += 1
                 _guarded(session, session.offer, frame)
 
     def _to(self, user: str, record: Record, body: Body, seq: int | None, *, awaited: bool = False) -> None:

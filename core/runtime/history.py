@@ -10,9 +10,9 @@ import trio
 
 from ..commands import CollectResult, Command, ReserveResult, TakeFeed
 from ..domain import Found, Presence
-from ..domain.messages import online
-from ..errors import InvalidCommand
+from ..errors import InvalidCommand, Overloaded
 from ..ids import MessageId
+from ..limits import OVERLOADED_RETRY_MS, QUERIES_MAX
 from ..model import Message, PresenceEvent, Rules
 from ..ports import Snapshot, Store
 from ..queries import (
@@ -57,24 +57,33 @@ class History:
         self._rules = rules
         self._order = order
         self._readers = trio.CapacityLimiter(_READERS_MAX)
+        self._under_way = 0
 
     async def answer(self, query: Query[A]) -> A:
-        """The answer to a query that was checked. Raises Refusal, StorageFailure, Corruption."""
+        """The answer to a query that was checked. Raises Refusal (Overloaded if too many ask), StorageFailure, Corruption."""
+        if self._under_way >= QUERIES_MAX:
+            raise Overloaded("too many queries are under way", retry_after_ms=OVERLOADED_RETRY_MS)
+        self._under_way += 1
+        try:
+            return await self._answer(query)
+        finally:
+            self._under_way -= 1
+
+    async def _answer(self, query: Query[A]) -> A:
         found: Any
         match query:
             case FindMessages():
-                found = tuple(await self._messages(await self._find(query)))
+                found = await self._messages(query.app, await self._find(query))
             case CountMessages():
                 found = (await self._search(query)).count
             case ReserveMessages():
                 found = await self._reserve(query)
             case CollectMessages():
-                result = await self._carry_out(CollectResult(app=query.app, handle=query.handle), Found)
-                found = tuple(await self._messages(result.ids))
+                found = await self._collect(query)
             case TakePresence():
                 found = await self._take(query)
             case FindMembers():
-                found = await self._read(partial(_members, app=query.app, room=query.room))
+                found = await self._read(lambda snapshot: tuple(snapshot.views.members(query.app, query.room)))
             case _:
                 raise InvalidCommand(f"{type(query).__name__} is no query")
         answer: A = found
@@ -107,21 +116,20 @@ class History:
             pass
         return search
 
-    async def _messages(self, ids: tuple[MessageId, ...]) -> list[Message]:
+    async def _collect(self, query: CollectMessages) -> tuple[Message, ...]:
+        """Read first: what cannot be read is not used up. Of several who have read, the writer lets one have it."""
+        row = await self._read(lambda snapshot: snapshot.views.result(query.app, query.handle))
+        messages = await self._messages(query.app, row.ids if row else ())
+        await self._carry_out(CollectResult(app=query.app, handle=query.handle), Found)
+        return messages
+
+    async def _messages(self, app: str, ids: tuple[MessageId, ...]) -> tuple[Message, ...]:
+        horizon_ms = self._rules(app).history_horizon(self._expiry.now())
         messages: list[Message] = []
         left = iter(ids)
         while part := tuple(islice(left, _BODIES)):
-            messages += await self._read(partial(read_messages, ids=part))
-        return messages
+            messages += await self._read(partial(read_messages, ids=part, horizon_ms=horizon_ms))
+        return tuple(messages)
 
     async def _read(self, read: Callable[[Snapshot], T]) -> T:
         return await reading(self._store, read, self._readers)
-
-
-def _members(snapshot: Snapshot, app: str, room: str) -> tuple[str, ...]:
-    """Who is there; who was when a process before this one died is not, whether or not that is written yet."""
-    views = snapshot.views
-    members = views.members(app, room)
-    if next(views.stale_sessions(), None) is None:
-        return tuple(members)
-    return tuple(user for user in members if online(views, app, user))

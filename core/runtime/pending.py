@@ -6,7 +6,7 @@ import msgspec
 import outcome
 import trio
 
-from ..commands import Ack, Command, DeleteMessage, EditMessage, Leave, Login, Logout, RecallMessage, SendMessage
+from ..commands import Ack, Command, DeleteMessage, EditMessage, Login, Logout, RecallMessage, SendMessage
 from ..domain import Result, Wait
 from ..errors import StorageFailure
 from ..events import Record
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from .waits import Waiter
 
 _OVERHEAD_BYTES: Final = 512
-_CONTROL: Final = (Login, Logout, Leave, RecallMessage, DeleteMessage)
-_NEVER_REFUSED: Final = (Ack, Logout)
+_CONTROL: Final = frozenset((Login, Logout, RecallMessage, DeleteMessage))
+_NEVER_REFUSED: Final = frozenset((Ack, Logout))
 
 
 class Settled(msgspec.Struct, frozen=True):
@@ -68,13 +68,14 @@ class Pending:
         self.rows, self.cost = estimate(command, rules)
         self.size = _OVERHEAD_BYTES
         self.lane: Lane = "high"
-        self.control = isinstance(command, _CONTROL)
+        kind = type(command)
+        self.control = kind in _CONTROL
         """It has a further tenth of the inbox."""
-        self.never_refused = isinstance(command, _NEVER_REFUSED)
+        self.never_refused = kind in _NEVER_REFUSED
         """It waits for room on the disk rather than be refused."""
         if isinstance(command, SendMessage):
             self.lane = command.lane
-            self.size += len(command.body)
+            self.size += len(command.body) + sum(map(len, command.recipients))
         elif isinstance(command, EditMessage):
             self.lane = "normal"
             self.size += len(command.body)

@@ -6,8 +6,8 @@ from typing import NamedTuple
 from ..domain import Entered
 from ..errors import Corruption
 from ..expiry import expired
-from ..ids import ExpiryMs, MessageId, Position, message_at, position_of
-from ..limits import PAGE_BYTES, PAGE_ENTRIES, RECOVERED_MESSAGES_MAX
+from ..ids import ExpiryMs, MessageId, Place, Position, UnixMs, message_at, position_of
+from ..limits import PAGE_BYTES, PAGE_ENTRIES, RECOVERED_MESSAGES_MAX, RECOVERED_ROWS_MAX
 from ..model import Message, room
 from ..ports import Snapshot
 from ..rows import Body, Entry
@@ -71,13 +71,16 @@ def read_missed(
 ) -> Missed:
     """The kept messages of a room after one message, up to where the user entered; of too many, the newest.
 
-    Backwards from the newest, so it costs what it gives however much is kept.
+    Backwards from the newest, so it costs what it gives however much is kept, within a bound.
     """
     frames: list[Delivery] = []
     complete = entered.gap <= since <= message_at(entered.through)
     rows = snapshot.views.timeline(app, room(name), None, newest_first=True, other_than=user, recalled=True)
-    for place, shown in rows:
+    for count, (place, shown) in enumerate(rows):
         if place.id <= since:
+            break
+        if count == RECOVERED_ROWS_MAX:
+            complete = False
             break
         if not shown or position_of(place.id) > entered.through:
             continue
@@ -97,14 +100,17 @@ def read_missed(
     return Missed(frames[::-1], complete)
 
 
-def read_messages(snapshot: Snapshot, ids: Iterable[MessageId]) -> list[Message]:
-    """Kept messages as they are now; those deleted or recalled by now are left out. Raises Corruption."""
+def read_messages(snapshot: Snapshot, ids: Iterable[MessageId], horizon_ms: UnixMs) -> list[Message]:
+    """Kept messages as they are now; those deleted, recalled or past retention by now are left out. Raises Corruption."""
     found = []
     for id in ids:
         body = current_body(snapshot, id)
-        if body is None or body.header.type == "recalled":
+        if body is None:
             continue
         header = body.header
+        kept = snapshot.views.kept(header.app, Place(header.at_ms, id))
+        if kept is None or kept.recalled or header.at_ms <= horizon_ms:
+            continue
         found.append(
             Message(
                 id=header.id,

@@ -85,6 +85,7 @@ class Session:
         self._acked = Position(0)
         self._changes: list[Delivery] | None = None
         self._room = trio.Event()
+        self._joining = trio.Lock()
         self._closed: CloseReason | None = None
         self._error: Exception | None = None
 
@@ -150,6 +151,10 @@ class Session:
         `answer` is called with the outcome before the first of these is handed out. The user stays until `leave`, or until
         their last session ends. Raises TooManyRooms, SessionEnded, InvalidCommand, NoSpace, Overloaded.
         """
+        async with self._joining:  # replays of one room must not mix
+            return await self._join(name, since, answer)
+
+    async def _join(self, name: str, since: MessageId | None, answer: Callable[[Joined], None] | None) -> Joined:
         entered = await self._host.join(self, name, replays=since is not None)
         if since is None:
             joined = Joined(through=entered.through)

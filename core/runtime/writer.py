@@ -157,7 +157,7 @@ class Writer:
         self._counters.commit_ms.add((trio.current_time() - began) * 1000)
         self._taken = list(outcomes)
         self._inbox.put_back(later)
-        self._fanout.publish(outcomes)
+        await self._fanout.publish(outcomes)
         self._taken = []
         if not outcomes:
             await trio.sleep(_NO_ROOM_PAUSE_S)

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from postroom.core.ids import UnixMs
+from postroom.core.ids import MessageId, UnixMs
 from postroom.core.model import PresenceEvent
 from postroom.core.rows import ChangedRow, DedupRow, Gap, Kept, ResultRow, Totals, UserRow
 
@@ -96,7 +96,7 @@ _FORMS: Final[dict[bytes, Callable[[bytes], object]]] = {
     keys.DEDUP_END: struct.Struct("16s").unpack,
     keys.CHANGE: keys.U64.unpack,
     keys.TIMELINE: _timeline,
-    keys.MEMBER: msgspec.msgpack.Decoder(str).decode,
+    keys.MEMBER: msgspec.msgpack.Decoder(tuple[str, UnixMs, MessageId]).decode,
     keys.STAY: msgspec.msgpack.Decoder(tuple[str, UnixMs]).decode,
     keys.ENDED: struct.Struct("").unpack,
     keys.BEGAN: keys.U32.unpack,

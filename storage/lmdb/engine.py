@@ -79,7 +79,7 @@ class LmdbEngine:
             self._transaction.drop(self._databases[name], delete=False)
 
     def set_last(self, sets: Sets, key: bytes) -> tuple[int, bytes] | None:
-        cursor = self._cursor(sets)
+        cursor = self._cursors.get(sets) or self._cursor(sets)
         if not cursor.set_key(key):
             return None
         cursor.last_dup()

@@ -164,7 +164,7 @@ def test_a_kept_message(conversation: Conversation, recalled: bool) -> None:
 def test_a_stay() -> None:
     bob = keys.digest("demo", "bob")
     assert written(lambda views: views.put_stay("demo", "bob", Stay("r", PLACE))) == {
-        b"r" + keys.digest("demo", "r") + bob: msgspec.msgpack.encode("bob"),
+        b"r" + keys.digest("demo", "r") + bob: msgspec.msgpack.encode(["bob", 7, 5]),
         b"i" + bob + b"\xff" * 16 + (5).to_bytes(8): msgspec.msgpack.encode(["r", 7]),
     }
     until = (8).to_bytes(8) + (9).to_bytes(8)

@@ -183,7 +183,7 @@ def seen(snapshot: Snapshot) -> tuple[object, ...]:
         list(views.timeline("demo", room("r"), None, recalled=True)),
         list(views.timeline("demo", room("r"), "alice")),
         list(views.timeline("demo", None, "alice")),
-        (list(views.members("demo", "r")), views.in_room("demo", "r", "bob")),
+        (list(views.members("demo", "r")), views.open_stay("demo", "r", "bob")),
         (views.open_stays("demo", "bob"), list(views.stays("demo", "bob")), list(views.ended_stays("demo"))),
         [views.gap("demo", f"r{number}") for number in range(4)],
         list(views.gaps()),
@@ -306,7 +306,7 @@ def test_a_fresh_store_is_empty(store: Store) -> None:
         assert list(views.oldest_kept("demo")) == []
         assert list(views.timeline("demo", peer("bob"), None)) == []
         assert list(views.timeline("demo", peer("bob"), "alice", newest_first=True)) == []
-        assert not views.in_room("demo", "r", "bob")
+        assert views.open_stay("demo", "r", "bob") is None
         assert list(views.members("demo", "r")) == []
         assert views.open_stays("demo", "bob") == list(views.stays("demo", "bob")) == []
         assert list(views.ended_stays("demo")) == []
@@ -541,15 +541,15 @@ def test_members_and_stays(store: Store) -> None:
         views.put_stay("demo", "bob", stay("r", 10, 12))
         views.put_stay("demo", "bob", stay("s", 1, 11))
         views.put_stay("other", "bob", stay("r", 3))
-        assert views.in_room("demo", "r", "bob")
+        assert views.open_stay("demo", "r", "bob") == stay("r", 20)
     with store.snapshot() as snapshot:
         views = snapshot.views
         assert sorted(views.members("demo", "r")) == ["bob", "carol"]
         assert list(views.members("demo", "s")) == list(views.members("other", "r")) == ["bob"]
         assert list(views.members("demo", "t")) == list(views.members("demob", "r")) == []
-        assert views.in_room("demo", "s", "bob")
-        assert not views.in_room("demo", "s", "carol")
-        assert not views.in_room("other", "s", "bob")
+        assert views.open_stay("demo", "s", "bob") == stay("s", 22)
+        assert views.open_stay("demo", "s", "carol") is None
+        assert views.open_stay("other", "s", "bob") is None
         assert views.open_stays("demo", "bob") == [stay("r", 20), stay("s", 22)]
         assert views.open_stays("demo", "carol") == [stay("r", 21)]
         ended = [stay("r", 2, 9), stay("s", 1, 11), stay("r", 10, 12)]
@@ -573,7 +573,7 @@ def test_stays_end_and_are_forgotten(store: Store) -> None:
     with store.transaction() as transaction:
         views = transaction.views
         views.remove_open_stay("demo", "bob", stay("r", 1))
-        assert not views.in_room("demo", "r", "bob")
+        assert views.open_stay("demo", "r", "bob") is None
         assert views.open_stays("demo", "bob") == [stay("s", 2)]
         views.remove_oldest_stays("demo", 2)
         assert list(views.ended_stays("demo")) == [5]

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from postroom.core.errors import Corruption, UnknownFormat
-from postroom.core.ids import MessageId
+from postroom.core.ids import MessageId, UnixMs
 from postroom.core.model import Rules, peer
 from postroom.core.ports import Snapshot
 from postroom.core.queries import CountMessages, FindMessages, Search
@@ -53,7 +53,7 @@ def found(snapshot: Snapshot, **what: object) -> dict[MessageId, str]:
     """What a query gives, oldest first."""
     search = Search(FindMessages(app="demo", **what), snapshot.views.position, Rules().history_horizon(START_MS))  # type: ignore[arg-type]
     assert not search.go_on(snapshot.views)
-    return {message.id: message.body.decode() for message in read_messages(snapshot, search.ids)}
+    return {message.id: message.body.decode() for message in read_messages(snapshot, search.ids, UnixMs(-1))}
 
 
 def opened(directory: Path) -> None:

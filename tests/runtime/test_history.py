@@ -422,8 +422,9 @@ async def test_a_damaged_body_is_named_and_keeps_nothing_else_from_being_found(t
     async with open_broker(tmp_path) as broker:
         with pytest.raises(Corruption, match=str(ids[1])):
             await find(broker, conversations=(DEN,))
-        with pytest.raises(Corruption, match=str(ids[1])):
-            await collect(broker, handle)
+        for _ in range(2):  # what cannot be read is not used up
+            with pytest.raises(Corruption, match=str(ids[1])):
+                await collect(broker, handle)
         assert await broker.ask(CountMessages(app=APP, conversations=(DEN,))) == 3
         page = FindMessages(app=APP, conversations=(DEN,), limit=1)
         assert texts(await broker.ask(page)) == ["one"]

@@ -382,7 +382,7 @@ async def test_a_room_of_ten_thousand_costs_an_event_a_message(monkeypatch: pyte
         with monkeypatch.context() as watched:
             watched.setattr(broker._fanout, "_sessions", Asked(known))
             watched.setattr(room_views.RoomViews, "members", refuse)
-            watched.setattr(room_views.RoomViews, "in_room", refuse)
+            watched.setattr(room_views.RoomViews, "open_stay", refuse)
             watched.setattr(room_views.RoomViews, "open_stays", refuse)
             before = store.statistics().log_records
             await say(broker, "small", history=False)

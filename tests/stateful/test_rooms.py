@@ -754,14 +754,16 @@ class Rooms(RuleBasedStateMachine):
                 (visit.room, visit.since, visit.until) for visit in expected
             ]
         for room in ROOMS:
-            assert views.in_room(app, room, user) == any(visit.room == room for visit in still)
+            stay = views.open_stay(app, room, user)
+            there = [visit.since for visit in still if visit.room == room]
+            assert ([] if stay is None else [stay.since]) == there
 
     def _check_app(self, snapshot: Any, app: str) -> None:
         views, model = snapshot.views, self.model
         for room in ROOMS:
             members = list(views.members(app, room))
             assert len(members) == len(set(members))
-            assert set(members) == {visit.user for visit in model.open_visits(app, room=room)}
+            assert set(members) == model.inside(app, room)
             gap = views.gap(app, room)
             assert (gap and (gap.at_ms, gap.id)) == model.gaps.get((app, room))
         assert {(gap.app, gap.room): (gap.at_ms, gap.id) for _, gap in views.gaps()} == model.gaps
@@ -822,8 +824,8 @@ class Rooms(RuleBasedStateMachine):
 
     def _check_bodies(self, snapshot: Any) -> None:
         """Whatever is alive is found by its id, as it is now."""
-        alive = [letter for letter in self.model.letters if self.model.alive(letter) and letter.form != "recalled"]
-        found = read_messages(snapshot, [MessageId(letter.id) for letter in alive])
+        alive = [letter for letter in self.model.letters if letter.kept and letter.form != "recalled"]
+        found = read_messages(snapshot, [MessageId(letter.id) for letter in alive], UnixMs(-1))
         assert [(message.id, message.body, message.sender, message.at_ms) for message in found] == [
             (letter.id, letter.text, letter.sender, letter.at_ms) for letter in alive
         ]

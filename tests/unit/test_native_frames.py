@@ -232,8 +232,8 @@ def test_joins_and_leaves() -> None:
     assert parse('{"type":"join","ref":1,"room":"r1"}') == [JoinFrame(ref=1, room="r1")]
     (frame,) = parse('{"type":"join","ref":1,"room":"r1","since":"17"}')
     assert isinstance(frame, JoinFrame)
-    assert (frame.since, frame.message) == ("17", 17)
-    assert JoinFrame(ref=1, room="r1").message is None
+    assert (frame.since, frame.since_id) == ("17", 17)
+    assert JoinFrame(ref=1, room="r1").since_id is None
     assert parse('{"type":"leave","ref":"x","room":""}') == [LeaveFrame(ref="x", room="")]
 
 
@@ -241,7 +241,7 @@ def test_joins_and_leaves() -> None:
 def test_a_since_that_is_no_id(since: str) -> None:
     frame = JoinFrame(ref=1, room="r1", since=since)
     with pytest.raises(InvalidCommand, match="since"):
-        frame.message  # noqa: B018 - it is looked at when the frame is carried out
+        frame.since_id  # noqa: B018 - it is looked at when the frame is carried out
 
 
 def test_an_array_keeps_its_order_and_its_good_frames() -> None:

@@ -154,7 +154,7 @@ def test_what_is_refused(line: str) -> None:
             return True
         if isinstance(frame, JoinFrame):
             with pytest.raises(InvalidCommand):
-                assert frame.message
+                assert frame.since_id is None
             return True
         return isinstance(frame, Malformed)
 

@@ -228,12 +228,14 @@ def test_a_feed_costs_by_how_much_of_it_is_taken() -> None:
 
 
 def test_a_logout_costs_some_rooms_and_is_weighed_anew_where_room_is_scarce() -> None:
-    """See `core.runtime.admission`; a batch is not divided by the most rooms there may be."""
+    """See `core.runtime.admission`."""
     none, some, all_ = (
-        estimate(Logout(app="demo", user="bob", session=Position(1), rooms_max=rooms), Rules())[0]
+        estimate(Logout(app="demo", user="bob", session=Position(1), rooms=rooms), Rules())[0]
         for rooms in (0, 2, ROOMS_PER_USER_MAX)
     )
     assert none < some < all_
+    step = Logout(app="demo", user="bob", session=Position(1), rooms=ROOMS_PER_USER_MAX, rooms_max=2)
+    assert estimate(step, Rules())[0] == some
 
 
 def test_a_body_counts() -> None:

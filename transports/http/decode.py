@@ -12,6 +12,8 @@ T = TypeVar("T")
 
 MEMBER: Final = re.compile(r"^(?P<what>.*) - at `\$\.?(?P<member>[^`]*)`$", re.DOTALL)
 """How msgspec names the place of a validation error."""
+SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
+"""The escape of half a character beyond 16 bits; two of them in a row are a whole one."""
 MISSING: Final = re.compile(r"^Object missing required field `(?P<member>[^`]*)`(?P<rest>.*)$", re.DOTALL)
 
 
@@ -27,6 +29,8 @@ def decode(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
     except msgspec.ValidationError as error:
         raise InvalidCommand(_named(str(error))) from None
     except msgspec.DecodeError as error:
+        if SURROGATE.search(body):  # of which the decoder says that the data ends too early
+            raise InvalidCommand("body: a text with half of a surrogate pair cannot be kept") from None
         raise InvalidCommand(f"body: not JSON ({error})") from None
     except UnicodeDecodeError:
         raise InvalidCommand("body: not UTF-8") from None

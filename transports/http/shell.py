@@ -6,6 +6,7 @@ The order of checks is the same everywhere (anyRTC 2): route (404), method (405)
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from time import monotonic
 from typing import Any, Protocol, TypeVar
 
@@ -149,9 +150,9 @@ class Shell:
             raise
         outcome: Any
         if isinstance(work, Query):
-            outcome = await self._broker.ask(work)
+            outcome = await _unless_gone(partial(self._broker.ask, work), gone)
         elif isinstance(work, SendMessage) and work.wait_ack_ms is not None:
-            outcome = await _unless_gone(self._broker, work, gone)
+            outcome = await _unless_gone(partial(self._broker.submit, work), gone)
         else:
             outcome = await self._broker.submit(work)
         return route.render(call, outcome) if outcome is not None else None
@@ -174,9 +175,10 @@ def _with_dedup(command: Command, request: HttpRequest) -> Command:
     return msgspec.structs.replace(command, dedup=utf8(key, "Idempotency-Key"))
 
 
-async def _unless_gone(broker: Desk, command: Command, gone: Gone) -> Receipt | None:
-    """What `submit` gives or raises; None if the client left first, which frees its place among those that wait."""
-    outcome: Receipt | Refusal | StorageFailure | None = None
+async def _unless_gone(work: Callable[[], Awaitable[A]], gone: Gone) -> A | None:
+    """What the work gives or raises; None if the client left first, which frees its place among those that wait."""
+    outcome: A | None = None
+    raised: Refusal | StorageFailure | None = None
     async with trio.open_nursery() as nursery:
 
         async def watch() -> None:
@@ -185,10 +187,10 @@ async def _unless_gone(broker: Desk, command: Command, gone: Gone) -> Receipt | 
 
         nursery.start_soon(watch)
         try:
-            outcome = await broker.submit(command)
+            outcome = await work()
         except (Refusal, StorageFailure) as error:
-            outcome = error
+            raised = error
         nursery.cancel_scope.cancel()
-    if isinstance(outcome, Receipt | None):
-        return outcome
-    raise outcome
+    if raised is not None:
+        raise raised
+    return outcome

@@ -15,7 +15,7 @@ from postroom.core.model import Format, Lane
 from .frames import REASON_LENGTH_MAX, Name, Ref
 
 MEMO_FRAMES_MAX: Final = 64
-"""What one commit offers to the sessions of a user; beyond, a frame is encoded again."""
+"""More than are offered one after the other to several sessions, each; beyond, a frame is encoded again."""
 MEMO_BYTES_MAX: Final = 256 * KIB
 
 _encoder = msgspec.json.Encoder()
@@ -167,7 +167,7 @@ def _payload(delivery: Delivery) -> str | msgspec.Raw:
 
 
 class Memo:
-    """Encodes each delivery once, however many sessions of its user it is offered to one after the other.
+    """Encodes each delivery once, however many sessions, of its user or of a room, it is offered to one after the other.
 
     Known by identity: the fan-out offers the same object to every session. Bounded by frames and by bytes.
     """

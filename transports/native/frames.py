@@ -115,7 +115,7 @@ class JoinFrame(_Frame, kw_only=True, frozen=True, tag="join"):
     since: str | None = None
 
     @property
-    def message(self) -> MessageId | None:
+    def since_id(self) -> MessageId | None:
         """`since`, if it is there. Raises InvalidCommand if it is no id."""
         if self.since is None:
             return None

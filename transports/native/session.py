@@ -301,7 +301,7 @@ class _Connection:
 
         try:
             if isinstance(frame, JoinFrame):
-                await self._session.join(frame.room, frame.message, answer=answer)
+                await self._session.join(frame.room, frame.since_id, answer=answer)
             else:
                 await self._session.leave(frame.room)
                 answer()
