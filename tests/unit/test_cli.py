@@ -14,8 +14,9 @@ import jwt
 import pytest
 
 from postroom.core.errors import StorageFailure, StoreInUse
-from postroom.core.ids import UnixMs
+from postroom.core.ids import POSITION_MAX, UnixMs
 from postroom.transports import cli as package
+from postroom.transports.cli import offline
 from postroom.transports.cli.main import cli, main, version
 from postroom.transports.config import Config, ConfigError, development
 from postroom.transports.native.tokens import verify
@@ -118,6 +119,10 @@ def test_the_commands_of_the_product() -> None:
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"postroom {version()}\n"
+
+
+def test_ids_end_where_positions_do() -> None:
+    assert offline._ID_MAX == POSITION_MAX
 
 
 def test_help_imports_neither_the_broker_nor_a_benchmark() -> None:

@@ -187,9 +187,10 @@ def test_the_tables_are_complete() -> None:
         code for row in re.findall(r"^\| [45]\d\d \| (.*?) \|", PAGE, re.MULTILINE) for code in re.findall(r"\w+", row)
     }
     assert of_frames <= codes
-    assert of_logins <= codes | {"unauthorized"}
+    of_http = {"unauthorized", "upgrade_required"}
+    assert of_logins <= codes | of_http
     # A native client changes no message and asks for no result, so it meets none of these three.
-    assert of_frames | of_logins == codes - {"unknown_message", "recalled", "unknown_result"} | {"unauthorized"}
+    assert of_frames | of_logins == codes - {"unknown_message", "recalled", "unknown_result"} | of_http
     closing = {int(code) for code in re.findall(r"^\| (1\d{3}|4\d{3}) \|", PAGE, re.MULTILINE)}
     ours = {session.SHUTDOWN.code, session.INTERNAL.code, session.STUCK.code, session.BAD_FRAME, session.TOO_LARGE}
     assert closing == ours

@@ -4,9 +4,9 @@ from typing import Final
 
 import click
 
-from postroom.core.ids import POSITION_MAX
-
 _DIRECTORY: Final = click.argument("directory", metavar="DIR", type=click.Path(exists=True, file_okay=False))
+_ID_MAX: Final = (1 << 53) - 1
+"""As `core.ids.POSITION_MAX`, which `--help` need not load the core for."""
 _JSON: Final = click.option("--json", "as_json", is_flag=True, help="The same as JSON, one object on a line.")
 
 
@@ -59,7 +59,7 @@ def backup(directory: str, destination: str) -> int:
 @click.command(short_help="Print what happened.")
 @_DIRECTORY
 @click.option("--follow", is_flag=True, help="Wait for what comes next, until Ctrl-C.")
-@click.option("--after", metavar="ID", type=click.IntRange(0, POSITION_MAX), help="Begin after this message or event.")
+@click.option("--after", metavar="ID", type=click.IntRange(0, _ID_MAX), help="Begin after this message or event.")
 @_JSON
 def log(directory: str, after: int | None, *, follow: bool, as_json: bool) -> int:
     """Print the events of DIR, oldest first, one on a line; also beside a running broker.

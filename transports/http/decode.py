@@ -12,8 +12,9 @@ T = TypeVar("T")
 
 MEMBER: Final = re.compile(r"^(?P<what>.*) - at `\$\.?(?P<member>[^`]*)`$", re.DOTALL)
 """How msgspec names the place of a validation error."""
-SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
-"""The escape of half a character beyond 16 bits; two of them in a row are a whole one."""
+_HIGH, _LOW = rb"\\u[dD][89abAB][0-9a-fA-F]{2}", rb"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+SURROGATE: Final = re.compile(_HIGH + rb"(?!" + _LOW + rb")|(?<!" + rb"\\u[dD][89abAB]..)" + _LOW)
+"""The escape of half a character beyond 16 bits, without the other half."""
 MISSING: Final = re.compile(r"^Object missing required field `(?P<member>[^`]*)`(?P<rest>.*)$", re.DOTALL)
 
 
