@@ -32,7 +32,11 @@ bench: $(READY) ## how fast it is on this machine
 	$(BIN)/postroom bench publish --seconds 3
 	$(BIN)/postroom bench publish --seconds 3 --history
 	$(BIN)/postroom bench http --seconds 3
+	$(BIN)/postroom bench http --seconds 3 --host h11
 	$(BIN)/postroom bench fanout --seconds 3
+	$(BIN)/postroom bench fanout --seconds 3 --host h11
+	$(BIN)/postroom bench drain --seconds 2 --host h11
+	$(BIN)/postroom bench idle --host h11
 	$(BIN)/postroom bench history --seconds 0.5 --messages 200000
 
 format: $(READY) ## rewrite the code in our format, with the fixes that are safe

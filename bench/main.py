@@ -2,9 +2,11 @@
 
 import click
 
+from .drain.command import drain
 from .fanout.command import fanout
 from .history.command import history
 from .http.command import http
+from .idle.command import idle
 from .publish.command import publish
 
 HELP = """Measure how fast Postroom is on this machine, and against what.
@@ -19,5 +21,5 @@ def bench() -> None:
     """The group that `postroom` attaches."""
 
 
-for _command in (publish, http, fanout, history):
+for _command in (publish, http, fanout, drain, idle, history):
     bench.add_command(_command)

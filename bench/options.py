@@ -5,6 +5,8 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from .hosts import HOSTS
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 SECONDS_MIN: Final = 0.01
@@ -41,6 +43,14 @@ recipients: Final = click.option(
     help="How many users the messages go to, at random.",
 )
 history: Final = click.option("--history", is_flag=True, help="Keep the messages for queries too.")
+
+host: Final = click.option(
+    "--host",
+    type=click.Choice(HOSTS),
+    default=HOSTS[0],
+    show_default=True,
+    help="Which of our HTTP hosts listens.",
+)
 
 
 def payload_bytes(most: int) -> Callable[[F], F]:

@@ -22,9 +22,11 @@ from .config import Address, Config, parse_address, secret_values
 from .development import development_lines
 from .http.asgi import AsgiApp
 from .http.hypercorn_host import HostSettings, HypercornHost
+from .http.lean.host import LeanHost
 from .http.limits import Limiter
 from .http.metrics import metrics_registry
 from .http.router import Router
+from .http.serving import Serving, WebSockets
 from .http.shell import HttpCounters, Shell
 from .http.sockets import bind as bind_sockets
 from .http.system import Readiness, system_dialect
@@ -43,11 +45,13 @@ class Bound(msgspec.Struct, frozen=True):
 
     address: Address
     sockets: list[socket.socket]
+    lean: bool = False
+    """The lean host listens there."""
 
-    def url(self, scheme: str) -> str:
+    def url(self, *, tls: bool) -> str:
         """Where clients find it, by the host as it was asked for and the port that it got."""
         port = self.sockets[0].getsockname()[1]
-        return f"{scheme}://{Address(self.address.host, port)}"
+        return f"{'https' if tls and not self.lean else 'http'}://{Address(self.address.host, port)}"
 
 
 def run(config: Config, *, data: str, bind: Sequence[str] | None, log_format: logs.LogFormat, development: bool) -> int:
@@ -60,8 +64,10 @@ def run(config: Config, *, data: str, bind: Sequence[str] | None, log_format: lo
     _allow_open_files()
     bound: list[Bound] = []
     try:
-        for address in map(parse_address, bind or config.server.bind):
-            bound.append(Bound(address, bind_sockets(address.host, address.port)))
+        addresses = [(address, False) for address in map(parse_address, bind or config.server.bind)]
+        addresses += [(address, True) for address in config.server.addresses_h11]
+        for address, lean in addresses:
+            bound.append(Bound(address, bind_sockets(address.host, address.port), lean))
         trio.run(partial(_serve, config, data, bound, development=development))
     except BaseException as error:
         failure = _storage_failure(error)
@@ -140,17 +146,17 @@ class Server:
             wall_ms=clock.wall_ms,
             heartbeat_s=server.heartbeat_s,
         )
-        self._app = AsgiApp(
-            Shell(router, limiter, broker, ids, counters, clock.wall_ms),
-            {CONNECT: partial(serve_session, service=native)},
-        )
-        self._scheme = "https" if server.tls_certificate else "http"
-        self._host = HypercornHost(
-            self._app,
+        self._serving = Serving()
+        shell = Shell(router, limiter, broker, ids, counters, clock.wall_ms)
+        websockets = WebSockets({CONNECT: partial(serve_session, service=native)})
+        self._tls = bool(server.tls_certificate)
+        self._hypercorn = HypercornHost(
+            AsgiApp(shell, websockets, self._serving),
             HostSettings(
                 heartbeat_s=server.heartbeat_s, tls_certificate=server.tls_certificate, tls_key=server.tls_key
             ),
         )
+        self._lean = LeanHost(shell, websockets, self._serving, server.h11.settings(server.heartbeat_s))
 
     async def run(
         self, bound: list[Bound], *, until: Callable[[], Awaitable[int]], announce: Callable[[list[str]], None]
@@ -160,17 +166,22 @@ class Server:
         `announce` is told the URLs once they are listened on.
         """
         async with trio.open_nursery() as nursery:
-            await nursery.start(self._host.serve, [each for one in bound for each in one.sockets])
-            announce([one.url(self._scheme) for one in bound])
+            for host, lean in ((self._hypercorn, False), (self._lean, True)):
+                sockets = [each for one in bound if one.lean == lean for each in one.sockets]
+                if sockets:
+                    await nursery.start(host.serve, sockets)
+            announce([one.url(tls=self._tls) for one in bound])
             number = await until()
-            _log.info("stopping", signal=signal.Signals(number).name, open=self._app.open)
+            _log.info("stopping", signal=signal.Signals(number).name, open=self._serving.open)
             self._stopping = True
-            await self._host.stop_listening()
+            for host in (self._hypercorn, self._lean):
+                await host.stop_listening()
             self._broker.close_sessions()
             self._broker.stop_waits()
             with trio.move_on_after(self._grace_s):
-                await self._app.wait_idle()
-            self._host.cut_off()
+                await self._serving.wait_idle()
+            for host in (self._hypercorn, self._lean):
+                host.cut_off()
         await self._broker.drain()
 
     def _readiness(self) -> Readiness:

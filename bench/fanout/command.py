@@ -5,6 +5,7 @@ import click
 from postroom.core.limits import BODY_BYTES_MAX
 
 from .. import options
+from ..hosts import Host
 
 
 @click.command(short_help="A room's messages to many sessions, beside bare hypercorn.")
@@ -28,6 +29,7 @@ from .. import options
 @options.payload_bytes(BODY_BYTES_MAX)
 @options.history
 @options.rate
+@options.host
 @options.directory
 @options.seed
 def fanout(
@@ -39,6 +41,7 @@ def fanout(
     payload_bytes: int,
     history: bool,
     rate: float | None,
+    host: Host,
     directory: str | None,
     seed: int,
 ) -> None:
@@ -67,5 +70,6 @@ def fanout(
         history=history,
         rate=rate,
         seed=seed,
+        host=host,
     )
     run(settings, seconds, directory, as_json=as_json)

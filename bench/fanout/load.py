@@ -13,10 +13,11 @@ import trio
 from ..failure import BenchFailure
 from ..figures import Slice
 from ..servers import Address
-from . import wire
+from ..sessions import wire
+from ..sessions.app import SENDER
+from ..sessions.session import ANSWER_DEADLINE_S, Session
 from .bare import Script
-from .session import ANSWER_DEADLINE_S, Session
-from .settings import ROOM, SENDER, Settings
+from .settings import ROOM, Settings
 
 BEHIND_MAX_S: Final = 5.0
 """How far a fixed rate may run ahead of the server before the run is given up."""

@@ -1,7 +1,5 @@
 """A run of `fanout`: two servers with their sessions, the rounds, the report."""
 
-import resource
-from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -16,12 +14,11 @@ from ..figures import Latency
 from ..result import OURS, Result
 from ..rounds import FsyncProbe, Side, interleave
 from ..scratch import scratch
+from ..sessions.app import allow_open_files
 from .load import Audience, audience
 from .settings import Settings
 
 BASELINE = "bare_hypercorn"
-OPEN_FILES = 100
-"""Besides the sessions."""
 
 
 class FanoutResult(Result, frozen=True, kw_only=True, omit_defaults=True):
@@ -63,18 +60,18 @@ def _lines(measured: FanoutResult) -> list[str]:
 
 
 def _measure(settings: Settings, seconds: float, place: Path) -> FanoutResult:
-    _allow_open_files(2 * settings.sessions + OPEN_FILES)
+    allow_open_files(2 * settings.sessions)
     config = place / "postroom.toml"
     config.write_text(settings.config(), encoding="utf-8")
     with (
-        servers.postroom(config, place / "data", place / "postroom.log") as address,
-        audience(address, settings) as ours,
+        servers.postroom(config, settings.host, place / "data", place / "postroom.log") as server,
+        audience(server.address, settings) as ours,
     ):
         script = ours.rehearse()
         file = place / "script"
         file.write_bytes(msgspec.msgpack.encode(script))
         bare = servers.running("bare hypercorn", ["postroom.bench.fanout.bare", str(file)], place / "bare.log")
-        with bare as address, audience(address, settings) as theirs, FsyncProbe(place) as probe:
+        with bare as server, audience(server.address, settings) as theirs, FsyncProbe(place) as probe:
             if theirs.rehearse() != script:
                 raise BenchFailure("bare hypercorn does not say what postroom says")
             return trio.run(_rounds, settings, ours, theirs, probe, seconds, place)
@@ -93,7 +90,7 @@ async def _rounds(
         recipients=settings.sessions,
         history=settings.history,
         seed=settings.seed,
-        host="hypercorn",
+        host=settings.host,
         sessions=settings.sessions,
         in_flight=settings.in_flight,
         last_ms=series[OURS].last.latency(),
@@ -101,13 +98,3 @@ async def _rounds(
         client_busy={OURS: round(ours.busy, 2), BASELINE: round(theirs.busy, 2)},
         **result.common(series, probe, place, settings.rate),
     )
-
-
-def _allow_open_files(count: int) -> None:
-    """Every session is an open file, here and in its server, which inherits what is allowed here."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < count:
-        with suppress(ValueError, OSError):  # opening them fails then, and says so
-            resource.setrlimit(
-                resource.RLIMIT_NOFILE, (count if hard == resource.RLIM_INFINITY else min(count, hard), hard)
-            )

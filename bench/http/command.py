@@ -5,6 +5,7 @@ import click
 from postroom.transports.anyrtc.payload import PAYLOAD_BYTES_MAX
 
 from .. import options
+from ..hosts import Host
 
 
 @click.command(short_help="Durable sends over HTTP, beside bare hypercorn.")
@@ -21,6 +22,7 @@ from .. import options
 @options.recipients
 @options.history
 @options.rate
+@options.host
 @options.directory
 @options.seed
 def http(
@@ -32,14 +34,16 @@ def http(
     recipients: int,
     history: bool,
     rate: float | None,
+    host: Host,
     directory: str | None,
     seed: int,
 ) -> None:
     """Send queued messages to random recipients through a `postroom serve`, with anyRTC's peer_messages call.
 
     Each request carries Basic credentials and is answered when its message is on disk. Beside it, in turn: a bare
-    hypercorn that reads the same requests and gives the same answer at once, and a raw fsync loop. The servers are
-    processes of their own on loopback; the client is this one.
+    hypercorn that reads the same requests and gives the same answer at once, with `--host h11` a loop of h11 on bare
+    sockets that does, too, and a raw fsync loop. The servers are processes of their own on loopback; the client is this
+    one.
 
     Exit status 1 if a single request is not answered as it should be.
     """
@@ -53,5 +57,6 @@ def http(
         history=history,
         rate=rate,
         seed=seed,
+        host=host,
     )
     run(settings, seconds, directory, as_json=as_json)

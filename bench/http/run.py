@@ -1,6 +1,8 @@
-"""A run of `http`: two servers, the rounds, the report."""
+"""A run of `http`: the servers, the rounds, the report."""
 
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Final
 
 import msgspec
 import trio
@@ -10,16 +12,21 @@ from postroom.storage.lmdb import LmdbStore
 from .. import result, servers
 from ..failure import BenchFailure
 from ..figures import Series
+from ..hosts import Host
 from ..result import OURS, Result
-from ..rounds import FsyncProbe, interleave
+from ..rounds import FsyncProbe, Side, interleave
 from ..scratch import scratch
 from ..servers import Address
 from . import wire
-from .bare import Reply
+from .bare_hypercorn import Reply
 from .load import Load, exchange
 from .settings import MARK, Settings
 
-BASELINE = "bare_hypercorn"
+BASELINES: Final[dict[Host, tuple[str, ...]]] = {
+    "hypercorn": ("bare_hypercorn",),
+    "h11": ("bare_h11", "bare_hypercorn"),
+}
+"""Modules of this package, each a program."""
 
 
 class HttpResult(Result, frozen=True, kw_only=True, omit_defaults=True):
@@ -43,15 +50,18 @@ def run(settings: Settings, seconds: float, directory: str | None, *, as_json: b
 def _measure(settings: Settings, seconds: float, place: Path) -> HttpResult:
     config = place / "postroom.toml"
     config.write_text(settings.config(), encoding="utf-8")
-    with servers.postroom(config, place / "data", place / "postroom.log") as ours:
-        reply = _answer(ours, settings)
+    with ExitStack() as running, FsyncProbe(place) as probe:
+        ours = running.enter_context(servers.postroom(config, settings.host, place / "data", place / "postroom.log"))
+        addresses = {OURS: ours.address}
+        reply = _answer(ours.address, settings)
         file = place / "reply"
         file.write_bytes(msgspec.msgpack.encode(reply))
-        bare = servers.running("bare hypercorn", ["postroom.bench.http.bare", str(file)], place / "bare.log")
-        with bare as theirs, FsyncProbe(place) as probe:
-            if _answer(theirs, settings) != reply:
-                raise BenchFailure("bare hypercorn does not answer as postroom does")
-            series = trio.run(_series, settings, {OURS: ours, BASELINE: theirs}, probe, seconds)
+        for name in BASELINES[settings.host]:
+            started = servers.running(name, [f"postroom.bench.http.{name}", str(file)], place / f"{name}.log")
+            addresses[name] = running.enter_context(started).address
+            if _answer(addresses[name], settings) != reply:
+                raise BenchFailure(f"{name} does not answer as postroom does")
+        series = trio.run(_series, settings, addresses, probe, seconds)
         return HttpResult(
             bench="http",
             payload_bytes=settings.payload_bytes,
@@ -60,7 +70,7 @@ def _measure(settings: Settings, seconds: float, place: Path) -> HttpResult:
             recipients=settings.recipients,
             history=settings.history,
             seed=settings.seed,
-            host="hypercorn",
+            host=settings.host,
             **result.common(series, probe, place, settings.rate),
         )
 
@@ -75,8 +85,9 @@ def _answer(address: Address, settings: Settings) -> Reply:
 async def _series(
     settings: Settings, addresses: dict[str, Address], probe: FsyncProbe, seconds: float
 ) -> dict[str, Series]:
-    ours, theirs = (
-        Load(address, settings.requests(), MARK, settings.connections, settings.rate) for address in addresses.values()
-    )
-    with ours, theirs:
-        return await interleave(dict(zip(addresses, (ours, theirs), strict=True)), probe, seconds)
+    with ExitStack() as opened:
+        sides: dict[str, Side] = {
+            name: opened.enter_context(Load(address, settings.requests(), MARK, settings.connections, settings.rate))
+            for name, address in addresses.items()
+        }
+        return await interleave(sides, probe, seconds)

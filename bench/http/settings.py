@@ -11,6 +11,8 @@ from typing import Final
 
 import msgspec
 
+from ..hosts import Host, server_table
+
 PICKS: Final = 1 << 16
 """After so many requests the order of recipients repeats."""
 SENDER: Final = "sender"
@@ -27,6 +29,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     history: bool
     rate: float | None
     seed: int
+    host: Host = "hypercorn"
 
     @property
     def app_id(self) -> str:
@@ -51,7 +54,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def config(self) -> str:
         """The configuration file of the measured server: one app, and nothing that would hold it back."""
         return (
-            '[server]\nbind = ["127.0.0.1:0"]\n\n'
+            f"{server_table(self.host)}"
             f'[[apps]]\nname = "bench"\nsession_secret = "{self.session_secret}"\n\n'
             f'[apps.anyrtc]\napp_id = "{self.app_id}"\napi_key = "{self.api_key}"\napi_secret = "{self.api_secret}"\n\n'
             '[apps.limits]\n"anyrtc.peer_messages" = "off"\n'

@@ -41,6 +41,8 @@ from tests.support.serving import BASE, Served, StoppedClock, config_of, serving
 from tests.support.token_builders import built, order
 from tests.support.web import APP, APP_ID, PEER, RTC, basic
 
+pytestmark = pytest.mark.usefixtures("host")
+
 
 def test_every_check_is_made_once() -> None:
     """C01 to C43, each by one test under its number."""

@@ -35,6 +35,8 @@ from tests.support.native_client import BOB, session
 from tests.support.serving import BASE, Served, StoppedClock, as_written, config_of, serving
 from tests.support.web import APP, APP_ID, NOW_MS, PEER, RTC
 
+pytestmark = pytest.mark.usefixtures("host")
+
 NOW_S = NOW_MS // 1000
 WINDOW = {"start_time": NOW_S - 60, "end_time": NOW_S + 60}
 TO_B = {"source": "userA", "destination": "userB", **WINDOW}

@@ -13,6 +13,8 @@ from tests.support.rtm_tokens import VECTORS
 from tests.support.serving import BASE, Served, StoppedClock, config_of, raw, serving
 from tests.support.web import APP, APP_ID, PEER, basic
 
+pytestmark = pytest.mark.usefixtures("host")
+
 FILTER = {"source": "userA", "start_time": 1, "end_time": 2}
 CALLS: dict[str, tuple[str, str, object]] = {
     "E1": ("POST", "/rtm/users/userA/peer_messages", PEER),

@@ -18,15 +18,18 @@ from hypothesis import strategies as st
 from postroom.storage.lmdb import LmdbStore
 from postroom.transports.config import AppConfig, Limits
 from tests.support.rtm_tokens import VECTORS
-from tests.support.serving import BASE, config_of, serving_in_a_thread
+from tests.support.serving import BASE, Host, config_of, serving_in_a_thread
 from tests.support.web import APP, APP_ID, PEER, RTC, basic
+
+pytestmark = pytest.mark.usefixtures("host")
 
 STATUSES = {200, 204, 400, 401, 404, 405, 408, 409, 429, 503}
 """All that the contract has, but 500, and the preflight's; 409 and 503 are ours."""
 CODES_OF_200 = {"message_sent", "message_delivered", "message_offline", "ok", "resource not exist", None}
 CREDENTIALS = ("authorization", basic())
 
-limited = settings(max_examples=500, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+# On each of two hosts: what is looked for is behind both.
+limited = settings(max_examples=250, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 
 
 class Answer(NamedTuple):
@@ -84,7 +87,7 @@ class Line:
 
 
 @pytest.fixture(scope="module")
-def line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
+def line(tmp_path_factory: pytest.TempPathFactory, host: Host) -> Iterator[Line]:
     """A line to a server with no rates, whose waits are short."""
     off = {f"anyrtc_{name}": None for name in ("peer_messages", "channel_messages", "user_events", "channel_events")}
     app = msgspec.structs.replace(

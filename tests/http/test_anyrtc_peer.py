@@ -13,6 +13,8 @@ from tests.support.anyrtc import BAD, SENT, code, collect, receiving
 from tests.support.serving import BASE, config_of, raw, serving
 from tests.support.web import APP, APP_ID, PEER, RTC, basic
 
+pytestmark = pytest.mark.usefixtures("host")
+
 
 async def test_c01_sent_to_somebody_offline() -> None:
     async with serving() as served:

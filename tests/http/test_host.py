@@ -1,4 +1,4 @@
-"""The hypercorn host: hostile bytes, clients that do not read, and how it ends."""
+"""Both hosts: hostile bytes, clients that do not read, and how it ends."""
 
 import json
 import socket
@@ -18,6 +18,8 @@ from postroom.transports.native.tokens import issue
 from tests.support.serving import BASE, DyingStore, Served, config_of, raw, serving
 from tests.support.web import APP, PEER, basic
 from tests.support.websocket import WebSocketClient, websocket
+
+pytestmark = pytest.mark.usefixtures("host")
 
 UPGRADE = b"GET /v1/connect HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"
 OPENING = UPGRADE + b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
@@ -235,7 +237,7 @@ async def test_tls(tmp_path: Path) -> None:
     key, certificate = certify(tmp_path)
     context = ssl.create_default_context(cafile=certificate)
     config = config_of(tls_certificate=certificate, tls_key=key)
-    async with serving(config) as served:
+    async with serving(config, hosts=["hypercorn"]) as served:
         async with httpx.AsyncClient(verify=context) as client:
             reply = await client.get(f"https://127.0.0.1:{served.port}/healthz")
             assert reply.json() == {"status": "ok"}

@@ -16,6 +16,8 @@ from tests.support.native_client import BOB, Client, session
 from tests.support.serving import Served, serving
 from tests.support.web import APP
 
+pytestmark = pytest.mark.usefixtures("host")
+
 OK = {"type": "ok"}
 
 

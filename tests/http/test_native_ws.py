@@ -21,6 +21,8 @@ from tests.support.native_client import ALICE, BOB, session, token
 from tests.support.serving import Served, config_of, serving
 from tests.support.web import APP
 
+pytestmark = pytest.mark.usefixtures("host")
+
 
 @pytest.fixture
 async def served() -> AsyncIterator[Served]:

@@ -18,6 +18,8 @@ from tests.support.rtm_tokens import VECTORS
 from tests.support.serving import Served, StoppedClock, as_written, config_of, serving
 from tests.support.web import APP, RTC, basic
 
+pytestmark = pytest.mark.usefixtures("host")
+
 START_S, END_S = 1_433_088_000, 1_433_433_600
 """The times of the samples, four days of 2015."""
 TYPE = {"Content-type": "application/json;charset=utf-8"}

@@ -60,6 +60,8 @@ class FakeSocket:
         self.texts: list[str] = []
         self.reads = True
         """Whether the client reads what it is sent."""
+        self.takes_now = False
+        """Whether what is handed over without waiting is taken, as the lean host's sockets do while they can."""
         self._reading = trio.Condition()
         self._to_server, self._from_client = trio.open_memory_channel[str | bytes | None](10)
 
@@ -84,6 +86,12 @@ class FakeSocket:
                     await self._reading.wait()
         if self.closed is None:
             self.texts.append(text)
+
+    def send_now(self, payload: bytes) -> bool:
+        if not self.takes_now or self.closed is not None:
+            return False
+        self.texts.append(payload.decode())
+        return True
 
     async def close(self, code: int, reason: str) -> None:
         self.closed = (code, reason)

@@ -1,10 +1,11 @@
 """The real HTTP server on a real socket of this process, and a client for it."""
 
 import signal
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
-from typing import Any
+from contextvars import ContextVar
+from typing import Any, Final, Literal
 from unittest import mock
 
 import httpx
@@ -21,6 +22,10 @@ from postroom.transports.http.sockets import bind
 from postroom.transports.serve import GRACE_S, Bound, Server
 from tests.support.web import APP, APP_ID, NOW_MS, PEER, basic
 
+Host = Literal["hypercorn", "h11"]
+HOST: Final[ContextVar[Host]] = ContextVar("HOST", default="hypercorn")
+"""What serves where a test does not say which: the fixture `host` of tests/http sets it to one after the other."""
+
 BASE = f"/dev/v2/project/{APP_ID}"
 
 
@@ -30,11 +35,17 @@ class Served(msgspec.Struct, frozen=True):
     broker: Broker
     client: httpx.AsyncClient
     """With the app's Basic credentials."""
-    port: int
+    ports: tuple[int, ...]
+    """One for each host."""
     stop: trio.Event
     """Set it, and the server gets its SIGTERM."""
     stopped: trio.Event
     """The server has ended."""
+
+    @property
+    def port(self) -> int:
+        """Of the first host, which is the client's as well."""
+        return self.ports[0]
 
     async def call(self, method: str, path: str, wire: object = None, **more: Any) -> httpx.Response:
         """Any call of the app's; `wire` is the JSON body, or the bytes of one that is not, None for none."""
@@ -87,6 +98,18 @@ class DyingStore(MemoryStore):
         return doomed()
 
 
+def bound_to(config: Config, host: Host) -> Bound:
+    """The first address of a configuration, on this host."""
+    address = parse_address(config.server.bind[0])
+    return Bound(address, bind(address.host, address.port), lean=host == "h11")
+
+
+def port_of(bound: Bound) -> int:
+    """The port that it got."""
+    port: int = bound.sockets[0].getsockname()[1]
+    return port
+
+
 @asynccontextmanager
 async def serving(
     config: Config | None = None,
@@ -94,14 +117,16 @@ async def serving(
     headers: Mapping[str, str] | None = None,
     grace_s: float = GRACE_S,
     clock: Clock | None = None,
+    hosts: Sequence[Host] | None = None,
 ) -> AsyncIterator[Served]:
     """Run the server for as long as the block runs, on a store that forgets unless there is another.
+
+    On the host that the test runs on, unless `hosts` says which.
 
     A `clock` is asked for rates, token ends and times. Waiting is trio's as always.
     """
     config = config or config_of()
-    address = parse_address(config.server.bind[0])
-    sockets = bind(address.host, address.port)
+    bound = [bound_to(config, host) for host in hosts or (HOST.get(),)]
     stop, stopped, listening = trio.Event(), trio.Event(), trio.Event()
 
     async def until() -> int:
@@ -109,7 +134,7 @@ async def serving(
         return signal.SIGTERM
 
     async def run(server: Server) -> None:
-        await server.run([Bound(address, sockets)], until=until, announce=lambda urls: listening.set())
+        await server.run(bound, until=until, announce=lambda urls: listening.set())
         stopped.set()
 
     opened = open_broker(store or MemoryStore(), rules=config.rules, clock=clock)
@@ -118,10 +143,10 @@ async def serving(
             server = Server(config, broker, grace_s)
         nursery.start_soon(run, server)
         await listening.wait()
-        port = sockets[0].getsockname()[1]
+        ports = tuple(port_of(each) for each in bound)
         auth = {"Authorization": basic()} if headers is None else headers
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=auth, timeout=30) as client:
-            yield Served(broker, client, port, stop, stopped)
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{ports[0]}", headers=auth, timeout=30) as client:
+            yield Served(broker, client, ports, stop, stopped)
         stop.set()
 
 
@@ -154,8 +179,7 @@ async def as_written(
 def serving_in_a_thread(where: Store, config: Config | None = None) -> Iterator[tuple[BrokerThread, httpx.Client]]:
     """The same for synchronous code: the broker of a BrokerThread, served in its loop, and a client."""
     config = config or config_of()
-    address = parse_address(config.server.bind[0])
-    sockets = bind(address.host, address.port)
+    bound = bound_to(config, HOST.get())
     listening: Future[None] = Future()
     stop = trio.Event()
 
@@ -167,17 +191,15 @@ def serving_in_a_thread(where: Store, config: Config | None = None) -> Iterator[
 
         async def run() -> None:
             server = Server(config, thread._broker)
-            await server.run([Bound(address, sockets)], until=until, announce=lambda urls: listening.set_result(None))
+            await server.run([bound], until=until, announce=lambda urls: listening.set_result(None))
 
         async def end() -> None:
             stop.set()
 
         ended = thread.call(run)
         listening.result(20)
-        port = sockets[0].getsockname()[1]
-        with httpx.Client(
-            base_url=f"http://127.0.0.1:{port}", headers={"Authorization": basic()}, timeout=30
-        ) as client:
+        url = f"http://127.0.0.1:{port_of(bound)}"
+        with httpx.Client(base_url=url, headers={"Authorization": basic()}, timeout=30) as client:
             yield thread, client
         thread.call(end).result(20)
         ended.result(20)

@@ -17,6 +17,7 @@ import click
 import msgspec
 import pytest
 
+from postroom.bench.drain.run import DrainResult
 from postroom.bench.failure import BenchFailure
 from postroom.bench.fanout.run import FanoutResult
 from postroom.bench.figures import Fsync, Latency, Ratio, Series, Slice, Times, ratio
@@ -25,6 +26,7 @@ from postroom.bench.http import wire
 from postroom.bench.http.load import Load
 from postroom.bench.http.run import HttpResult
 from postroom.bench.http.settings import MARK
+from postroom.bench.idle.run import IdleResult
 from postroom.bench.main import bench as group
 from postroom.bench.publish.run import PublishResult
 from postroom.bench.rounds import FSYNCS_MIN, FsyncProbe, interleave, plan
@@ -53,7 +55,8 @@ VERSIONS = {"python", "postroom", "trio", "msgspec", "lmdb", "LMDB", "hypercorn"
 
 def results(capsys: pytest.CaptureFixture[str], place: Path, *arguments: str) -> list[dict[str, Any]]:
     """The results of a very short run."""
-    assert main(["bench", *arguments, "--seconds", "0.04", "--json", "--dir", str(place)]) == 0
+    short = [] if arguments[0] == "idle" else ["--seconds", "0.04"]
+    assert main(["bench", *arguments, *short, "--json", "--dir", str(place)]) == 0
     assert list(place.iterdir()) == []  # it cleaned up
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
@@ -64,7 +67,7 @@ def bench(capsys: pytest.CaptureFixture[str], place: Path, *arguments: str) -> d
     return found
 
 
-def check(result: dict[str, Any], *baselines: str) -> None:
+def check(result: dict[str, Any], *baselines: str, rounds: int = 2) -> None:
     """What every result has to say."""
     for name, kind in COMMON.items():
         assert type(result[name]) is kind, name
@@ -80,7 +83,7 @@ def check(result: dict[str, Any], *baselines: str) -> None:
         assert result["ratios"][baseline] == pytest.approx(of_baseline, abs=0.01)
         spread = result["ratio_rounds"][baseline]
         assert 0 < spread["min"] <= spread["median"] <= spread["max"]
-    assert result["rounds"] == 2
+    assert result["rounds"] == rounds
     assert result["seed"] == 1
 
 
@@ -113,19 +116,26 @@ def test_publish_at_a_rate(capsys: pytest.CaptureFixture[str], tmp_path: Path) -
     assert (result["arrival"], result["rate_per_s"], result["payload_bytes"]) == ("fixed", 500.0, 10)
 
 
-def test_http(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    result = bench(capsys, tmp_path, "http", "--recipients", "100", "--connections", "4")
-    check(result, "bare_hypercorn")
+@pytest.mark.parametrize(
+    ("host", "baselines"), [("hypercorn", ["bare_hypercorn"]), ("h11", ["bare_h11", "bare_hypercorn"])]
+)
+def test_http(capsys: pytest.CaptureFixture[str], tmp_path: Path, host: str, baselines: list[str]) -> None:
+    shape = ["--recipients", "100", "--connections", "4"] + (["--host", host] if host != "hypercorn" else [])
+    result = bench(capsys, tmp_path, "http", *shape)
+    check(result, *baselines)
     assert (result["bench"], result["durability"], result["arrival"]) == ("http", "fsync", "closed")
-    assert (result["concurrency"], result["host"]) == (4, "hypercorn")
+    assert (result["concurrency"], result["host"]) == (4, host)
 
 
-@pytest.mark.parametrize("shape", [[], ["--in-flight", "4", "--history"], ["--rate", "200", "--in-flight", "8"]])
+@pytest.mark.parametrize(
+    "shape", [[], ["--in-flight", "4", "--history"], ["--rate", "200", "--in-flight", "8"], ["--host", "h11"]]
+)
 def test_fanout(capsys: pytest.CaptureFixture[str], tmp_path: Path, shape: list[str]) -> None:
     result = bench(capsys, tmp_path, "fanout", "--sessions", "5", *shape)
     check(result, "bare_hypercorn")
     in_flight = int(shape[shape.index("--in-flight") + 1]) if "--in-flight" in shape else 1
-    assert (result["bench"], result["durability"], result["host"]) == ("fanout", "fsync", "hypercorn")
+    assert (result["bench"], result["durability"]) == ("fanout", "fsync")
+    assert result["host"] == ("h11" if "--host" in shape else "hypercorn")
     assert (result["sessions"], result["recipients"], result["in_flight"]) == (5, 5, in_flight)
     assert (result["concurrency"], result["history"]) == (5 * in_flight, "--history" in shape)
     assert result["arrival"] == ("fixed" if "--rate" in shape else "closed")
@@ -134,6 +144,38 @@ def test_fanout(capsys: pytest.CaptureFixture[str], tmp_path: Path, shape: list[
     assert result["last_ms"]["max"] == result["latency_ms"]["max"]
     assert result["client_busy"].keys() == {"postroom", "bare_hypercorn"}
     assert all(0 < part <= 1 for part in result["client_busy"].values())
+
+
+@pytest.mark.parametrize("host", ["hypercorn", "h11"])
+def test_drain(capsys: pytest.CaptureFixture[str], tmp_path: Path, host: str) -> None:
+    result = bench(capsys, tmp_path, "drain", "--users", "3", "--queued", "5", "--payload-bytes", "9", "--host", host)
+    check(result, "bare_hypercorn")
+    assert (result["bench"], result["durability"], result["arrival"], result["host"]) == (
+        "drain",
+        "fsync",
+        "closed",
+        host,
+    )
+    assert (result["users"], result["queued"], result["concurrency"], result["payload_bytes"]) == (3, 5, 3, 9)
+    assert result["recipients"] == 4 * 3  # the rehearsal, the warm-up, and each round
+    for times in (result["last_ms"], result["baseline_last_ms"]["bare_hypercorn"]):
+        check_times(times)
+    assert result["last_ms"]["max"] == result["latency_ms"]["max"]
+    assert result["client_busy"].keys() == {"postroom", "bare_hypercorn"}
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells what memory a process has")
+@pytest.mark.parametrize("host", ["hypercorn", "h11"])
+def test_idle(capsys: pytest.CaptureFixture[str], tmp_path: Path, host: str) -> None:
+    result = bench(capsys, tmp_path, "idle", "--sessions", "70", "--host", host)
+    check(result, "bare_hypercorn", rounds=4)
+    assert (result["bench"], result["host"], result["sessions"], result["recipients"]) == ("idle", host, 70, 70)
+    figures = {"postroom": result["session_bytes"], **result["baseline_session_bytes"]}
+    assert result["rss_bytes"].keys() == figures.keys() == {"postroom", "bare_hypercorn"}
+    for name, (before, after) in result["rss_bytes"].items():
+        assert after > 0 < before
+        assert figures[name] == pytest.approx((after - before) / 70, abs=1)
+    assert result["session_bytes_ratios"].keys() == {"bare_hypercorn"}
 
 
 def test_history(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -179,7 +221,21 @@ def test_history_and_fanout_without_json(capsys: pytest.CaptureFixture[str], tmp
         assert word in table
 
 
-@pytest.mark.parametrize("name", ["publish", "http", "fanout", "history"])
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells what memory a process has")
+def test_drain_and_idle_without_json(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    shape = ["--users", "2", "--queued", "3", "--seconds", "0.02", "--dir", str(tmp_path)]
+    assert main(["bench", "drain", *shape]) == 0
+    shown = capsys.readouterr()
+    for word in ("2 users come back to 3 messages", "at hypercorn", "until a user had the last one", "at work"):
+        assert word in shown.out
+    assert "queueing: 24 messages" in shown.err
+    assert main(["bench", "idle", "--sessions", "4", "--dir", str(tmp_path)]) == 0
+    table = capsys.readouterr().out
+    for word in ("4 idle sessions at hypercorn", "a session that opened", "kB a session", "MB after", "of that"):
+        assert word in table
+
+
+@pytest.mark.parametrize("name", ["publish", "http", "fanout", "drain", "idle", "history"])
 def test_every_option_is_explained(capsys: pytest.CaptureFixture[str], name: str) -> None:
     assert main(["bench", name, "--help"]) == 0
     shown = capsys.readouterr().out
@@ -191,7 +247,7 @@ def test_every_option_is_explained(capsys: pytest.CaptureFixture[str], name: str
 
 def test_every_field_is_in_the_guide() -> None:
     guide = (Path(__file__).parents[2] / "docs" / "bench.md").read_text(encoding="utf-8")
-    results = (PublishResult, HttpResult, FanoutResult, HistoryResult)
+    results = (PublishResult, HttpResult, FanoutResult, DrainResult, IdleResult, HistoryResult)
     fields = {field for result in results for field in result.__struct_fields__}
     assert [field for field in sorted(fields) if f"`{field}`" not in guide] == []
 

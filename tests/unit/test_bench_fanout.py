@@ -9,11 +9,11 @@ from contextlib import contextmanager
 import pytest
 
 from postroom.bench.failure import BenchFailure
-from postroom.bench.fanout import wire
 from postroom.bench.fanout.load import audience
-from postroom.bench.fanout.session import Session
 from postroom.bench.fanout.settings import Settings
 from postroom.bench.servers import Address
+from postroom.bench.sessions import wire
+from postroom.bench.sessions.session import Session
 
 SETTINGS = Settings(sessions=2, in_flight=1, payload_bytes=4, history=False, rate=None, seed=1)
 UPGRADED = b"HTTP/1.1 101 \r\nupgrade: websocket\r\n\r\n"

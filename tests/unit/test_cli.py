@@ -189,6 +189,21 @@ def test_serve_lays_its_options_over_the_file(serving: Calls, tmp_path: Path) ->
     assert changed == {"data": "e", "bind": ["0.0.0.0:0", "[::1]:2"], "log_format": "json", "development": False}
 
 
+def test_serve_takes_the_lean_host_from_the_file_or_an_option(serving: Calls, tmp_path: Path) -> None:
+    alone = config_file(tmp_path, '[server]\nbind = []\nbind_h11 = ["127.0.0.1:81"]\n' + OWN)
+    assert main(["serve", "--config", alone]) == 0
+    assert main(["serve", "--config", alone, "--bind", "127.0.0.1:80"]) == 0
+    assert main(["serve", "--config", alone, "--bind-h11", "[::1]:0", "--bind-h11", "127.0.0.1:0"]) == 0
+    assert main(["serve", "--bind-h11", "127.0.0.1:81"]) == 0
+    servers = [config.server for _, (config,), _ in serving if isinstance(config, Config)]
+    assert [(server.bind, server.bind_h11) for server in servers] == [
+        ((), ("127.0.0.1:81",)),
+        (("127.0.0.1:80",), ("127.0.0.1:81",)),
+        ((), ("[::1]:0", "127.0.0.1:0")),
+        (("127.0.0.1:8080",), ("127.0.0.1:81",)),
+    ]
+
+
 def test_serve_says_what_waits_for_its_dialect(serving: Calls, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["serve", "--config", EXAMPLE]) == 0
     lines = capsys.readouterr().err.splitlines()
@@ -202,6 +217,18 @@ def test_serve_refuses_demo_credentials_on_other_addresses(
 ) -> None:
     line = fails(capsys, "serve", *config, "--bind", "127.0.0.1:0", "--bind", "0.0.0.0:8080")
     assert "0.0.0.0:8080 is not a loopback address" in line
+    line = fails(capsys, "serve", *config, "--bind-h11", "127.0.0.1:0", "--bind-h11", "0.0.0.0:8081")
+    assert "server.bind_h11: 0.0.0.0:8081 is not a loopback address" in line
+    assert serving == []
+
+
+def test_serve_refuses_the_lean_host_of_a_file_with_demo_credentials(
+    serving: Calls, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = Path(EXAMPLE).read_text(encoding="utf-8").replace("# bind_h11 = []", 'bind_h11 = ["0.0.0.0:81"]')
+    path = config_file(tmp_path, text)
+    for command in (["serve", "--config", path], ["config", "check", path]):
+        assert "server.bind_h11: 0.0.0.0:81 is not a loopback address" in fails(capsys, *command)
     assert serving == []
 
 
@@ -209,6 +236,10 @@ def test_serve_refuses_what_it_could_not_run(
     serving: Calls, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert fails(capsys, "serve", "--bind", "8080").startswith("--bind: must be HOST:PORT")
+    assert fails(capsys, "serve", "--bind-h11", "8080").startswith("--bind-h11: must be HOST:PORT")
+    assert "127.0.0.1:8080 is there twice" in fails(capsys, "serve", "--bind-h11", "127.0.0.1:8080")
+    lean = config_file(tmp_path, '[server]\nbind_h11 = ["127.0.0.1:81"]\n' + OWN)
+    assert "127.0.0.1:81 is there twice" in fails(capsys, "serve", "--config", lean, "--bind", "127.0.0.1:81")
     assert "No such file" in fails(capsys, "serve", "--config", str(tmp_path / "none.toml"))
     tls = config_file(tmp_path, '[server]\ntls_certificate = "none.pem"\ntls_key = "none.pem"\n' + OWN)
     assert "server.tls_certificate: cannot read none.pem" in fails(capsys, "serve", "--config", tls)
@@ -307,7 +338,7 @@ def test_config_check_of_the_example(capsys: pytest.CaptureFixture[str]) -> None
     assert captured.err == ""
     assert captured.out.splitlines()[:4] == [
         "ok",
-        "listens on http://127.0.0.1:8080",
+        "listens on http://127.0.0.1:8080 (hypercorn)",
         "keeps its data in postroom-data",
         "app demo: native, anyrtc, easemob, leancloud, wildfire",
     ]
@@ -317,7 +348,25 @@ def test_config_check_of_the_example(capsys: pytest.CaptureFixture[str]) -> None
 
 def test_config_check_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["config", "check", "--json", config_file(tmp_path, OWN)]) == 0
-    assert capsys.readouterr().out == '{"ok":true,"apps":[{"name":"shop","dialects":["native"]}],"warnings":[]}\n'
+    listens = '[{"url":"http://127.0.0.1:8080","host":"hypercorn"}]'
+    apps = '[{"name":"shop","dialects":["native"]}]'
+    assert capsys.readouterr().out == f'{{"ok":true,"listens":{listens},"apps":{apps},"warnings":[]}}\n'
+
+
+def test_config_check_says_which_host_listens_where(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tls = 'tls_certificate = "/no"\ntls_key = "/no"\n'
+    path = config_file(tmp_path, f'[server]\nbind_h11 = ["0.0.0.0:81", "[::1]:0"]\n{tls}' + OWN)
+    assert main(["config", "check", path]) == 0
+    assert capsys.readouterr().out.splitlines()[:5] == [
+        "ok",
+        "listens on https://127.0.0.1:8080 (hypercorn)",
+        "listens on http://0.0.0.0:81 (h11)",  # TLS is not spoken there
+        "listens on http://[::1]:0 (h11)",
+        "keeps its data in postroom-data",
+    ]
+    alone = config_file(tmp_path, '[server]\nbind = []\nbind_h11 = ["127.0.0.1:81"]\n' + OWN)
+    assert main(["config", "check", "--json", alone]) == 0
+    assert '"listens":[{"url":"http://127.0.0.1:81","host":"h11"}]' in capsys.readouterr().out
 
 
 def test_config_check_does_not_need_the_tls_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -35,6 +35,7 @@ from postroom.transports.config import (
 )
 from postroom.transports.config.errors import MESSAGE_CHARS_MAX
 from postroom.transports.config.load import FILE_BYTES_MAX, convert
+from postroom.transports.http.lean.settings import LeanSettings
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 EXAMPLE = (DOCS / "postroom.example.toml").read_text(encoding="utf-8")
@@ -77,6 +78,7 @@ def test_the_smallest_file_has_every_default() -> None:
     assert (server.bind, server.bind_h11, server.data) == (("127.0.0.1:8080",), (), "postroom-data")
     assert (server.tls_certificate, server.tls_key, server.metrics) == ("", "", "loopback")
     assert (server.log_retention_days, server.session_buffer_kib, server.heartbeat_s) == (31, 1024, 25)
+    assert server.h11.settings(25) == LeanSettings()
     assert (server.log_retention_ms, server.session_buffer_bytes) == (31 * DAY_MS, 1 << 20)
     (app,) = config.apps
     assert (app.name, app.session_secret, app.dialects) == ("shop", SECRET, ())
@@ -103,13 +105,28 @@ def test_dialect_tables_have_their_defaults() -> None:
 def test_what_a_file_says_is_what_comes_out() -> None:
     config = read(
         '[server]\nbind = ["0.0.0.0:80", "[::1]:0"]\ndata = "/d"\nmetrics = "public"\nheartbeat_s = 2.5\n'
-        "session_buffer_kib = 256\nlog_retention_days = 1\n"
+        'session_buffer_kib = 256\nlog_retention_days = 1\nbind_h11 = ["127.0.0.1:81"]\n'
+        "[server.h11]\nheader_kib = 8\nbody_kib = 256\nrequests = 5\nconnections = 6\nconnections_per_address = 7\n"
+        "idle_s = 1\nheader_s = 2.5\nbody_s = 3\nwrite_s = 4\n"
         + APP
         + ANYRTC
         + 'app_certificate = ""\nack_timeout_s = 0.5\n[apps.queue]\nmessages = 10\ndays = 1\noverflow = "refuse"\n'
         + '[apps.history]\ndays = "forever"\n'
     )
     assert config.server.addresses == (Address("0.0.0.0", 80), Address("::1", 0))
+    assert config.server.addresses_h11 == (Address("127.0.0.1", 81),)
+    assert config.server.h11.settings(2.5) == LeanSettings(
+        header_bytes=8 * 1024,
+        body_bytes=256 * 1024,
+        requests=5,
+        connections=6,
+        connections_per_address=7,
+        idle_s=1,
+        header_s=2.5,
+        body_s=3,
+        write_s=4,
+        heartbeat_s=2.5,
+    )
     assert (config.server.metrics, config.server.heartbeat_s) == ("public", 2.5)
     (app,) = config.apps
     assert app.anyrtc
@@ -119,6 +136,16 @@ def test_what_a_file_says_is_what_comes_out() -> None:
         "shop": Rules(queue_messages=10, queue_ttl_ms=DAY_MS, overflow="refuse", history_ttl_ms=None)
     }
     assert config.session_secrets == {"shop": SECRET}
+
+
+def test_the_lean_host_listens_beside_the_other_or_alone() -> None:
+    beside = read('[server]\nbind_h11 = ["127.0.0.1:8081", "[::1]:0"]\n' + APP).server
+    assert beside.addresses == (Address("127.0.0.1", 8080),)
+    assert beside.addresses_h11 == (Address("127.0.0.1", 8081), Address("::1", 0))
+    alone = read('[server]\nbind = []\nbind_h11 = ["127.0.0.1:8080"]\n' + APP).server
+    assert (alone.addresses, alone.addresses_h11) == ((), (Address("127.0.0.1", 8080),))
+    free = read('[server]\nbind = ["127.0.0.1:0"]\nbind_h11 = ["127.0.0.1:0", "127.0.0.1:0"]\n' + APP).server
+    assert len(free.addresses_h11) == 2  # two free ports
 
 
 def test_dialects_that_are_not_built_cost_one_warning_line_each() -> None:
@@ -136,6 +163,7 @@ def test_dialects_that_are_not_built_cost_one_warning_line_each() -> None:
 UNKNOWN_KEYS = [
     ("colour = 1\n" + APP, "colour"),
     ("[server]\ncolour = 1\n" + APP, "server.colour"),
+    ("[server.h11]\ncolour = 1\n" + APP, "server.h11.colour"),
     (APP + "colour = 1", "apps[0].colour"),
     (APP + "[apps.native]\nx = 1", "apps[0].native"),
     (APP + ANYRTC + "colour = 1", "apps[0].anyrtc.colour"),
@@ -173,14 +201,24 @@ WRONG_VALUES: list[tuple[str, str, list[str], str]] = [
     ("server", "bind", ['["[1.2.3.4]:80"]', '["[::g]:80"]'], "IPv6"),
     ("server", "bind", ['["a:1", "a:1"]'], "twice"),
     ("server", "bind", ["[]"], "at least one"),
-    ("server", "bind_h11", ['["127.0.0.1:8081"]'], "does not have the h11 host"),
     ("server", "bind_h11", ['["x"]'], "HOST:PORT"),
+    ("server", "bind_h11", ['["a:1", "a:1"]', '["127.0.0.1:8080"]'], "twice"),
     ("server", "data", ["1", '""', '"a\\u0000b"'], "must be a"),
     ("server", "tls_certificate", ["true", "[]"], "a string"),
     ("server", "metrics", ["true", '"off"', "1"], '"loopback" or "public"'),
     ("server", "log_retention_days", ["0", "-1", "1.0", '"31"', "true", "3651", "9" * 30], "1 to 3650"),
     ("server", "session_buffer_kib", ["255", "1048577", '"1"'], "256 to 1048576"),
     ("server", "heartbeat_s", ["0", "0.01", "nan", "inf", "-inf", '"25"', "true", "3601"], "0.1 to 3600"),
+    ("server", "h11", ["1", "[]"], "a table"),
+    ("server.h11", "header_kib", ["0", "1025", '"16"'], "1 to 1024"),
+    ("server.h11", "body_kib", ["255", "16385", "true"], "256 to 16384"),
+    ("server.h11", "requests", ["0", "1.0"], "1 to 1000000000"),
+    ("server.h11", "connections", ["0", '"many"'], "1 to 1000000"),
+    ("server.h11", "connections_per_address", ["0", "[]"], "1 to 1000000"),
+    ("server.h11", "idle_s", ["0", "3601", '"75"', "nan"], "0.1 to 3600"),
+    ("server.h11", "header_s", ["0.05", "inf"], "0.1 to 3600"),
+    ("server.h11", "body_s", ["-1", "true"], "0.1 to 3600"),
+    ("server.h11", "write_s", ["0", "3601"], "0.1 to 3600"),
     ("apps", "name", ["1", '""'], "string"),
     ("apps", "name", ['"' + "\u00fc" * 129 + '"'], "256 bytes"),
     ("apps", "name", ['"a\\nb"', '" a"'], "control characters"),
@@ -225,7 +263,12 @@ WRONG_VALUES: list[tuple[str, str, list[str], str]] = [
     ("history", "days", ["6"], "queue.days (7)"),
 ]
 TABLES = {"anyrtc": ANYRTC, "easemob": EASEMOB, "leancloud": LEANCLOUD, "wildfire": WILDFIRE, "apps": APP}
-TABLES |= {"queue": "[apps.queue]\n", "history": "[apps.history]\n", "server": "[server]\n"}
+TABLES |= {
+    "queue": "[apps.queue]\n",
+    "history": "[apps.history]\n",
+    "server": "[server]\n",
+    "server.h11": "[server.h11]\n",
+}
 
 
 @pytest.mark.parametrize(
@@ -235,8 +278,8 @@ TABLES |= {"queue": "[apps.queue]\n", "history": "[apps.history]\n", "server": "
 def test_a_wrong_value_is_named_with_its_table(table: str, key: str, value: str, says: str) -> None:
     lines = [line for line in TABLES[table].splitlines() if not line.startswith(f"{key} =")]
     changed = "\n".join([*lines, f"{key} = {value}", ""])
-    text = changed + APP if table == "server" else changed if table == "apps" else APP + changed
-    place = {"server": "server", "apps": "apps[0]"}.get(table, f"apps[0].{table}")
+    text = changed + APP if table.startswith("server") else changed if table == "apps" else APP + changed
+    place = table if table.startswith("server") else "apps[0]" if table == "apps" else f"apps[0].{table}"
     message = refused(text)
     assert re.match(rf"{re.escape(place)}\.{key}(\[\d\])?: ", message)
     assert says in message
@@ -514,6 +557,16 @@ def test_demo_credentials_may_not_be_reached_from_outside(bind: str) -> None:
     assert caught.value.message.startswith(f"server.bind: {bind} is not a loopback address, and apps[0].session_secret")
 
 
+@pytest.mark.parametrize("bind", [("127.0.0.1:1",), ()])
+def test_demo_credentials_may_not_be_reached_through_the_lean_host(bind: tuple[str, ...]) -> None:
+    config = bound_to(development(), *bind)
+    lean = msgspec.structs.replace(config.server, bind_h11=("[::1]:0", "127.0.0.1:2"))
+    check_exposure(msgspec.structs.replace(config, server=lean))
+    lean = msgspec.structs.replace(config.server, bind_h11=("127.0.0.1:2", "0.0.0.0:3"))
+    with pytest.raises(ConfigError, match=r"^server\.bind_h11: 0\.0\.0\.0:3 is not a loopback address, and apps\[0\]"):
+        check_exposure(msgspec.structs.replace(config, server=lean))
+
+
 # Every value of the demo app, by its place, and whether it lets anybody in.
 @pytest.mark.parametrize(
     ("old", "new", "place"),
@@ -590,7 +643,9 @@ def documented_tables() -> dict[str, inspect.StructType]:
     assert isinstance(server, inspect.StructType)
     assert isinstance(apps, inspect.VarTupleType)
     assert isinstance(apps.item_type, inspect.StructType)
-    found = {"server": server, "apps": apps.item_type}
+    (h11,) = (item.type for item in server.fields if item.encode_name == "h11")
+    assert isinstance(h11, inspect.StructType)
+    found = {"server": server, "server.h11": h11, "apps": apps.item_type}
     for item in apps.item_type.fields:
         kinds = item.type.types if isinstance(item.type, inspect.UnionType) else (item.type,)
         for kind in kinds:
@@ -610,7 +665,7 @@ def documented(table: str) -> dict[str, str]:
 def test_every_key_is_documented_with_its_default(table: str) -> None:
     keys = documented(table)
     fields = {item.encode_name: item for item in documented_tables()[table].fields}
-    subtables = {*DIALECTS, "queue", "history", "limits"} if table == "apps" else set()
+    subtables = {"server": {"h11"}, "apps": {*DIALECTS, "queue", "history", "limits"}}.get(table, set())
     assert set(keys) == set(fields) - subtables
     for key, shown in keys.items():
         if shown == "required":
@@ -618,6 +673,24 @@ def test_every_key_is_documented_with_its_default(table: str) -> None:
         else:
             default = fields[key].default
             assert tomllib.loads(f"v = {shown}")["v"] == (list(default) if isinstance(default, tuple) else default)
+
+
+def test_the_ranges_of_the_lean_host_are_documented() -> None:
+    section = (DOCS / "config.md").read_text(encoding="utf-8").split("## `[server.h11]`\n")[1].split("\n## ")[0]
+    shown = {
+        key: (low, high) for key, low, high in re.findall(r"^\| `(\w+)` \| [^|]+ \| (\S+) to (\S+) \|", section, re.M)
+    }
+    for item in documented_tables()["server.h11"].fields:
+        assert isinstance(item.type, inspect.IntType | inspect.FloatType)
+        assert shown.pop(item.encode_name) == (str(item.type.ge), str(item.type.le)), item.encode_name
+    assert shown == {}
+
+
+def test_what_a_client_sees_at_each_limit_of_the_lean_host_is_documented() -> None:
+    section = (DOCS / "operating.md").read_text(encoding="utf-8").split("## Two hosts\n")[1].split("\n## ")[0]
+    rows = "".join(re.findall(r"^\| ([^|]+) \|", section, re.M))
+    for item in documented_tables()["server.h11"].fields:
+        assert f"`{item.encode_name}`" in rows
 
 
 def test_every_limit_is_documented_with_its_default() -> None:
@@ -640,7 +713,8 @@ def test_what_the_example_has_in_comments_are_all_the_other_keys_and_their_defau
     raw = tomllib.loads(everything)
     (app,) = raw["apps"]
     assert tuple(app["limits"]) == LIMIT_KEYS
-    found = {"server": raw["server"], "apps": app} | {f"apps.{name}": app[name] for name in app if name in TABLES}
+    found = {"server": raw["server"], "server.h11": raw["server"]["h11"], "apps": app}
+    found |= {f"apps.{name}": app[name] for name in app if name in TABLES}
     for table, struct in documented_tables().items():
         assert {item.encode_name for item in struct.fields} == set(found[table]), table
 
@@ -648,3 +722,5 @@ def test_what_the_example_has_in_comments_are_all_the_other_keys_and_their_defau
 def test_the_example_is_refused_elsewhere_than_on_loopback() -> None:
     with pytest.raises(ConfigError):
         check_exposure(read(EXAMPLE.replace("127.0.0.1:8080", "0.0.0.0:8080")))
+    with pytest.raises(ConfigError):
+        check_exposure(read(EXAMPLE.replace("# bind_h11 = []", 'bind_h11 = ["0.0.0.0:8081"]')))

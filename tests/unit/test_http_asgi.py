@@ -18,6 +18,7 @@ from postroom.transports.http.asgi_socket import CLOSE_DEADLINE_S
 from postroom.transports.http.body import BODY_BYTES_MAX
 from postroom.transports.http.limits import Limiter
 from postroom.transports.http.router import Router
+from postroom.transports.http.serving import Serving, WebSockets
 from postroom.transports.http.shell import HttpCounters, Shell
 from postroom.transports.http.system import Readiness, system_dialect
 from postroom.transports.http.types import json_reply
@@ -35,14 +36,14 @@ async def nobody(socket: Socket) -> None:
     raise AssertionError
 
 
-def app(broker: FakeBroker | None = None, serve: Serve = nobody) -> AsgiApp:
+def app(broker: FakeBroker | None = None, serve: Serve = nobody, serving: Serving | None = None) -> AsgiApp:
     own = system_dialect(
         lambda: Readiness(ready=True, disk_full=False), CollectorRegistry(), public_metrics=False, websockets=[]
     )
     router = Router(own, [anyrtc.bind([APP])])
     limiter = Limiter({}, lambda: MonotonicMs(1))
     shell = Shell(router, limiter, broker or FakeBroker(), itertools.count(1), HttpCounters(), lambda: NOW_MS)
-    return AsgiApp(shell, {"/v1/connect": serve})
+    return AsgiApp(shell, WebSockets({"/v1/connect": serve}), serving or Serving())
 
 
 async def test_a_request() -> None:
@@ -133,16 +134,16 @@ async def test_waiting_until_nothing_is_served() -> None:
     wire = Wire([BODY, END])
     broker = FakeBroker()
     broker.hold = trio.Event()
-    served = app(broker)
-    await served.wait_idle()
+    serving = Serving()
+    await serving.wait_idle()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(served, http_scope(wire), wire.receive, wire.send)
+        nursery.start_soon(app(broker, serving=serving), http_scope(wire), wire.receive, wire.send)
         await wait_all_tasks_blocked()
-        assert served.open == 1
-        nursery.start_soon(served.wait_idle)
+        assert serving.open == 1
+        nursery.start_soon(serving.wait_idle)
         await wait_all_tasks_blocked()
         broker.hold.set()
-    assert served.open == 0
+    assert serving.open == 0
 
 
 async def test_lifespan() -> None:

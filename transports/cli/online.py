@@ -32,21 +32,33 @@ _CONFIG_OPTION: Final = click.option(
     help="Where to listen, in place of server.bind; may be repeated. Port 0: any free one.",
 )
 @click.option(
+    "--bind-h11",
+    metavar="HOST:PORT",
+    multiple=True,
+    help="Where the lean HTTP/1.1 host listens, in place of server.bind_h11; may be repeated.",
+)
+@click.option(
     "--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How log lines look."
 )
-def serve(config_path: str | None, data: str | None, bind: tuple[str, ...], log_format: Literal["text", "json"]) -> int:
+def serve(
+    config_path: str | None,
+    data: str | None,
+    bind: tuple[str, ...],
+    bind_h11: tuple[str, ...],
+    log_format: Literal["text", "json"],
+) -> int:
     """Run the broker until SIGTERM or Ctrl-C, then answer what is under way and stop.
 
     Without --config this is a development broker: the app `demo` in every dialect, its credentials and a curl line for
     each on stderr. Such credentials are refused on any other address than loopback, in a file too.
 
     \b
-    When ready, one line per address goes to stderr:
+    When ready, one line per address goes to stderr, those of the lean host last:
       listening on http://127.0.0.1:8080
     """
     from . import settings
 
-    config, warnings = settings.for_serving(config_path, bind, data)
+    config, warnings = settings.for_serving(config_path, bind, bind_h11, data)
     for warning in warnings:
         click.echo(f"postroom: warning: {warning}", err=True)
     from postroom.transports.serve import run
@@ -218,7 +230,8 @@ def config_check(path: str, *, as_json: bool) -> int:
     check_exposure(read)
     if as_json:
         apps = [{"name": app.name, "dialects": ["native", *app.dialects]} for app in read.apps]
-        click.echo(msgspec.json.encode({"ok": True, "apps": apps, "warnings": warnings}))
+        where = [{"url": url, "host": host} for url, host in settings.listens(read)]
+        click.echo(msgspec.json.encode({"ok": True, "listens": where, "apps": apps, "warnings": warnings}))
         return 0
     click.echo("ok")
     for line in settings.summary(read, warnings):

@@ -1,7 +1,7 @@
 """The configuration of the server: one TOML file, checked whole before anything starts."""
 
 from .addresses import Address, parse_address
-from .checks import BUILT_DIALECTS, LEAN_HOST_BUILT, check
+from .checks import BUILT_DIALECTS, check
 from .demo import DEMO_APP, check_exposure, check_tls, demo_credentials, development
 from .errors import ConfigError
 from .limits import LIMIT_KEYS, Limits
@@ -13,6 +13,7 @@ from .tables import (
     EasemobConfig,
     HistoryConfig,
     LeancloudConfig,
+    LeanConfig,
     QueueConfig,
     ServerConfig,
     WildfireConfig,
@@ -22,7 +23,6 @@ from .tables import (
 __all__ = [
     "BUILT_DIALECTS",
     "DEMO_APP",
-    "LEAN_HOST_BUILT",
     "LIMIT_KEYS",
     "Address",
     "AnyrtcConfig",
@@ -31,6 +31,7 @@ __all__ = [
     "ConfigError",
     "EasemobConfig",
     "HistoryConfig",
+    "LeanConfig",
     "LeancloudConfig",
     "Limits",
     "QueueConfig",

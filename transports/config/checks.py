@@ -15,8 +15,6 @@ from .tables import DIALECT_TABLES, AppConfig, Config, HistoryConfig, QueueConfi
 
 BUILT_DIALECTS: Final = ("native", "anyrtc")
 """What answers today. The tables of the others are checked and wait."""
-LEAN_HOST_BUILT: Final = False
-"""Whether `server.bind_h11` has something to start."""
 SESSION_SECRET_BYTES_MIN: Final = 32
 """HS256 is as strong as its key up to 32 bytes (RFC 7518, 3.2)."""
 
@@ -52,8 +50,6 @@ def _check_server(server: ServerConfig) -> None:
             if address.port and str(address) in seen:
                 raise ConfigError(f"{place}: {address} is there twice")
             seen.add(str(address))
-    if server.bind_h11 and not LEAN_HOST_BUILT:
-        raise ConfigError("server.bind_h11: this version does not have the h11 host; leave the list empty")
     if not seen:
         raise ConfigError("server.bind: must have at least one address")
     for given, missing in (("tls_certificate", "tls_key"), ("tls_key", "tls_certificate")):

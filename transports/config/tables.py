@@ -15,6 +15,7 @@ from postroom.core.expiry import DAY_MS
 from postroom.core.limits import KIB, PAGE_BYTES, QUEUE_MESSAGES_MAX, SESSION_BUFFER_BYTES, WAIT_ACK_MS_MAX
 from postroom.core.model import Overflow, Rules
 
+from ..http.lean.settings import LeanSettings
 from .addresses import Address, parse_address
 from .limits import Limits
 
@@ -27,6 +28,9 @@ RECALL_MINUTES_MAX: Final = 7 * 24 * 60
 # A session reads a page from disk whole, so its buffer must hold one.
 assert SESSION_BUFFER_KIB_MIN * KIB >= PAGE_BYTES
 
+LEAN: Final = LeanSettings()
+
+Seconds = Annotated[float, Meta(ge=0.1, le=3_600)]
 Text = Annotated[str, Meta(min_length=1)]
 Days = Annotated[int, Meta(ge=1, le=DAYS_MAX)]
 
@@ -45,6 +49,35 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
+class LeanConfig(Table, frozen=True, kw_only=True):
+    """`[server.h11]`: what the lean host allows its clients."""
+
+    header_kib: Annotated[int, Meta(ge=1, le=1_024)] = LEAN.header_bytes // KIB
+    body_kib: Annotated[int, Meta(ge=256, le=16_384)] = LEAN.body_bytes // KIB
+    requests: Annotated[int, Meta(ge=1, le=1_000_000_000)] = LEAN.requests
+    connections: Annotated[int, Meta(ge=1, le=1_000_000)] = LEAN.connections
+    connections_per_address: Annotated[int, Meta(ge=1, le=1_000_000)] = LEAN.connections_per_address
+    idle_s: Seconds = LEAN.idle_s
+    header_s: Seconds = LEAN.header_s
+    body_s: Seconds = LEAN.body_s
+    write_s: Seconds = LEAN.write_s
+
+    def settings(self, heartbeat_s: float) -> LeanSettings:
+        """As the host takes them."""
+        return LeanSettings(
+            header_bytes=self.header_kib * KIB,
+            body_bytes=self.body_kib * KIB,
+            requests=self.requests,
+            connections=self.connections,
+            connections_per_address=self.connections_per_address,
+            idle_s=self.idle_s,
+            header_s=self.header_s,
+            body_s=self.body_s,
+            write_s=self.write_s,
+            heartbeat_s=heartbeat_s,
+        )
+
+
 class ServerConfig(Table, frozen=True, kw_only=True):
     """`[server]`: where the process listens and what it keeps, for all apps."""
 
@@ -57,7 +90,8 @@ class ServerConfig(Table, frozen=True, kw_only=True):
     metrics: Literal["loopback", "public"] = "loopback"
     log_retention_days: Days = 31
     session_buffer_kib: Annotated[int, Meta(ge=SESSION_BUFFER_KIB_MIN, le=1_048_576)] = SESSION_BUFFER_BYTES // KIB
-    heartbeat_s: Annotated[float, Meta(ge=0.1, le=3_600)] = 25.0
+    heartbeat_s: Seconds = 25.0
+    h11: LeanConfig = LeanConfig()
 
     @property
     def addresses(self) -> tuple[Address, ...]:

@@ -1,39 +1,34 @@
 """The ASGI application: what a host on trio carries, taken to the shell and to the WebSocket sessions."""
 
-from collections.abc import Mapping
 from functools import partial
 
 import trio
 
 from postroom.core.errors import InvalidCommand, StorageFailure
-from postroom.transports.logs import get_logger
 
 from .asgi_socket import AsgiSocket
 from .asgi_wire import Scope, Send, abort_of, lifespan, request_of, send_reply
 from .body import BodyTooSlow, ClientGone, Receive, discard, read_body
 from .errors import RequestTimeout
+from .serving import Serving, WebSockets, problem
 from .shell import Shell
-from .types import HttpReply, json_reply
-from .websocket import Serve
-
-_log = get_logger("postroom.http")
+from .types import HttpReply
 
 
 class AsgiApp:
     """Requests go to the shell, WebSockets to whoever serves their path. Any number of tasks may call it."""
 
-    def __init__(self, shell: Shell, websockets: Mapping[str, Serve]) -> None:
+    def __init__(self, shell: Shell, websockets: WebSockets, serving: Serving) -> None:
         self._shell = shell
         self._websockets = websockets
-        self._open = 0
-        self._idle = trio.Event()
+        self._serving = serving
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI 3. Returns when the request or the WebSocket has been served."""
         if scope["type"] == "lifespan":
             await lifespan(receive, send)
             return
-        self._open += 1
+        self._serving.begin()
         try:
             if scope["type"] == "http":
                 await self._http(scope, receive, send)
@@ -44,20 +39,7 @@ class AsgiApp:
             abort_of(scope)()
             await trio.sleep_forever()  # until whoever owns the broker is cancelled with it
         finally:
-            self._open -= 1
-            if not self._open:
-                self._idle.set()
-
-    @property
-    def open(self) -> int:
-        """Requests and WebSockets being served."""
-        return self._open
-
-    async def wait_idle(self) -> None:
-        """Wait until nothing is being served; what comes in the meantime is waited for as well."""
-        while self._open:
-            self._idle = trio.Event()
-            await self._idle.wait()
+            self._serving.end()
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -77,27 +59,12 @@ class AsgiApp:
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()  # websocket.connect
-        path = request_of(scope).path
         try:
             socket = AsgiSocket(scope, receive, send)
         except InvalidCommand as refusal:
-            await send_reply(send, _problem(400, refusal.code, refusal.message), "websocket.http.response")
+            await send_reply(send, problem(400, refusal.code, refusal.message), "websocket.http.response")
             return
-        serve = self._websockets.get(path)
-        if serve is None:
-            await socket.reject(_problem(404, "not_found", "no route"))
-            return
-        try:
-            await serve(socket)
-        except StorageFailure:
-            raise
-        except Exception:  # noqa: BLE001  a fault of ours costs its session, and nobody else anything
-            _log.exception("incident", path=path)
-        await socket.finish()
-
-
-def _problem(status: int, code: str, message: str) -> HttpReply:
-    return json_reply(status, {"code": code, "message": message})
+        await self._websockets.serve(socket, request_of(scope).path)
 
 
 async def _send_early(reply: HttpReply, receive: Receive, send: Send) -> None:

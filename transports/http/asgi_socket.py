@@ -71,6 +71,10 @@ class AsgiSocket:
             finally:
                 self._sending -= 1
 
+    def send_now(self, payload: bytes) -> bool:
+        """An ASGI host has no way to."""
+        return False
+
     async def close(self, code: int, reason: str) -> None:
         """Send a close frame; a `receive` that is waiting ends. A client that reads nothing is cut off."""
         if self._state != "open":

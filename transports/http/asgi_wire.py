@@ -6,7 +6,7 @@ from typing import Any, Final
 import trio
 
 from .body import Receive
-from .types import HttpReply, HttpRequest
+from .types import HttpReply, HttpRequest, path_of_target
 
 Scope = Mapping[str, Any]
 Send = Callable[[Any], Awaitable[None]]
@@ -31,25 +31,15 @@ class Abort:
 def request_of(scope: Scope, body: bytes | None = b"") -> HttpRequest:
     """A scope's request; `body` is None if it was larger than we read."""
     path: bytes = scope["raw_path"]
-    if not path.startswith(b"/"):
-        path = _without_origin(path)
     return HttpRequest(
         method=scope.get("method", "GET"),
-        path=path.decode("latin-1"),
+        path=path_of_target(path).decode("latin-1"),
         query_string=scope["query_string"],
         headers=list(scope["headers"]),
         body=body or b"",
         oversized=body is None,
         client=scope["client"][0] if scope.get("client") else None,
     )
-
-
-def _without_origin(target: bytes) -> bytes:
-    """The path of a target in absolute form, which proxies send (RFC 9112 3.2.2); anything else as it is."""
-    scheme, slashes, rest = target.partition(b"://")
-    if not slashes or scheme.lower() not in (b"http", b"https"):
-        return target
-    return b"/" + rest.partition(b"/")[2]
 
 
 async def send_reply(send: Send, reply: HttpReply, event: str = "http.response") -> None:

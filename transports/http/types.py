@@ -66,6 +66,16 @@ class HttpReply(msgspec.Struct, frozen=True):
     body: bytes = b""
 
 
+def path_of_target(target: bytes) -> bytes:
+    """The path of a request's target without its query, also of one in absolute form, which proxies send (RFC 9112 3.2.2)."""
+    if target.startswith(b"/"):
+        return target
+    scheme, slashes, rest = target.partition(b"://")
+    if not slashes or scheme.lower() not in (b"http", b"https"):
+        return target
+    return b"/" + rest.partition(b"/")[2]
+
+
 def json_reply(status: int, body: object, *headers: tuple[str, str]) -> HttpReply:
     """An answer with a JSON body and its Content-Type."""
     return HttpReply(status, (("Content-Type", JSON_TYPE), *headers), msgspec.json.encode(body))

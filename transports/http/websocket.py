@@ -37,6 +37,9 @@ class Socket(Protocol):
     async def send(self, text: str) -> None:
         """Send a text message; waits while the connection is full. After the connection's end it does nothing."""
 
+    def send_now(self, payload: bytes) -> bool:
+        """Hand over a text message, as UTF-8, without waiting; False if the connection does not take it now, or never does."""
+
     async def close(self, code: int, reason: str) -> None:
         """Send a close frame (RFC 6455 7.4) and stop receiving. After the connection's end it does nothing."""
 

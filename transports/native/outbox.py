@@ -43,14 +43,17 @@ class Outbox:
     Answers are not bounded here: the gate bounds the commands that they answer.
     """
 
-    def __init__(self, memo: Memo, on_close: Callable[[str], None]) -> None:
-        """`on_close` is told, at once, when and why the broker ends the session."""
+    def __init__(self, memo: Memo, on_close: Callable[[str], None], send_now: Callable[[bytes], bool]) -> None:
+        """`on_close` is told, at once, when and why the broker ends the session. `send_now` is offered a delivery before
+        anything else, if nothing waits."""
         self._memo = memo
         self._items: deque[_Item] = deque()
         self._bytes = 0
         self._refused = False
         self._filled = trio.Event()
         self._on_close = on_close
+        self._send_now = send_now
+        self._sending = False
         self._closed = False
 
     def offer(self, delivery: Delivery) -> bool:
@@ -60,6 +63,8 @@ class Outbox:
             self._refused = True
             return False
         frame = self._memo.encode(delivery)
+        if not (self._items or self._sending) and self._send_now(frame):
+            return True
         if not self._fits(len(frame)):
             self._refused = True
             return False
@@ -101,10 +106,12 @@ class Outbox:
                 answers += 1
             else:
                 delivery_bytes += len(frame)
+        self._sending = True
         return Chunk(frames, delivery_bytes, answers)
 
     def sent(self, chunk: Chunk) -> bool:
         """The socket took a chunk. True if a delivery was refused before and there is room again."""
+        self._sending = False
         self._bytes -= chunk.delivery_bytes
         if self._refused and not self._closed and self._bytes <= OUTBOX_BYTES_MAX - CHUNK_BYTES:
             self._refused = False

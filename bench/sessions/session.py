@@ -20,13 +20,15 @@ _frames = msgspec.json.Decoder(list[msgspec.Raw])
 class Session:
     """Blocks with a deadline while it opens; later its socket does not, and is polled."""
 
-    __slots__ = ("_rest", "got", "socket")
+    __slots__ = ("_rest", "got", "open", "socket")
 
     def __init__(self, address: Address) -> None:
         """Raises OSError if there is no server."""
         self.socket = socket.create_connection(address, timeout=ANSWER_DEADLINE_S)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._rest = b""
+        self.open = False
+        """The server agreed to the upgrade."""
         self.got = 0
         """Frames that came in this slice."""
 
@@ -45,13 +47,26 @@ class Session:
 
     def upgraded(self) -> None:
         """Wait until the server agreed to the upgrade. Raises BenchFailure, OSError."""
-        data = b""
-        while _HEAD_END not in data:
-            data += self._more()
-        head, _, self._rest = data.partition(_HEAD_END)
+        while not self._agreed():
+            pass
+
+    def receive_from_start(self) -> list[bytes]:
+        """As `receive`, for who did not wait for the upgrade."""
+        if self.open:
+            return self.receive()
+        return self._taken(b"") if self._agreed() else []
+
+    def _agreed(self) -> bool:
+        """Take what has come of the answer to the upgrade; whether all of it has."""
+        self._rest += self._more()
+        if _HEAD_END not in self._rest:
+            return False
+        head, _, self._rest = self._rest.partition(_HEAD_END)
         if not head.startswith(b"HTTP/1.1 101 "):
             status = head.partition(b"\r\n")[0].decode("latin-1")
             raise BenchFailure(f"a session was not opened: {status} {self._rest[:200].decode('latin-1')}")
+        self.open = True
+        return True
 
     def answer(self) -> bytes:
         """Wait for the one frame that the server has to say now. Raises BenchFailure, OSError."""

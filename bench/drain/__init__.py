@@ -1,0 +1,1 @@
+"""How fast users who come back get what was queued for them, beside a bare hypercorn that sends the same frames."""
