@@ -27,9 +27,9 @@ from ..queries import (
     TakePresence,
 )
 from .clock import ExpiryClock
-from .host import reading
 from .pending import Settled
 from .reading import read_messages
+from .snapshots import read_snapshot
 
 HANDLE_DIGITS: Final = 24
 """Some 80 bits of chance: a handle cannot be guessed, and needs no escaping anywhere."""
@@ -132,4 +132,4 @@ class History:
         return tuple(messages)
 
     async def _read(self, read: Callable[[Snapshot], T]) -> T:
-        return await reading(self._store, read, self._readers)
+        return await read_snapshot(self._store, read, self._readers)

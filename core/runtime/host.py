@@ -13,6 +13,7 @@ from .clock import ExpiryClock
 from .pending import Settled
 from .reading import Missed, Page, read_missed, read_page
 from .session import Session
+from .snapshots import read_snapshot
 from .statistics import Counters
 from .waits import Waits
 from .window import Sent
@@ -56,7 +57,7 @@ class SessionHost:
         return await self._read(lambda snapshot: read_missed(snapshot, app, user, room, since, entered, size))
 
     async def _read(self, read: Callable[[Snapshot], T]) -> T:
-        return await reading(self._store, read, self._readers)
+        return await read_snapshot(self._store, read, self._readers)
 
     async def join(self, session: Session, room: str, *, replays: bool) -> Entered:
         command = Join(app=session.app, user=session.user, session=session.id, room=room)
@@ -88,16 +89,3 @@ class SessionHost:
         slot = self._writer.slot(session)
         if slot is not None:
             await slot.wait()
-
-
-async def reading(store: Store, read: Callable[[Snapshot], T], limiter: trio.CapacityLimiter) -> T:
-    """Read from one snapshot, in a thread if the store may wait for its disk."""
-
-    def work() -> T:
-        with store.snapshot() as snapshot:
-            return read(snapshot)
-
-    if not store.durable:
-        await trio.lowlevel.checkpoint()
-        return work()
-    return await trio.to_thread.run_sync(work, limiter=limiter)

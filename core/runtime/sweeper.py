@@ -26,6 +26,7 @@ from ..ports import Snapshot, Store
 from .clock import ExpiryClock
 from .options import Options
 from .pending import Settled
+from .snapshots import read_snapshot
 from .writer import Writer
 
 T = TypeVar("T")
@@ -49,6 +50,7 @@ class Sweeper:
         self._expiry = expiry
         self._options = options
         self._carry_out = carry_out
+        self._readers = trio.CapacityLimiter(1)
 
     async def run(self) -> None:
         """Sweep at once, then again and again."""
@@ -134,11 +136,7 @@ class Sweeper:
             self._writer.trim(ExpiryMs(now - retention), urgent=oldest < now - retention - retention // 10)
 
     async def _read(self, read: Callable[[Snapshot], T]) -> T:
-        def work() -> T:
-            with self._store.snapshot() as snapshot:
-                return read(snapshot)
-
-        return await trio.to_thread.run_sync(work) if self._store.durable else work()
+        return await read_snapshot(self._store, read, self._readers)
 
 
 def _expire_queue(app: str, user: str, limit: int) -> ExpireQueue:

@@ -42,7 +42,7 @@ async def test_a_batch_to_a_large_room_lets_others_have_their_turns(monkeypatch:
             nursery.start_soon(count)
             await broker.submit_many([speech(f"{number}") for number in range(40)])
             assert tray.texts() == [f"{number}" for number in range(40)]
-            assert turns >= 40 // 5 - 1
+            assert turns >= 40 // 5 - 2  # one in each pass but the first and the last, which may be without frames
         nursery.cancel_scope.cancel()
 
 

@@ -157,6 +157,8 @@ async def open_office(store: Any = None, **how: Any) -> AsyncIterator[tuple[Brok
     """A broker on a memory store, and the store; at the end the store must be sound."""
     store = MemoryStore() if store is None else store
     async with open_broker(store, **how) as broker:
+        if not store.durable:
+            await settle_down()  # the sweeper's first round is over, and in nobody's way
         yield broker, store
     assert_sound(store)
 
