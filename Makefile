@@ -24,7 +24,7 @@ demo: $(READY) ## the broker in one minute: sends, receives, restarts
 	$(BIN)/postroom demo
 
 test: $(READY) $(NPM_READY) ## the whole test suite
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto
 
 check: format-check lint types layers fast-tests ## what CI asks first: format, lint, types, layers, fast tests
 

@@ -22,8 +22,8 @@ ALICE, BOB = {"kind": "peer", "id": "alice"}, {"kind": "peer", "id": "bob"}
 
 
 def token(user: str, secret: str = APP.session_secret) -> str:
-    """A token that is good for a minute."""
-    return issue(secret, APP.name, user, 60, SystemClock().wall_ms())
+    """A token that is good for an hour: a module may make one long before its tests run."""
+    return issue(secret, APP.name, user, 3_600, SystemClock().wall_ms())
 
 
 class Client:
