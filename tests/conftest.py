@@ -1,6 +1,7 @@
-"""The Hypothesis profile, and nothing else."""
+"""The Hypothesis profile, and the signals that tests send to the processes they start."""
 
 import os
+import signal
 
 from hypothesis import settings
 
@@ -8,3 +9,8 @@ from hypothesis import settings
 # change is due to the change; elsewhere each run looks at new ones.
 settings.register_profile("postroom", deadline=None, derandomize=os.environ.get("CI") == "true")
 settings.load_profile("postroom")
+
+# A shell's "&" starts the tests with SIGINT ignored. Every process they start would inherit that, and those that a test ends by
+# SIGINT would run for ever.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
