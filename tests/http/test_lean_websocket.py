@@ -3,7 +3,9 @@
 import logging
 import struct
 import tracemalloc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from unittest import mock
 
 import pytest
 import trio
@@ -11,8 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.sync.client import connect
 
+from postroom.transports.http.lean.gathering import FLUSHES_AT_ONCE_MAX, Gathering
 from postroom.transports.http.lean.settings import MESSAGE_BYTES
-from postroom.transports.http.lean.websocket import OUT_FRAMES_MAX
+from postroom.transports.http.lean.stream import Stream
+from postroom.transports.http.lean.websocket import GATHERED_BYTES_MAX, OUT_FRAMES_MAX, LeanSocket
 from postroom.transports.http.websocket import Socket
 from tests.support.lean import (
     BINARY,
@@ -619,6 +623,7 @@ async def test_a_frame_of_which_a_part_was_taken_is_finished_first_and_shared() 
             assert one.send_now(payload)
             assert other.send_now(payload)
             assert not one.send_now(b"next")
+            await trio.testing.wait_all_tasks_blocked()
             assert one._out[0].obj is other._out[0].obj  # one copy, however many sessions are left with it
             one.ping()
             first.sees_pings = True
@@ -627,3 +632,109 @@ async def test_a_frame_of_which_a_part_was_taken_is_finished_first_and_shared() 
             assert one.send_now(b"next")
             assert await first.frame() == text("next")
             done.set()
+
+
+# What gathers within a turn.
+
+
+@contextmanager
+def writes_counted() -> Iterator[list[bytes]]:
+    """What the hosts' streams are given to write at once."""
+    written: list[bytes] = []
+    plain = Stream.send_now
+
+    def send_now(self: Stream, data: bytes) -> int:
+        written.append(bytes(data))
+        return plain(self, data)
+
+    with mock.patch.object(Stream, "send_now", send_now):
+        yield written
+
+
+async def test_frames_of_a_turn_leave_in_one_write_each_socket() -> None:
+    opened, done = trio.Event(), trio.Event()
+
+    async def serve(one: Socket) -> None:
+        await one.accept(None)
+        opened.set()
+        await done.wait()
+
+    async with hosting(serve) as hosted, hosted.peer() as first, hosted.peer() as second:
+        await first.open()
+        await second.open()
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        with writes_counted() as written:
+            for payload in (b"1", b"2", b"3"):
+                for one in hosted.sockets:
+                    assert one.send_now(payload)
+            assert written == []  # not before the turn is over
+            for peer in (first, second):
+                assert [await peer.frame() for _ in range(3)] == [text("1"), text("2"), text("3")]
+            together = b"".join(frame(TEXT, payload, mask=None) for payload in (b"1", b"2", b"3"))
+            assert written == [together] * 2
+        done.set()
+
+
+async def test_what_gathered_goes_before_whatever_follows_it() -> None:
+    done = trio.Event()
+
+    async def serve(one: Socket) -> None:
+        await one.accept(None)
+        assert one.send_now(b"1")
+        assert isinstance(one, LeanSocket)
+        one.ping()
+        assert one.send_now(b"2")
+        await one.send("3")
+        assert one.send_now(b"4")
+        await one.close(1000, "")
+        done.set()
+
+    async with hosting(serve) as hosted, hosted.peer() as peer:
+        await peer.open()
+        peer.sees_pings = True
+        heard = [await peer.frame() for _ in range(6)]
+        assert heard == [text("1"), Frame(PING, b""), text("2"), text("3"), text("4"), Frame(CLOSE, b"\x03\xe8")]
+
+
+async def test_much_of_a_turn_goes_out_early_and_a_slow_client_is_kept_little() -> None:
+    taken = 0
+    done = trio.Event()
+
+    async def serve(one: Socket) -> None:
+        nonlocal taken
+        await one.accept(None)
+        while one.send_now(b"%06d" % taken + b"x" * 994):
+            taken += 1
+        assert isinstance(one, LeanSocket)
+        assert sum(map(len, one._out)) <= GATHERED_BYTES_MAX
+        done.set()
+        assert await one.receive() is None
+
+    async with hosting(serve, send_buffer=4_096) as hosted, hosted.peer(receive_buffer=4_096) as peer:
+        await peer.open()
+        await done.wait()
+        for number in range(taken):
+            heard = await peer.frame()
+            assert heard is not None
+            assert heard.payload.startswith(b"%06d" % number)
+
+
+async def test_a_turn_with_many_sockets_lets_others_in_between() -> None:
+    gathering = Gathering()
+    flushed: list[object] = []
+    seen: list[int] = []
+
+    class One:
+        def flush(self) -> None:
+            flushed.append(self)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(gathering.run)
+        await trio.testing.wait_all_tasks_blocked()
+        for _ in range(2 * FLUSHES_AT_ONCE_MAX + 1):
+            gathering.add(One())
+        while len(flushed) <= 2 * FLUSHES_AT_ONCE_MAX:
+            await trio.lowlevel.checkpoint()
+            seen.append(len(flushed))
+        assert {FLUSHES_AT_ONCE_MAX, 2 * FLUSHES_AT_ONCE_MAX} <= set(seen)
+        nursery.cancel_scope.cancel()

@@ -18,6 +18,7 @@ from ..serving import Serving, WebSockets, problem
 from ..shell import Shell
 from ..types import HttpReply, HttpRequest
 from .connection import HttpConnection
+from .gathering import Gathering
 from .settings import BACKLOG, LeanSettings
 from .stream import Gone, Stream
 from .websocket import LeanSocket
@@ -71,6 +72,7 @@ class LeanHost:
         self._closing = False
         self._open: set[_Open] = set()
         self._by_address: Counter[str] = Counter()
+        self._gathering = Gathering()
         self._connections: trio.Nursery
 
     async def serve(
@@ -85,6 +87,7 @@ class LeanHost:
         try:
             async with trio.open_nursery() as watching:
                 watching.start_soon(self._beat)
+                watching.start_soon(self._gathering.run)
                 async with trio.open_nursery() as self._connections:
                     with self._accepting:
                         task_status.started()
@@ -172,7 +175,7 @@ class LeanHost:
     async def _upgrade(self, connection: _Open, request: HttpRequest, trailing: bytes) -> HttpReply | None:
         """Serve a WebSocket to its end; or the answer if it is none."""
         try:
-            connection.socket = LeanSocket(connection.stream, request, trailing, self._start)
+            connection.socket = LeanSocket(connection.stream, request, trailing, self._start, self._gathering)
         except InvalidCommand as refusal:
             return problem(400, refusal.code, refusal.message)
         except RemoteProtocolError as error:

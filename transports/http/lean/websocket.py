@@ -1,4 +1,4 @@
-"""A WebSocket of the lean host: wsproto says what the bytes mean; what is sent goes to the socket at once if it can."""
+"""A WebSocket of the lean host: wsproto says what the bytes mean; frames go out at the end of the loop's turn, together."""
 
 import binascii
 from collections.abc import Callable
@@ -24,6 +24,7 @@ from wsproto.handshake import H11Handshake
 from wsproto.utilities import RemoteProtocolError
 
 from ..types import HttpReply, HttpRequest
+from .gathering import Gathering
 from .settings import CLOSE_S, MESSAGE_BYTES, RECEIVE_BYTES
 from .stream import Gone, Stream
 
@@ -31,6 +32,8 @@ INTERNAL_ERROR: Final = 1011
 TOO_LARGE: Final = 1009
 OUT_FRAMES_MAX: Final = 256
 """Frames that wait for a client which does not read: beyond, its pings are not answered, and it is not pinged."""
+GATHERED_BYTES_MAX: Final = 16 * 1024
+"""Frames that gather within a turn go out early beyond this size; of a slow client this much is kept as a copy."""
 EVENTS_AT_ONCE_MAX: Final = 64
 """Then others get a turn: what is read at once holds ten thousand frames."""
 READ_ON_BYTES: Final = 4 * MESSAGE_BYTES
@@ -45,7 +48,12 @@ class LeanSocket:
     """Implements `websocket.Socket`."""
 
     def __init__(
-        self, stream: Stream, request: HttpRequest, trailing: bytes, start: Callable[[Callable[[], Any]], None]
+        self,
+        stream: Stream,
+        request: HttpRequest,
+        trailing: bytes,
+        start: Callable[[Callable[[], Any]], None],
+        gathering: Gathering,
     ) -> None:
         """`trailing`: what came after the opening request. Raises InvalidCommand if the query is not UTF-8,
         RemoteProtocolError if the request asks for no WebSocket that is spoken here."""
@@ -58,6 +66,7 @@ class LeanSocket:
         self._stream = stream
         self._trailing = trailing
         self._start = start
+        self._gathering = gathering
         self._handshake: H11Handshake | None = H11Handshake(ConnectionType.SERVER)
         try:
             # The path is not looked at there, and what is a target of HTTP need not be one of wsproto's.
@@ -76,6 +85,8 @@ class LeanSocket:
         self._events = 0
         self._message = bytearray()
         """What came of a message so far, text as UTF-8."""
+        self._gathered: list[bytes] = []
+        self._gathered_bytes = 0
         self._out: list[memoryview] = []
         """What the system did not take yet, in order. It is short, and an idle connection's empty deque is not."""
         self._drained = trio.Event()
@@ -217,20 +228,28 @@ class LeanSocket:
             await self._drain()
 
     def send_now(self, payload: bytes) -> bool:
-        """Hand a text message over, if nothing waits and the system takes of it at once; whoever else has the same bytes
-        to send shares them."""
+        """Hand a text message over, unless earlier ones still wait for the client; whoever else has the same bytes to send
+        shares them. It is sent at the end of the loop's turn, with whatever else was handed over by then."""
         if not self._open or self._out:
             return False
         frame = _shared_frame(payload)
-        try:
-            taken = self._stream.send_now(frame)
-        except Gone:
-            return False  # whoever reads notices
-        if not taken:
-            return False
-        if taken < len(frame):
-            self._keep(memoryview(frame)[taken:])
+        if self._gathered_bytes + len(frame) > GATHERED_BYTES_MAX:
+            self.flush()
+            if self._out:
+                return False
+        if not self._gathered:
+            self._gathering.add(self)
+        self._gathered.append(frame)
+        self._gathered_bytes += len(frame)
         return True
+
+    def flush(self) -> None:
+        """Send what has gathered; what the system does not take is kept, and a task sends it."""
+        frames = self._gathered
+        if not frames:
+            return
+        self._gathered, self._gathered_bytes = [], 0
+        self._send(frames[0] if len(frames) == 1 else b"".join(frames))
 
     def ping(self) -> bool:
         """Ask for a sign of life; whether the connection was open for that."""
@@ -281,6 +300,7 @@ class LeanSocket:
 
     def _end(self) -> None:
         self._open = False
+        self._gathered.clear()
         self._ended = True
         self._drained.set()
         self._stream.close()
@@ -288,14 +308,19 @@ class LeanSocket:
     # What the system did not take.
 
     def _write(self, data: bytes) -> None:
-        """Send in order; what is not taken at once is kept."""
+        """Send behind all that was handed over; what is not taken at once is kept."""
+        self.flush()
         if self._out:
             self._out.append(memoryview(data))
-            return
+        else:
+            self._send(data)
+
+    def _send(self, data: bytes) -> None:
+        """Nothing is kept, so it may go out."""
         try:
             taken = self._stream.send_now(data)
         except Gone:
-            return
+            return  # whoever reads notices
         if taken < len(data):
             self._keep(memoryview(data)[taken:])
 
