@@ -1,7 +1,6 @@
 """A session's way back to its broker: pages of its queue, its ack slot, the counters."""
 
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
 
 import trio
 
@@ -13,7 +12,7 @@ from .clock import ExpiryClock
 from .pending import Settled
 from .reading import Missed, Page, read_missed, read_page
 from .session import Session
-from .snapshots import read_snapshot
+from .snapshots import PageReads, read_snapshot
 from .statistics import Counters
 from .waits import Waits
 from .window import Sent
@@ -21,8 +20,6 @@ from .writer import Writer
 
 _READERS_MAX = 8
 """Sessions that read from disk at the same time."""
-
-T = TypeVar("T")
 
 
 class SessionHost:
@@ -47,16 +44,17 @@ class SessionHost:
         self._nursery = nursery
         self._order = order
         self._readers = trio.CapacityLimiter(_READERS_MAX)
+        self._pages = PageReads(store, self._readers)
 
     async def read_page(self, app: str, user: str, after: Position) -> Page:
-        return await self._read(lambda snapshot: read_page(snapshot, app, user, after, self._expiry.now()))
+        return await self._pages.read(lambda snapshot: read_page(snapshot, app, user, after, self._expiry.now()))
 
     async def read_missed(
         self, app: str, user: str, room: str, since: MessageId, entered: Entered, size: int
     ) -> Missed:
-        return await self._read(lambda snapshot: read_missed(snapshot, app, user, room, since, entered, size))
+        def read(snapshot: Snapshot) -> Missed:
+            return read_missed(snapshot, app, user, room, since, entered, size)
 
-    async def _read(self, read: Callable[[Snapshot], T]) -> T:
         return await read_snapshot(self._store, read, self._readers)
 
     async def join(self, session: Session, room: str, *, replays: bool) -> Entered:

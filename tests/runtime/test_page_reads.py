@@ -1,0 +1,90 @@
+"""Where a page of a queue is read: by the loop while the store lies in memory, in a thread while its disk is waited for."""
+
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import trio
+
+from postroom.core.ports import Snapshot
+from postroom.core.runtime import snapshots
+from postroom.core.runtime.snapshots import WARM_READS, PageReads
+from postroom.storage.lmdb import LmdbStore
+
+
+class Disk:
+    """Counts what a thread waited for."""
+
+    def __init__(self) -> None:
+        self.waited = 0
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
+    """A disk that is waited for when a test says so."""
+    one = Disk()
+    monkeypatch.setattr(snapshots, "_waits_for_disk", lambda: one.waited)
+    return one
+
+
+@pytest.fixture
+async def reads(tmp_path: Path) -> AsyncIterator[PageReads]:
+    """Reads of a store on disk."""
+    store = LmdbStore(tmp_path)
+    yield PageReads(store, trio.CapacityLimiter(2))
+    store.close()
+
+
+async def where(reads: PageReads, disk: Disk | None = None) -> int:
+    """The thread of a read; with a disk, of one that waits for it."""
+
+    def read(snapshot: Snapshot) -> int:
+        assert snapshot.views.position == 0
+        if disk is not None:
+            disk.waited += 1
+        return threading.get_ident()
+
+    return await reads.read(read)
+
+
+async def test_what_lies_in_memory_is_read_by_the_loop(reads: PageReads, disk: Disk) -> None:
+    assert {await where(reads) for _ in range(10)} == {threading.get_ident()}
+
+
+async def test_after_a_wait_for_the_disk_threads_read_until_it_is_not_waited_for_any_more(
+    reads: PageReads, disk: Disk
+) -> None:
+    assert await where(reads, disk) == threading.get_ident()
+    for _ in range(WARM_READS - 1):
+        assert await where(reads) != threading.get_ident()
+    assert await where(reads, disk) != threading.get_ident()
+    for _ in range(WARM_READS):
+        assert await where(reads) != threading.get_ident()
+    assert await where(reads) == threading.get_ident()
+
+
+async def test_others_have_a_turn_between_two_pages(reads: PageReads, disk: Disk) -> None:
+    turns = 0
+    seen: list[int] = []
+
+    async def reader() -> None:
+        await where(reads)
+        seen.append(turns)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(20):
+            nursery.start_soon(reader)
+        while len(seen) < 20:
+            turns += 1
+            await trio.lowlevel.checkpoint()
+    assert len(set(seen)) == 20
+
+
+async def test_what_was_just_written_is_not_waited_for(tmp_path: Path) -> None:
+    store = LmdbStore(tmp_path)
+    before = snapshots._waits_for_disk()
+    with store.snapshot() as snapshot:
+        assert snapshot.views.position == 0
+    assert snapshots._waits_for_disk() == before
+    store.close()
