@@ -84,6 +84,8 @@ class Session:
         self._newest = Position(0)
         self._acked = Position(0)
         self._changes: list[Delivery] | None = None
+        self._sink_full = False
+        """It refused a frame, and has not said since that it has room."""
         self._room = trio.Event()
         self._joining = trio.Lock()
         self._closed: CloseReason | None = None
@@ -106,14 +108,23 @@ class Session:
 
     def resume(self) -> None:
         """The sink has room: hand it what waits."""
-        while self._closed is None:
+        self._sink_full = False
+        self._hand_out()
+
+    def _hand_out(self) -> None:
+        while self._closed is None and not self._sink_full:
             frame = self._buffer.peek()
-            if frame is None or not self._sink.offer(frame):
+            if frame is None or not self._offered(frame):
                 break
             self._buffer.pop()
             self._note(frame)
         if self._buffer.reading and self._has_room():
             self._room.set()
+
+    def _offered(self, frame: Delivery) -> bool:
+        taken = self._sink.offer(frame)
+        self._sink_full = not taken
+        return taken
 
     # Acknowledging.
 
@@ -170,10 +181,10 @@ class Session:
                 answer(joined)
         except BaseException:
             self._buffer.release(conversation, [])
-            self.resume()
+            self._hand_out()
             raise
         self._buffer.release(conversation, frames)
-        self.resume()
+        self._hand_out()
         return joined
 
     async def leave(self, name: str) -> None:
@@ -202,7 +213,7 @@ class Session:
             if self._changes is not None:
                 self._changes.append(frame)
         if not frame.queued:
-            if self._buffer.idle and self._closed is None and self._sink.offer(frame):
+            if self._buffer.idle and self._closed is None and self._offered(frame):
                 self._note(frame)
                 return
             self._buffer.push(frame)
@@ -215,13 +226,13 @@ class Session:
             self._read_on()
         else:
             self._cursor = frame.position
-        self.resume()
+        self._hand_out()
 
     def acked_elsewhere(self, frame: Delivery) -> None:
         """Another session of the user acknowledged a prefix of the queue."""
         self._acked = max(self._acked, frame.position)
         self._buffer.tell_acked(frame)
-        self.resume()
+        self._hand_out()
 
     def close(self, reason: CloseReason) -> None:
         """The broker ends it."""
@@ -283,9 +294,9 @@ class Session:
             if page.complete and page.as_of >= self._newest:
                 self._buffer.reading = False
                 self._cursor = page.as_of
-                self.resume()
+                self._hand_out()
                 return
-            self.resume()
+            self._hand_out()
 
     def _has_room(self) -> bool:
         """For a page. What is not queued does not count: it waits for the pages, and makes room for them."""
