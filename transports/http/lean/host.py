@@ -9,6 +9,7 @@ from functools import partial
 from typing import Final
 
 import trio
+from wsproto.events import RejectConnection
 from wsproto.utilities import RemoteProtocolError
 
 from postroom.core.errors import InvalidCommand, StorageFailure
@@ -16,7 +17,7 @@ from postroom.transports.logs import get_logger
 
 from ..serving import Serving, WebSockets, problem
 from ..shell import Shell
-from ..types import HttpReply, HttpRequest
+from ..types import HttpReply, HttpRequest, json_reply
 from .connection import HttpConnection
 from .gathering import Gathering
 from .settings import BACKLOG, LeanSettings
@@ -179,7 +180,7 @@ class LeanHost:
         except InvalidCommand as refusal:
             return problem(400, refusal.code, refusal.message)
         except RemoteProtocolError as error:
-            return problem(400, "invalid", f"not a WebSocket that is spoken here: {error}")
+            return _no_websocket(error)
         connection.ping_at = trio.current_time()
         connection.stream.write_s = self._settings.quiet_s  # a session has its own patience, and a word for its end
         await self._websockets.serve(connection.socket, request.path)
@@ -201,3 +202,12 @@ class LeanHost:
                     connection.socket.cut_off()
                 elif now >= connection.ping_at and connection.socket.ping():
                     connection.ping_at = now + heartbeat_s
+
+
+def _no_websocket(error: RemoteProtocolError) -> HttpReply:
+    """What is answered to an opening request that is none; to one of another version, which is spoken (RFC 6455 4.4)."""
+    hint = error.event_hint
+    if isinstance(hint, RejectConnection) and hint.status_code == 426:
+        told = {"code": "invalid", "message": "this version of WebSocket is not spoken here, 13 is"}
+        return json_reply(426, told, ("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13"))
+    return problem(400, "invalid", f"not a WebSocket that is spoken here: {error}")
