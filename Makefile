@@ -36,6 +36,7 @@ bench: $(READY) ## how fast it is on this machine
 	$(BIN)/postroom bench fanout --seconds 3
 	$(BIN)/postroom bench fanout --seconds 3 --host h11
 	$(BIN)/postroom bench drain --seconds 2 --host h11
+	$(BIN)/postroom bench deaf --seconds 3 --host h11
 	$(BIN)/postroom bench idle --host h11
 	$(BIN)/postroom bench history --seconds 0.5 --messages 200000
 

@@ -2,6 +2,7 @@
 
 import click
 
+from .deaf.command import deaf
 from .drain.command import drain
 from .fanout.command import fanout
 from .history.command import history
@@ -21,5 +22,5 @@ def bench() -> None:
     """The group that `postroom` attaches."""
 
 
-for _command in (publish, http, fanout, drain, idle, history):
+for _command in (publish, http, fanout, drain, deaf, idle, history):
     bench.add_command(_command)

@@ -17,7 +17,7 @@ from ..sessions import wire
 from ..sessions.app import SENDER
 from ..sessions.session import ANSWER_DEADLINE_S, Session
 from .bare import Script
-from .settings import ROOM, Settings
+from .settings import Settings
 
 BEHIND_MAX_S: Final = 5.0
 """How far a fixed rate may run ahead of the server before the run is given up."""
@@ -222,7 +222,7 @@ class Audience:
             raise BenchFailure(f"a frame is no message: {frame[:200].decode('latin-1')}") from error
         if (said.type, said.conversation, said.sender, said.payload) != (
             "message",
-            {"kind": "room", "id": ROOM},
+            {"kind": "room", "id": self._settings.room},
             SENDER,
             self._payload,
         ):

@@ -11,6 +11,7 @@ from ..hosts import Host
 from ..sessions import app
 
 ROOM: Final = "room"
+"""Of the sessions, unless there are several rooms at one server."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,6 +24,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     rate: float | None
     seed: int
     host: Host = "hypercorn"
+    room: str = ROOM
 
     def config(self) -> str:
         """The configuration file of the measured server."""
@@ -30,7 +32,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     def names(self) -> list[str]:
         """The users in the room, with a session each."""
-        return [f"user-{number:07}" for number in range(self.sessions)]
+        return [f"{self.room}-{number:07}" for number in range(self.sessions)]
 
     def opening(self, user: str) -> bytes:
         """The request that opens a user's session."""
@@ -42,11 +44,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     def join(self) -> bytes:
         """The frame that takes a session into the room."""
-        return _frame(type="join", ref="j", room=ROOM)
+        return _frame(type="join", ref="j", room=self.room)
 
     def send(self) -> bytes:
         """The frame that sends a message to the room, each time the same."""
-        to = {"kind": "room", "id": ROOM}
+        to = {"kind": "room", "id": self.room}
         return _frame(type="send", ref="s", to=to, payload=self.payload(), history=self.history)
 
 

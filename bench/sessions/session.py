@@ -22,9 +22,13 @@ class Session:
 
     __slots__ = ("_rest", "got", "open", "socket")
 
-    def __init__(self, address: Address) -> None:
-        """Raises OSError if there is no server."""
-        self.socket = socket.create_connection(address, timeout=ANSWER_DEADLINE_S)
+    def __init__(self, address: Address, receive_buffer: int | None = None) -> None:
+        """`receive_buffer`: bytes that the system may hold unread. Raises OSError if there is no server."""
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self.socket.settimeout(ANSWER_DEADLINE_S)
+        if receive_buffer is not None:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self.socket.connect(address)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._rest = b""
         self.open = False

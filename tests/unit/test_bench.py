@@ -17,6 +17,7 @@ import click
 import msgspec
 import pytest
 
+from postroom.bench.deaf.run import DeafResult
 from postroom.bench.drain.run import DrainResult
 from postroom.bench.failure import BenchFailure
 from postroom.bench.fanout.run import FanoutResult
@@ -178,6 +179,19 @@ def test_idle(capsys: pytest.CaptureFixture[str], tmp_path: Path, host: str) -> 
     assert result["session_bytes_ratios"].keys() == {"bare_hypercorn"}
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells what memory a process has")
+@pytest.mark.parametrize("host", ["hypercorn", "h11"])
+def test_deaf(capsys: pytest.CaptureFixture[str], tmp_path: Path, host: str) -> None:
+    result = bench(capsys, tmp_path, "deaf", "--crowd", "4", "--listeners", "2", "--host", host)
+    check(result, "room_that_reads", "room_alone")
+    assert (result["bench"], result["host"], result["crowd"], result["listeners"]) == ("deaf", host, 4, 2)
+    p99 = {name: times["p99"] for name, times in result["baseline_latency_ms"].items()}
+    for name, found in result["p99_ratios"].items():
+        assert found == pytest.approx(result["latency_ms"]["p99"] / p99[name], abs=0.001)
+    assert p99.keys() == result["p99_ratios"].keys()
+    assert isinstance(result["deaf_bytes"], int)
+
+
 def test_history(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     shape = ["--messages", "2000", "--clients", "2", "--recipients", "10"]
     of_kind: dict[str, list[dict[str, Any]]] = {}
@@ -222,20 +236,24 @@ def test_history_and_fanout_without_json(capsys: pytest.CaptureFixture[str], tmp
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells what memory a process has")
-def test_drain_and_idle_without_json(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_drain_deaf_and_idle_without_json(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     shape = ["--users", "2", "--queued", "3", "--seconds", "0.02", "--dir", str(tmp_path)]
     assert main(["bench", "drain", *shape]) == 0
     shown = capsys.readouterr()
     for word in ("2 users come back to 3 messages", "at hypercorn", "until a user had the last one", "at work"):
         assert word in shown.out
     assert "queueing: 24 messages" in shown.err
+    assert main(["bench", "deaf", "--crowd", "3", "--listeners", "2", *shape[4:]]) == 0
+    table = capsys.readouterr().out
+    for word in ("2 listeners in a room with 3 sessions that never read, at hypercorn", "of that in room_alone", "kB"):
+        assert word in table
     assert main(["bench", "idle", "--sessions", "4", "--dir", str(tmp_path)]) == 0
     table = capsys.readouterr().out
     for word in ("4 idle sessions at hypercorn", "a session that opened", "kB a session", "MB after", "of that"):
         assert word in table
 
 
-@pytest.mark.parametrize("name", ["publish", "http", "fanout", "drain", "idle", "history"])
+@pytest.mark.parametrize("name", ["publish", "http", "fanout", "drain", "deaf", "idle", "history"])
 def test_every_option_is_explained(capsys: pytest.CaptureFixture[str], name: str) -> None:
     assert main(["bench", name, "--help"]) == 0
     shown = capsys.readouterr().out
@@ -247,7 +265,7 @@ def test_every_option_is_explained(capsys: pytest.CaptureFixture[str], name: str
 
 def test_every_field_is_in_the_guide() -> None:
     guide = (Path(__file__).parents[2] / "docs" / "bench.md").read_text(encoding="utf-8")
-    results = (PublishResult, HttpResult, FanoutResult, DrainResult, IdleResult, HistoryResult)
+    results = (PublishResult, HttpResult, FanoutResult, DrainResult, DeafResult, IdleResult, HistoryResult)
     fields = {field for result in results for field in result.__struct_fields__}
     assert [field for field in sorted(fields) if f"`{field}`" not in guide] == []
 
