@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
-import outcome
 import trio
 
 from ..commands import Ack, Command, DeleteMessage, EditMessage, Login, Logout, RecallMessage, SendMessage
@@ -103,7 +102,7 @@ class Call:
     def done(self, pending: Pending) -> None:
         """Wake the caller, if it still waits."""
         if self._task is not None:
-            trio.lowlevel.reschedule(self._task, outcome.Value(None))
+            trio.lowlevel.reschedule(self._task)
             self._task = None
 
     async def wait(self, pending: Pending) -> Settled:

@@ -211,6 +211,16 @@ async def test_http_1_0_is_answered_once(more: bytes) -> None:
 
 
 @pytest.mark.parametrize(
+    "more", [b"connection:CLOSE\r\n", b"Connection: x ,Close\r\n", b"Connection: close\r\nConnection: keep-alive\r\n"]
+)
+async def test_a_client_that_says_it_sends_no_more(more: bytes) -> None:
+    async with lean() as served:
+        for upgrade in (b"", b"Upgrade: h2c\r\n"):
+            (reply,) = replies(await raw(served.port, GET[:-2] + upgrade + more + b"\r\n" + GET))
+            assert (reply.status, reply.headers["connection"]) == (200, "close")
+
+
+@pytest.mark.parametrize(
     ("target", "status"),
     [
         (b"http://api.example/healthz", 200),
@@ -366,6 +376,15 @@ async def test_a_head_that_is_too_large(sent: bytes) -> None:
     async with lean(header_kib=1) as served:
         (reply,) = replies(await raw(served.port, sent))
         assert (reply.status, reply.headers["connection"]) == (431, "close")
+
+
+async def test_a_head_as_large_as_it_may_be() -> None:
+    async with lean(header_kib=1) as served:
+        for size, status in ((1024, 200), (1025, 431)):
+            head = LAST[:-2] + b"X: " + b"x" * (size - len(LAST) - 5) + b"\r\n\r\n"
+            assert len(head) == size
+            (reply,) = replies(await raw(served.port, head))
+            assert reply.status == status
 
 
 async def test_a_chunk_whose_line_or_trailer_is_too_large() -> None:

@@ -30,20 +30,31 @@ class Stream:
         self.client = client
         """The peer's address without its port."""
 
+    def receive_now(self) -> bytes | None:
+        """What has come already: b"" once the peer sends no more, None if nothing. Raises Gone if it is closed on this side."""
+        if self._closed:
+            raise Gone
+        try:
+            return self._socket.recv(RECEIVE_BYTES)
+        except BlockingIOError:
+            return None
+        except OSError:  # reset, timed out: nothing more comes
+            return b""
+
     async def receive(self) -> bytes:
-        """What has come, at least a byte; b"" once the peer sends no more. Raises Gone if it is closed on this side."""
-        while True:
+        """What comes next, at least a byte; b"" once the peer sends no more. Raises Gone if it is closed on this side."""
+        data: bytes | None = None
+        while data is None:
             if self._closed:
                 raise Gone
             try:
                 await trio.lowlevel.wait_readable(self._socket)
-                return self._socket.recv(RECEIVE_BYTES)
-            except BlockingIOError:
-                continue
             except trio.ClosedResourceError:
                 raise Gone from None
-            except OSError:  # reset, timed out: nothing more comes
+            except OSError:
                 return b""
+            data = self.receive_now()
+        return data
 
     def send_now(self, data: bytes) -> int:
         """How many bytes the system takes at once. Raises Gone."""
