@@ -14,5 +14,5 @@ ADDRESSES: Final[dict[Host, int]] = {"hypercorn": 1, "h11": 2}
 
 
 def server_table(host: Host) -> str:
-    """`[server]` of a configuration file: a free port on loopback."""
-    return f"[server]\n{_BIND[host]}\n\n"
+    """`[server]` of a configuration file: a free port on loopback; more keys may follow."""
+    return f"[server]\n{_BIND[host]}\n"

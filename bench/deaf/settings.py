@@ -10,6 +10,8 @@ from ..sessions import app
 
 Room = Literal["deaf", "reading", "alone"]
 
+HEARTBEAT_S: Final = 3_600
+"""Nobody who does not read is given up before the run is over."""
 FILLING_BYTES: Final = 20_000
 """Of each message that fills what a deaf session may hold."""
 FILLING_MAX: Final = 1_000
@@ -27,7 +29,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     def config(self) -> str:
         """The configuration file of the measured server."""
-        return app.config(self.host, self.seed)
+        return app.config(self.host, self.seed, heartbeat_s=HEARTBEAT_S)
 
     def messages(self, room: Room) -> Messages:
         """What is sent to a room, one message at a time, and who listens there."""

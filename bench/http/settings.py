@@ -54,7 +54,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def config(self) -> str:
         """The configuration file of the measured server: one app, and nothing that would hold it back."""
         return (
-            f"{server_table(self.host)}"
+            f"{server_table(self.host)}\n"
             f'[[apps]]\nname = "bench"\nsession_secret = "{self.session_secret}"\n\n'
             f'[apps.anyrtc]\napp_id = "{self.app_id}"\napi_key = "{self.api_key}"\napi_secret = "{self.api_secret}"\n\n'
             '[apps.limits]\n"anyrtc.peer_messages" = "off"\n'

@@ -22,10 +22,10 @@ _OPEN_FILES: Final = 100
 """Besides the sessions."""
 
 
-def config(host: Host, seed: int) -> str:
+def config(host: Host, seed: int, heartbeat_s: int = 25) -> str:
     """The configuration file of the measured server: one app, and nothing that would hold it back."""
     return (
-        f"{server_table(host)}"
+        f"{server_table(host)}heartbeat_s = {heartbeat_s}\n\n"
         f'[[apps]]\nname = "{APP}"\nsession_secret = "{_secret(seed)}"\n\n'
         '[apps.limits]\n"native.messages" = "off"\n'
     )

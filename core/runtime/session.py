@@ -29,7 +29,8 @@ class Sink(Protocol):
     """Where a session's frames go."""
 
     def offer(self, delivery: Delivery) -> bool:
-        """Take a frame without blocking; False if there is no room now. Call `Session.resume` when there is again."""
+        """Take a frame without blocking; False if there is no room now. Nothing is offered then until `Session.resume` is
+        called, which must not happen within `offer`."""
 
     def close(self, reason: CloseReason) -> None:
         """The broker ends the session; leave its `connect` block soon."""
@@ -114,14 +115,14 @@ class Session:
     def _hand_out(self) -> None:
         while self._closed is None and not self._sink_full:
             frame = self._buffer.peek()
-            if frame is None or not self._offered(frame):
+            if frame is None or not self._takes(frame):
                 break
             self._buffer.pop()
             self._note(frame)
         if self._buffer.reading and self._has_room():
             self._room.set()
 
-    def _offered(self, frame: Delivery) -> bool:
+    def _takes(self, frame: Delivery) -> bool:
         taken = self._sink.offer(frame)
         self._sink_full = not taken
         return taken
@@ -213,7 +214,7 @@ class Session:
             if self._changes is not None:
                 self._changes.append(frame)
         if not frame.queued:
-            if self._buffer.idle and self._closed is None and self._offered(frame):
+            if self._buffer.idle and not self._sink_full and self._closed is None and self._takes(frame):
                 self._note(frame)
                 return
             self._buffer.push(frame)

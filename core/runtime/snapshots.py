@@ -1,6 +1,5 @@
 """Reading from a snapshot without holding up the loop."""
 
-import resource
 from collections.abc import Callable
 from typing import Final, TypeVar
 
@@ -8,15 +7,22 @@ import trio
 
 from ..ports import Snapshot, Store
 
+try:
+    import resource
+except ImportError:  # not a POSIX system
+    _THREAD: int | None = None
+else:
+    _THREAD = getattr(resource, "RUSAGE_THREAD", None)
+
 WARM_READS: Final = 64
 """After a read that waited for the disk, so many that did not before the loop reads for itself again."""
-_THREAD: Final[int | None] = getattr(resource, "RUSAGE_THREAD", None)
 
 T = TypeVar("T")
 
 
 async def read_snapshot(store: Store, read: Callable[[Snapshot], T], limiter: trio.CapacityLimiter) -> T:
-    """What `read` makes of the state as of now, in a thread if the store may wait for its disk. Cancelled, it ends first."""
+    """What `read` makes of the state as of now, in a thread if the store may wait for its disk; what a thread has begun it
+    ends, also if it is cancelled."""
 
     def work() -> T:
         with store.snapshot() as snapshot:
@@ -32,28 +38,32 @@ class PageReads:
     """Reads of a page each: by the loop itself, one a turn, as long as the store lies in memory; else in threads.
 
     Threads would take turns with the loop at every row, since LMDB's calls each let go of the interpreter. A read that
-    met a page which was not in memory shows as a major fault of its thread.
+    met a page which was not in memory shows as a major fault of its thread. (One that is just being read ahead does not; any
+    other major fault of the thread does. Either costs a page's time.) Where the system does not count faults, threads read.
     """
 
     def __init__(self, store: Store, limiter: trio.CapacityLimiter) -> None:
         self._store = store
         self._limiter = limiter
         self._turn = trio.Lock()
-        self._warm = WARM_READS
+        self._warm = 0 if store.durable else WARM_READS
 
     async def read(self, read: Callable[[Snapshot], T]) -> T:
-        """What `read` makes of the state as of now. Cancelled, it ends first."""
-        if self._warm < WARM_READS or (_THREAD is None and self._store.durable):
-            return await read_snapshot(self._store, lambda snapshot: self._watched(read, snapshot), self._limiter)
-        async with self._turn:
-            await trio.lowlevel.checkpoint()
-            with self._store.snapshot() as snapshot:
-                return self._watched(read, snapshot)
+        """What `read` makes of the state as of now."""
+        if self._warm >= WARM_READS:
+            async with self._turn:
+                await trio.lowlevel.checkpoint()
+                if self._warm >= WARM_READS:  # who waited for the turn may have met the disk
+                    with self._store.snapshot() as snapshot:
+                        return self._watched(read, snapshot)
+        return await read_snapshot(self._store, lambda snapshot: self._watched(read, snapshot), self._limiter)
 
     def _watched(self, read: Callable[[Snapshot], T], snapshot: Snapshot) -> T:
         before = _waits_for_disk()
         found = read(snapshot)
-        self._warm = self._warm + 1 if _waits_for_disk() == before else 0
+        if self._store.durable:
+            warm = _THREAD is not None and _waits_for_disk() == before
+            self._warm = self._warm + 1 if warm else 0
         return found
 
 

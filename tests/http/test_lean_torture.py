@@ -33,6 +33,7 @@ from postroom.transports.http.shell import HttpCounters, Shell
 from postroom.transports.http.sockets import bind
 from postroom.transports.http.system import Readiness, system_dialect
 from postroom.transports.http.websocket import Socket
+from tests.support.lean import opening as websocket_opening
 from tests.support.native_client import session
 from tests.support.serving import BASE, HOST, Served, config_of, raw, serving, serving_in_a_thread
 from tests.support.web import APP, NOW_MS, PEER, FakeBroker, basic
@@ -346,6 +347,28 @@ async def test_what_is_not_http_is_answered_with_400_and_a_close(sent: bytes) ->
         assert (reply.status, reply.headers["connection"]) == (400, "close")
         assert json.loads(reply.body)["code"] == "invalid"
         assert (await served.send()).status_code == 200
+
+
+@pytest.mark.parametrize("more", [b"X: a\r\n b\r\n", b"X: " + b"x" * 9_000 + b"\r\n"])
+async def test_a_head_that_is_refused_is_a_head_all_the_same(more: bytes) -> None:
+    async with lean(header_kib=8) as served, await opened(served.port) as stream:
+        await stream.send_all(b"HEAD /healthz HTTP/1.1\r\nHost: x\r\n" + more + b"\r\n")
+        (reply,) = replies(await rest(stream), head=True)
+        assert (reply.status, reply.body) == (400 if b"\r\n " in more else 431, b"")
+
+
+async def test_what_is_too_large_need_not_be_sent_to_be_refused() -> None:
+    async with lean(body_kib=1) as served, await opened(served.port) as stream:
+        await stream.send_all(POST + b"Content-Length: 2000\r\nExpect: 100-continue\r\n\r\n")
+        (reply,) = replies(await rest(stream))
+        assert reply.status == 400
+
+
+async def test_a_body_where_a_websocket_begins() -> None:
+    async with lean() as served, await opened(served.port) as stream:
+        await stream.send_all(websocket_opening("/v1/connect", {"Content-Length": "5"}) + b"hello")
+        (reply,) = replies(await rest(stream))
+        assert reply.status == 400
 
 
 async def test_the_same_length_twice_means_one_thing() -> None:

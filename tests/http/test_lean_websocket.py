@@ -96,7 +96,8 @@ async def test_openings_that_are_answered_instead(
         await peer.say(opening(path, headers))
         head = await peer.head()
         assert int(head.split()[1]) == status
-        assert ("Sec-WebSocket-Version: 13" in head) == (status == 426)
+        for line in ("Sec-WebSocket-Version: 13", "Upgrade: websocket", "Connection: close, Upgrade"):
+            assert (line in head) == (status == 426)
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
@@ -332,7 +333,7 @@ async def test_closing_from_this_side_waits_for_the_answer_and_hears_nothing_mor
         await one.close(4321, "enough " * 30)
         heard.append(await one.receive())
         await one.send("too late")
-        assert not one.send_now(b"too late")
+        assert not one.hand_over(b"too late")
         await one.close(1000, "")
 
     async with hosting(serve) as hosted, hosted.peer() as peer:
@@ -394,7 +395,7 @@ async def test_nothing_follows_a_close_that_waits_for_a_slow_client() -> None:
 
     async def serve(one: Socket) -> None:
         await one.accept(None)
-        assert one.send_now(chunk.encode())
+        assert one.hand_over(chunk.encode())
         begun.set()
         assert await one.receive() is None
         await one.send("too late")
@@ -404,7 +405,7 @@ async def test_nothing_follows_a_close_that_waits_for_a_slow_client() -> None:
         await begun.wait()
         await trio.testing.wait_all_tasks_blocked(0.01)
         (one,) = hosted.sockets
-        assert not one.send_now(b"too late")
+        assert not one.hand_over(b"too late")
         one.ping()
         await one.send("too late")
         assert await peer.rest() == [text(chunk), Frame(CLOSE, b"\x03\xe8")]
@@ -592,7 +593,7 @@ async def test_direct_and_waiting_frames_keep_their_order() -> None:
         for number in range(2_000):
             message = f"{number} " + "x" * (number * 37 % 3_000)
             said.append(message)
-            if not one.send_now(message.encode()):
+            if not one.hand_over(message.encode()):
                 await one.send(message)
         await one.close(1000, "")
 
@@ -621,16 +622,16 @@ async def test_a_frame_of_which_a_part_was_taken_is_finished_first_and_shared() 
             await second.open()
             await opened.wait()
             one, other = hosted.sockets
-            assert one.send_now(payload)
-            assert other.send_now(payload)
-            assert not one.send_now(b"next")
+            assert one.hand_over(payload)
+            assert other.hand_over(payload)
+            assert not one.hand_over(b"next")
             await trio.testing.wait_all_tasks_blocked()
             assert one._out[0].obj is other._out[0].obj  # one copy, however many sessions are left with it
             one.ping()
             first.sees_pings = True
             assert await first.frame() == Frame(TEXT, payload)
             assert await first.frame() == Frame(PING, b"")
-            assert one.send_now(b"next")
+            assert one.hand_over(b"next")
             assert await first.frame() == text("next")
             done.set()
 
@@ -667,7 +668,7 @@ async def test_frames_of_a_turn_leave_in_one_write_each_socket() -> None:
         with writes_counted() as written:
             for payload in (b"1", b"2", b"3"):
                 for one in hosted.sockets:
-                    assert one.send_now(payload)
+                    assert one.hand_over(payload)
             assert written == []  # not before the turn is over
             for peer in (first, second):
                 assert [await peer.frame() for _ in range(3)] == [text("1"), text("2"), text("3")]
@@ -681,12 +682,12 @@ async def test_what_gathered_goes_before_whatever_follows_it() -> None:
 
     async def serve(one: Socket) -> None:
         await one.accept(None)
-        assert one.send_now(b"1")
+        assert one.hand_over(b"1")
         assert isinstance(one, LeanSocket)
         one.ping()
-        assert one.send_now(b"2")
+        assert one.hand_over(b"2")
         await one.send("3")
-        assert one.send_now(b"4")
+        assert one.hand_over(b"4")
         await one.close(1000, "")
         done.set()
 
@@ -704,7 +705,7 @@ async def test_much_of_a_turn_goes_out_early_and_a_slow_client_is_kept_little() 
     async def serve(one: Socket) -> None:
         nonlocal taken
         await one.accept(None)
-        while one.send_now(b"%06d" % taken + b"x" * 994):
+        while one.hand_over(b"%06d" % taken + b"x" * 994):
             taken += 1
         assert isinstance(one, LeanSocket)
         assert sum(map(len, one._out)) <= GATHERED_BYTES_MAX
@@ -718,6 +719,21 @@ async def test_much_of_a_turn_goes_out_early_and_a_slow_client_is_kept_little() 
             heard = await peer.frame()
             assert heard is not None
             assert heard.payload.startswith(b"%06d" % number)
+
+
+async def test_a_flush_that_fails_costs_its_connection_only(caplog: pytest.LogCaptureFixture) -> None:
+    async with hosting(echo) as hosted, hosted.peer() as first, hosted.peer() as second:
+        for peer in (first, second):
+            await peer.open()
+            await peer.say(frame(TEXT, b"here"))
+            assert await peer.frame() == text("here")
+        one, other = hosted.sockets
+        with mock.patch.object(one, "flush", side_effect=MemoryError):
+            assert one.hand_over(b"1")
+            assert other.hand_over(b"2")
+            assert await first.rest() == []
+        assert await second.frame() == text("2")
+    assert "flush-failed" in caplog.text
 
 
 async def test_a_turn_with_many_sockets_lets_others_in_between() -> None:

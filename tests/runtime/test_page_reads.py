@@ -11,6 +11,7 @@ from postroom.core.ports import Snapshot
 from postroom.core.runtime import snapshots
 from postroom.core.runtime.snapshots import WARM_READS, PageReads
 from postroom.storage.lmdb import LmdbStore
+from postroom.storage.memory import MemoryStore
 
 
 class Disk:
@@ -29,10 +30,13 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
 
 
 @pytest.fixture
-async def reads(tmp_path: Path) -> AsyncIterator[PageReads]:
-    """Reads of a store on disk."""
+async def reads(tmp_path: Path, disk: Disk) -> AsyncIterator[PageReads]:
+    """Reads of a store on disk, of which it is known that it lies in memory."""
     store = LmdbStore(tmp_path)
-    yield PageReads(store, trio.CapacityLimiter(2))
+    reads = PageReads(store, trio.CapacityLimiter(2))
+    for _ in range(WARM_READS):
+        assert await where(reads) != threading.get_ident()
+    yield reads
     store.close()
 
 
@@ -62,6 +66,30 @@ async def test_after_a_wait_for_the_disk_threads_read_until_it_is_not_waited_for
     for _ in range(WARM_READS):
         assert await where(reads) != threading.get_ident()
     assert await where(reads) == threading.get_ident()
+
+
+async def test_of_many_who_come_to_a_cold_store_at_once_the_loop_reads_for_one(reads: PageReads, disk: Disk) -> None:
+    found: list[int] = []
+
+    async def reader() -> None:
+        found.append(await where(reads, disk))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(30):
+            nursery.start_soon(reader)
+    assert found.count(threading.get_ident()) == 1
+
+
+async def test_where_faults_are_not_counted_threads_read(reads: PageReads, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshots, "_THREAD", None)
+    assert await where(reads) == threading.get_ident()  # the last one of which it was thought
+    for _ in range(WARM_READS + 1):
+        assert await where(reads) != threading.get_ident()
+
+
+async def test_a_store_without_a_disk_is_read_by_the_loop() -> None:
+    reads = PageReads(MemoryStore(), trio.CapacityLimiter(2))
+    assert {await where(reads) for _ in range(3)} == {threading.get_ident()}
 
 
 async def test_others_have_a_turn_between_two_pages(reads: PageReads, disk: Disk) -> None:

@@ -87,7 +87,7 @@ class FakeSocket:
         if self.closed is None:
             self.texts.append(text)
 
-    def send_now(self, payload: bytes) -> bool:
+    def hand_over(self, payload: bytes) -> bool:
         if not self.takes_now or self.closed is not None:
             return False
         self.texts.append(payload.decode())

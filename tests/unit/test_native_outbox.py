@@ -21,7 +21,7 @@ class Wire:
         self.tried = 0
         self.sent: list[bytes] = []
 
-    def send_now(self, frame: bytes) -> bool:
+    def hand_over(self, frame: bytes) -> bool:
         """Take a frame, or not."""
         self.tried += 1
         if self.takes == 0:
@@ -33,7 +33,7 @@ class Wire:
 
 def outbox(wire: Wire) -> Outbox:
     """An empty one."""
-    return Outbox(Memo(), lambda reason: None, wire.send_now)
+    return Outbox(Memo(), lambda reason: None, wire.hand_over)
 
 
 def ids(frames: list[bytes]) -> list[int]:

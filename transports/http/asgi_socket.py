@@ -71,7 +71,7 @@ class AsgiSocket:
             finally:
                 self._sending -= 1
 
-    def send_now(self, payload: bytes) -> bool:
+    def hand_over(self, payload: bytes) -> bool:
         """An ASGI host has no way to."""
         return False
 

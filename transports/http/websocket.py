@@ -37,7 +37,7 @@ class Socket(Protocol):
     async def send(self, text: str) -> None:
         """Send a text message; waits while the connection is full. After the connection's end it does nothing."""
 
-    def send_now(self, payload: bytes) -> bool:
+    def hand_over(self, payload: bytes) -> bool:
         """Hand over a text message, as UTF-8, without waiting; False if the connection does not take it now, or never does."""
 
     async def close(self, code: int, reason: str) -> None:

@@ -43,8 +43,8 @@ class Outbox:
     Answers are not bounded here: the gate bounds the commands that they answer.
     """
 
-    def __init__(self, memo: Memo, on_close: Callable[[str], None], send_now: Callable[[bytes], bool]) -> None:
-        """`on_close` is told, at once, when and why the broker ends the session. `send_now` is offered a delivery before
+    def __init__(self, memo: Memo, on_close: Callable[[str], None], hand_over: Callable[[bytes], bool]) -> None:
+        """`on_close` is told, at once, when and why the broker ends the session. `hand_over` is offered a delivery before
         anything else, if nothing waits."""
         self._memo = memo
         self._items: deque[_Item] = deque()
@@ -52,7 +52,7 @@ class Outbox:
         self._refused = False
         self._filled = trio.Event()
         self._on_close = on_close
-        self._send_now = send_now
+        self._hand_over = hand_over
         self._sending = False
         self._closed = False
 
@@ -63,7 +63,7 @@ class Outbox:
             self._refused = True
             return False
         frame = self._memo.encode(delivery)
-        if not (self._items or self._sending) and self._send_now(frame):
+        if not (self._items or self._sending) and self._hand_over(frame):
             return True
         if not self._fits(len(frame)):
             self._refused = True

@@ -114,7 +114,7 @@ class _Connection:
         self._service = service
         self._claims = claims
         self._gate = Gate()
-        self._outbox = Outbox(service.memo, self._broker_closes, socket.send_now)
+        self._outbox = Outbox(service.memo, self._broker_closes, socket.hand_over)
         # Lists: the gate keeps them short, and an empty deque has 700 bytes.
         self._lanes: dict[Lane, list[_Send]] = {lane: [] for lane in LANES}
         self._submitting: set[Lane] = set()

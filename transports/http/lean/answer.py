@@ -15,6 +15,8 @@ _VALUE: Final = re.compile(rb"(?:[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff
 """What RFC 9110 5.5 allows: nothing that ends a line or a text, and no blanks around it."""
 _OURS: Final = frozenset((b"content-length", b"transfer-encoding", b"connection", b"date"))
 """A second one of these would be for somebody in front of us who believes the other one."""
+_CLOSE: Final = {426: b"close, Upgrade"}
+"""An answer that names a protocol in `Upgrade` says so (RFC 9110 7.8)."""
 _HEADS: Final = 256
 """Heads kept: a dialect has some ten of them, and Retry-After has another for each wait."""
 
@@ -25,7 +27,7 @@ def answer(reply: HttpReply, *, last: bool, head_only: bool) -> bytes:
     Raises ValueError if a header is none, or one that is the host's to give.
     """
     begin = _begin(reply.status, reply.headers)
-    end = b"\r\nConnection: close\r\n\r\n" if last else b"\r\n\r\n"
+    end = b"\r\nConnection: %b\r\n\r\n" % _CLOSE.get(reply.status, b"close") if last else b"\r\n\r\n"
     date = _date(int(trio.current_time()))
     if reply.status == 204:  # which has no body and may not have its length (RFC 9110 8.6)
         return b"%bDate: %b%b" % (begin, date, end)

@@ -42,7 +42,6 @@ class HttpConnection:
         self._upgrade = upgrade
         self._closing = closing
         self._serving = serving
-        self._head_only = False
         self._answered_last = False
         """What was sent says that nothing follows."""
 
@@ -50,18 +49,17 @@ class HttpConnection:
         """To its end. Raises Gone when the peer is; nothing has to be said to it any more."""
         while await self._serve_one():
             if self._closing():
-                return  # between two requests, where stopping found it at work
-        if self._answered_last:
+                break  # between two requests, where stopping found it at work
+        if self._answered_last or self._closing():
             await self._stream.close_gently()  # which is not serving any more: whoever stops need not wait for it
 
     async def _serve_one(self) -> bool:
         """One request and its answer; whether there may be another."""
-        self._head_only = False
+        self._requests.method = b""
         try:
             request = await self._head()
             if request is None:
                 return False
-            self._head_only = request.method == "HEAD"
             with self._serving:
                 return await self._answer(request)
         except h11.RemoteProtocolError as error:
@@ -77,7 +75,7 @@ class HttpConnection:
 
     async def _answer(self, request: HttpRequest) -> bool:
         if self._requests.http_1_1 and _wants_websocket(request):
-            reply = await self._upgrade(request, self._requests.unread)
+            reply = await self._upgrade(request, self._requests.take_over())
             if reply is not None:
                 await self._send(reply, last=True)
             return False
@@ -95,14 +93,14 @@ class HttpConnection:
         if reply is None:
             raise Gone
         self._requests_left -= 1
-        last = body is None or not self._requests.more or not self._requests_left or self._closing()
+        last = body is None or not self._requests.more or self._requests_left <= 0 or self._closing()
         await self._send(reply, last=last)
         if not last:
             await trio.lowlevel.checkpoint()  # who sends many requests at once lets others in between
         return not last
 
     async def _send(self, reply: HttpReply, *, last: bool) -> None:
-        data = answer(reply, last=last, head_only=self._head_only)
+        data = answer(reply, last=last, head_only=self._requests.method == b"HEAD")
         self._answered_last = last
         await self._stream.send_all(data)
 

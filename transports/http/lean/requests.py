@@ -19,11 +19,13 @@ class Requests:
         self._stream = stream
         self._settings = settings
         self._http: h11.Connection
-        """For one request. It is never told of answers: so to begin anew costs less than to go on."""
+        """For one request: it is never told of the answer, and could not go on to another."""
         self._length: int | None = 0
         """Of the body; None if it comes in chunks."""
         self.unread = b""
-        """What has come and belongs to no request yet."""
+        """What has come and belongs to no request yet; while chunks are read, h11 has it."""
+        self.method = b""
+        """Of the last head, as far as one could be read."""
         self.http_1_1 = True
         """The version of the last head; it is 1.0 otherwise."""
         self.more = True
@@ -61,6 +63,7 @@ class Requests:
 
     def _taken(self, head: h11.Request, raw: bytes) -> HttpRequest:
         """A head, which came as `raw`, with what h11 lets pass of it. Raises RemoteProtocolError."""
+        self.method = head.method
         if head.http_version not in (b"1.1", b"1.0"):
             raise h11.RemoteProtocolError("another version")
         if b"\n " in raw or b"\n\t" in raw:
@@ -100,9 +103,11 @@ class Requests:
     async def body(self) -> bytes | None:
         """The body of the last head; None if it is too large. Raises TooSlowError, RemoteProtocolError, Gone if the peer
         ended in the middle of it."""
-        if self._http.they_are_waiting_for_100_continue:
-            await self._stream.send_all(_CONTINUE)
         length, limit = self._length, self._settings.body_bytes
+        if self._http.they_are_waiting_for_100_continue:
+            if length is not None and length > limit:
+                return None  # it need not be sent
+            await self._stream.send_all(_CONTINUE)
         if length is None:
             return await self._chunks()
         if len(self.unread) < length:
@@ -140,6 +145,15 @@ class Requests:
         if not data:
             raise Gone
         return data
+
+    def take_over(self) -> bytes:
+        """What came after the last head, for whoever speaks another protocol from here. Raises RemoteProtocolError if that
+        head has a body."""
+        if self._length != 0:
+            raise h11.RemoteProtocolError("a body where another protocol begins")
+        del self._http  # a connection may live long, and needs neither any more
+        rest, self.unread = self.unread, b""
+        return rest
 
     async def gone(self) -> None:
         """Return when the client closed its connection. What it sends meanwhile is kept, within a bound."""

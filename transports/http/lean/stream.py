@@ -1,7 +1,6 @@
 """One accepted socket: reading and writing that never blocks the loop, and ends for a peer that takes too long."""
 
 import socket
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -103,7 +102,3 @@ class Stream:
             self._closed = True
             trio.lowlevel.notify_closing(self._socket)
             self._socket.close()
-
-
-Start = Callable[..., None]
-"""`nursery.start_soon` of somebody who outlives the caller."""

@@ -1,4 +1,4 @@
-"""A WebSocket of the lean host: wsproto says what the bytes mean; frames go out at the end of the loop's turn, together."""
+"""A WebSocket of the lean host: wsproto says what the bytes mean; frames go out in the loop's next turn, together."""
 
 import binascii
 from collections.abc import Callable
@@ -15,8 +15,6 @@ from wsproto.events import (
     Event,
     Message,
     Ping,
-    RejectConnection,
-    RejectData,
     Request,
     TextMessage,
 )
@@ -24,6 +22,7 @@ from wsproto.handshake import H11Handshake
 from wsproto.utilities import RemoteProtocolError
 
 from ..types import HttpReply, HttpRequest
+from .answer import answer
 from .gathering import Gathering
 from .settings import CLOSE_S, MESSAGE_BYTES, RECEIVE_BYTES
 from .stream import Gone, Stream
@@ -33,7 +32,8 @@ TOO_LARGE: Final = 1009
 OUT_FRAMES_MAX: Final = 256
 """Frames that wait for a client which does not read: beyond, its pings are not answered, and it is not pinged."""
 GATHERED_BYTES_MAX: Final = 16 * 1024
-"""Frames that gather within a turn go out early beyond this size; of a slow client this much is kept as a copy."""
+"""What gathers within a turn goes out early beyond this size. If a slow client takes little of it, the rest is its own copy,
+while a larger frame, which goes alone, is shared with whoever else is sent it."""
 EVENTS_AT_ONCE_MAX: Final = 64
 """Then others get a turn: what is read at once holds ten thousand frames."""
 READ_ON_BYTES: Final = 4 * MESSAGE_BYTES
@@ -86,6 +86,7 @@ class LeanSocket:
         self._message = bytearray()
         """What came of a message so far, text as UTF-8."""
         self._gathered: list[bytes] = []
+        """Frames for the next turn. As long as there are any, nothing is kept in `_out`."""
         self._gathered_bytes = 0
         self._out: list[memoryview] = []
         """What the system did not take yet, in order. It is short, and an idle connection's empty deque is not."""
@@ -114,14 +115,9 @@ class LeanSocket:
 
     async def reject(self, reply: HttpReply) -> None:
         """Answer with this instead of an upgrade."""
-        assert self._handshake is not None
         self._rejected = True
-        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers]
-        headers += [(b"Content-Length", b"%d" % len(reply.body)), (b"Connection", b"close")]
-        data = self._handshake.send(RejectConnection(status_code=reply.status, headers=headers, has_body=True))
-        data += self._handshake.send(RejectData(data=reply.body, body_finished=True))
         with suppress(Gone):
-            await self._stream.send_all(data)
+            await self._stream.send_all(answer(reply, last=True, head_only=False))
         await self._stream.close_gently()
 
     # Receiving.
@@ -227,9 +223,9 @@ class LeanSocket:
             del text  # the wait may be long, and its frame is enough to keep
             await self._drain()
 
-    def send_now(self, payload: bytes) -> bool:
+    def hand_over(self, payload: bytes) -> bool:
         """Hand a text message over, unless earlier ones still wait for the client; whoever else has the same bytes to send
-        shares them. It is sent at the end of the loop's turn, with whatever else was handed over by then."""
+        shares them. It is sent in the loop's next turn, with whatever else was handed over by then."""
         if not self._open or self._out:
             return False
         frame = _shared_frame(payload)
@@ -327,9 +323,9 @@ class LeanSocket:
     def _keep(self, rest: memoryview) -> None:
         self._out.append(rest)
         self._drained = trio.Event()
-        self._start(self._flush)
+        self._start(self._flush_kept)
 
-    async def _flush(self) -> None:
+    async def _flush_kept(self) -> None:
         """The one task that sends what is kept, until nothing is."""
         try:
             while self._out:
