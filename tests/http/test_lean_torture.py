@@ -10,6 +10,7 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
+from unittest import mock
 
 import pytest
 import trio
@@ -24,6 +25,7 @@ from postroom.storage.memory import MemoryStore
 from postroom.transports import anyrtc
 from postroom.transports.config.tables import LeanConfig
 from postroom.transports.http.lean.host import LeanHost
+from postroom.transports.http.lean.requests import CHUNKS_AT_ONCE_MAX
 from postroom.transports.http.lean.settings import LeanSettings
 from postroom.transports.http.lean.stream import Gone, Stream
 from postroom.transports.http.limits import Limiter
@@ -347,6 +349,15 @@ async def test_what_is_not_http_is_answered_with_400_and_a_close(sent: bytes) ->
         assert (reply.status, reply.headers["connection"]) == (400, "close")
         assert json.loads(reply.body)["code"] == "invalid"
         assert (await served.send()).status_code == 200
+
+
+async def test_a_body_of_small_chunks_lets_others_in_between() -> None:
+    body = b"".join(b"1\r\n%c\r\n" % byte for byte in BODY.ljust(5_000)) + b"0\r\n\r\n"
+    turns = mock.AsyncMock(wraps=trio.lowlevel.checkpoint)
+    async with lean() as served, await opened(served.port) as stream:
+        with mock.patch.object(trio.lowlevel, "checkpoint", turns):
+            assert (await reply_on(stream, CHUNKED + body)).status == 200
+    assert turns.await_count >= len(body) // 6 // CHUNKS_AT_ONCE_MAX
 
 
 @pytest.mark.parametrize("more", [b"X: a\r\n b\r\n", b"X: " + b"x" * 9_000 + b"\r\n"])

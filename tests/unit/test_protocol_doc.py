@@ -193,7 +193,7 @@ def test_the_tables_are_complete() -> None:
     assert of_frames | of_logins == codes - {"unknown_message", "recalled", "unknown_result"} | of_http
     closing = {int(code) for code in re.findall(r"^\| (1\d{3}|4\d{3}) \|", PAGE, re.MULTILINE)}
     ours = {session.SHUTDOWN.code, session.INTERNAL.code, session.STUCK.code, session.BAD_FRAME, session.TOO_LARGE}
-    assert closing == ours
+    assert closing == ours | {1002, 1007}  # RFC 6455: what wsproto finds wrong
 
 
 def test_the_numbers_of_the_page() -> None:

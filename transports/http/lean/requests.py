@@ -9,6 +9,8 @@ from ..types import HttpRequest, path_of_target
 from .settings import LeanSettings
 from .stream import Gone, Stream
 
+CHUNKS_AT_ONCE_MAX: Final = 64
+"""Then others get a turn: what is read at once holds ten thousand chunks of a byte."""
 _CONTINUE: Final = b"HTTP/1.1 100 \r\n\r\n"
 
 
@@ -126,6 +128,7 @@ class Requests:
         self.unread = bytes(data)
 
     async def _chunks(self) -> bytes | None:
+        chunks = 0
         body = bytearray()  # no list of parts: a chunk of one byte would take fifty
         with trio.fail_after(self._settings.body_s):
             while True:
@@ -134,6 +137,9 @@ class Requests:
                     body += event.data
                     if len(body) > self._settings.body_bytes:
                         return None
+                    chunks += 1
+                    if chunks % CHUNKS_AT_ONCE_MAX == 0:
+                        await trio.lowlevel.checkpoint()
                 elif isinstance(event, h11.EndOfMessage):
                     self.unread = self._http.trailing_data[0]
                     return bytes(body)
