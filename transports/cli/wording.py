@@ -14,6 +14,7 @@ from postroom.core.events import (
     ConversationMuted,
     ConversationUnmuted,
     ConversationUpdated,
+    CopiesExpired,
     DedupExpired,
     EpochStarted,
     GapsExpired,
@@ -168,6 +169,7 @@ def _words_of_the_house(
     | HistoryExpired
     | StaysExpired
     | GapsExpired
+    | CopiesExpired
     | RecordEvent,
 ) -> str:
     """What was looked up, and what was swept."""
@@ -197,6 +199,9 @@ def _words_of_the_house(
             | ConversationUnmuted()
         ):
             return _words_of_records(event)
+        case CopiesExpired():
+            left = (f"{counted(len(c.positions), 'entry')} of {shown(c.user)} expired" for c in event.copies)
+            return _joined(f"message {event.id} leaves the history", _few(left))
         case GapsExpired():
             return f"gaps of {counted(len(event.rooms), 'room')} forgotten"
         case _:
