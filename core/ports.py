@@ -22,6 +22,7 @@ from .rows import (
     Gap,
     Header,
     Kept,
+    Numbered,
     QueueEnds,
     ResultRow,
     SessionRow,
@@ -160,18 +161,13 @@ class ReadViews(Protocol):
     def conversations(self, app: str, kind: Kind, *, after: Position = Position(0)) -> Iterator[tuple[Position, str]]:
         """Numbers and names of the app's conversations of a kind beyond a number, in the order of their creation."""
 
-    def conversations_of(
-        self, app: str, user: str, *, after: Position = Position(0)
-    ) -> Iterator[tuple[Position, Conversation]]:
-        """The groups that a user is a member of, with their numbers; order as above."""
+    def conversations_of(self, app: str, user: str, *, after: Position = Position(0)) -> Iterator[Numbered]:
+        """The groups that a user is a member of; order as above."""
 
     def conversations_with(
         self, app: str, key: str, value: bytes, *, after: Position = Position(0)
-    ) -> Iterator[tuple[Position, Conversation]]:
-        """Conversations of every kind whose attribute may be this value or an array that has it, with their numbers.
-
-        `value` is a scalar as JSON. Among them are those that are not indexed, so look at each; order as above.
-        """
+    ) -> Iterator[Numbered]:
+        """Those of every kind whose attribute may be this JSON scalar or have it: look at each. Order as above."""
 
     def unique_group(self, app: str, members: Iterable[str]) -> str | None:
         """The oldest of the groups created as the one of exactly these members."""
@@ -347,10 +343,8 @@ class Transaction(Protocol):
         """End a body; nothing happens if there is none."""
 
     def trim(self, before_ms: ExpiryMs, limit: int) -> int:
-        """Fold up to `limit` of the oldest records stamped before this clock into base; how many it were.
-
-        Fewer than there are if they are of messages to many; none only if there are none.
-        """
+        """Fold up to `limit` of the oldest records stamped before this clock into base, fewer if they are of messages to
+        many; how many it were."""
 
 
 class StoreStatistics(msgspec.Struct, frozen=True, kw_only=True):
