@@ -3,11 +3,13 @@
 Commands carry no time and no position: the writer adds both when it takes them.
 """
 
+from typing import Literal
+
 import msgspec
 
-from .ids import MessageId, Position
+from .ids import MessageId, Position, UnixMs
 from .limits import FEED_TAKE_MAX, ROOMS_PER_USER_MAX, SWEEP_STEP
-from .model import Conversation, Feed, Format, Lane
+from .model import Conversation, Feed, Format, Lane, SenderCopy
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -20,7 +22,9 @@ class SendMessage(Command, frozen=True, kw_only=True):
     """Send `body` from `sender` to a conversation. Answered with a Receipt once it is on disk.
 
     With neither `queue` nor `history` the message is transient: sessions open now get it, nobody else ever does. A message to
-    a room goes to whoever is in it now, its sender excepted, and never queues.
+    a room goes to whoever is in it now, its sender excepted, and never queues. A message to a group goes to every member but
+    its sender, who need not be one; without `queue`, to their sessions open now. Raises UnknownConversation for a group
+    that nobody created.
     """
 
     sender: str
@@ -29,7 +33,8 @@ class SendMessage(Command, frozen=True, kw_only=True):
     """At most 256 KiB; UTF-8 if `format` is "text", one JSON value if it is "json"."""
     format: Format = "text"
     queue: bool = False
-    """Keep it for the recipient until a session of theirs acknowledges it."""
+    """Keep it for the recipients until a session of theirs acknowledges it. Of a message to a group it takes `history`,
+    too: its one text is shared by all copies."""
     history: bool = False
     """Keep it for queries."""
     lane: Lane = "normal"
@@ -42,29 +47,111 @@ class SendMessage(Command, frozen=True, kw_only=True):
     """Of a message to a room: only these, as far as they are in it; at most 10,000. Such a message cannot be kept."""
     via: str = "embedded"
     """Which transport brought it."""
+    sender_copy: SenderCopy = "none"
+    """Of a message to a group: whether the sender's own sessions get it, if they are open now."""
+    mentions: tuple[str, ...] = ()
+    """Users it is meant for in particular, at most 20; they are told no differently."""
+    mention_all: bool = False
+    push: bytes = b""
+    """What a push notification about it should say, at most 4 KiB; opaque, and kept as long as the body."""
 
 
-class EditMessage(Command, frozen=True, kw_only=True):
-    """Give a kept message a new body. The old one is gone from the store with the same commit."""
+class ChangeMessage(Command, frozen=True, kw_only=True):
+    """What the changes of a kept message have in common: which one. Raises UnknownMessage."""
 
     id: MessageId
     by: str
+    conversation: Conversation | None = None
+    """If given, it must be the message's own (as its sender named it), or no such message is known; so the next two."""
+    sender: str | None = None
+    sent_ms: UnixMs | None = None
+
+
+class EditMessage(ChangeMessage, frozen=True, kw_only=True):
+    """Give a kept message a new body. The old one is gone from the store with the same commit."""
+
     body: bytes
     format: Format = "text"
 
 
-class RecallMessage(Command, frozen=True, kw_only=True):
+class RecallMessage(ChangeMessage, frozen=True, kw_only=True):
     """Take a kept message's text back; recipients are told that it was recalled."""
 
-    id: MessageId
-    by: str
 
-
-class DeleteMessage(Command, frozen=True, kw_only=True):
+class DeleteMessage(ChangeMessage, frozen=True, kw_only=True):
     """Remove a kept message; copies still queued count as withdrawn, whoever may have seen it is told."""
 
-    id: MessageId
-    by: str
+    silent: bool = False
+    """Copies still queued are withdrawn, and no session and no queue is told."""
+
+
+# Conversations.
+
+
+class ConversationCommand(Command, frozen=True, kw_only=True):
+    """Something about a conversation's record. Answered with a Receipt that names it."""
+
+    conversation: Conversation
+
+
+class CreateConversation(ConversationCommand, frozen=True, kw_only=True):
+    """Create a group, a room or a service. A room that somebody used has a record already.
+
+    Raises ConversationExists, ConversationFull.
+    """
+
+    attributes: bytes = b"{}"
+    """A JSON object, at most 128 KiB as it is kept (without spaces)."""
+    members: tuple[str, ...] = ()
+    """Of a group, at most 500; repetitions count once."""
+    unique: bool = False
+    """Of a group: if one that was created so has exactly these members now, it is the answer, with `duplicate`, and
+    nothing is written; of several the one created first."""
+
+
+class Operation(msgspec.Struct, frozen=True, array_like=True):
+    """A change of one attribute of a conversation."""
+
+    key: str
+    """Of the top level; 1 to 256 bytes without control characters."""
+    op: Literal["set", "unset", "increment", "add", "add_unique", "remove"]
+    """`increment` takes a number and begins at 0. The last three take an array, of which they add every value, add those
+    that are not there, or remove all that are equal to one; where nothing is, or null, they begin with an empty one."""
+    value: bytes = b"null"
+    """JSON."""
+
+
+class UpdateConversation(ConversationCommand, frozen=True, kw_only=True):
+    """Change attributes, one operation after the other, or none of them.
+
+    Raises UnknownConversation; InvalidCommand naming the key whose value an operation cannot work on, or if the attributes
+    would be larger than 128 KiB.
+    """
+
+    operations: tuple[Operation, ...]
+
+
+class MembersCommand(ConversationCommand, frozen=True, kw_only=True):
+    """Something about users of a group. Raises UnknownConversation. `duplicate` if there was nothing to do."""
+
+    users: tuple[str, ...]
+    """At most 500; repetitions count once."""
+
+
+class AddMembers(MembersCommand, frozen=True, kw_only=True):
+    """Users join a group. Raises ConversationFull, and then nobody did."""
+
+
+class RemoveMembers(MembersCommand, frozen=True, kw_only=True):
+    """Users are no members any more; what was queued for them stays theirs."""
+
+
+class MuteConversation(MembersCommand, frozen=True, kw_only=True):
+    """Users, members or not, want no push notifications from a group. Raises ConversationFull: a list holds 500."""
+
+
+class UnmuteConversation(MembersCommand, frozen=True, kw_only=True):
+    """They want them again."""
 
 
 # What the runtime asks for.

@@ -39,6 +39,24 @@ class MessageIsRecalled(Refusal):
     code = "recalled"
 
 
+class UnknownConversation(Refusal):
+    """The app has no such conversation: nobody created it."""
+
+    code = "unknown_conversation"
+
+
+class ConversationExists(Refusal):
+    """The app has a conversation of this kind and name."""
+
+    code = "conversation_exists"
+
+
+class ConversationFull(Refusal):
+    """The group would have more members than one may have, or the list of its muted users more names."""
+
+    code = "conversation_full"
+
+
 class UnknownId(Refusal):
     """An ack named a frame that this session was not sent, or not within its window."""
 

@@ -13,7 +13,11 @@ Format = Literal["text", "json"]
 Overflow = Literal["oldest", "refuse"]
 Confirmation = Literal["delivered", "offline", "timeout"]
 Feed = Literal["users", "rooms"]
+UserList = Literal["members", "muted"]
+"""The lists of users that a group has."""
 PresenceType = Literal["login", "logout", "join", "leave"]
+SenderCopy = Literal["none", "online"]
+"""What a group's message does for its own sender: nothing, or goes to their sessions open now, never to their queue."""
 
 LANES: Final[tuple[Lane, ...]] = ("high", "normal", "low")
 """Highest first."""
@@ -79,6 +83,10 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Nothing was written: this repeats an earlier outcome (the same `dedup` key, or a recall of what was recalled)."""
     confirmation: Confirmation | None = None
     """How a wait for the recipient's ack ended; None if none was asked for."""
+    conversation: Conversation | None = None
+    """Of a command about a conversation: which one it came to; with `unique` maybe another than was asked for. `id` is
+    then that of the event, and `at_ms` when the record was created or changed (of a group that existed: when it was
+    created); with `duplicate` there was nothing to do."""
 
 
 class Joined(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,6 +110,30 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     at_ms: UnixMs
     lane: Lane
     via: str
+    recalled: bool = False
+    """Its text was taken back; shown only to who asks for such, with an empty body."""
+    mentions: tuple[str, ...] = ()
+    """Users it is meant for in particular."""
+    mention_all: bool = False
+
+
+class ConversationInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a conversation that was created, or of a room that somebody used."""
+
+    conversation: Conversation
+    created_ms: UnixMs
+    updated_ms: UnixMs
+    """When attributes, members or mutes last changed."""
+    attributes: bytes
+    """A JSON object."""
+    members: tuple[str, ...]
+    """Of a group, in the order in which they first joined."""
+    muted: tuple[str, ...]
+    """Users who want no push notifications from it, in that order."""
+    unique: bool
+    """It was created as the one group of exactly its members."""
+    last_message_ms: UnixMs | None
+    """When the newest message that is kept was sent to it; None if none is."""
 
 
 class PresenceEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -12,15 +12,17 @@ import msgspec
 
 from .events import Record
 from .ids import POSITION_MAX, ExpiryMs, MessageId, Place, Position, UnixMs
-from .model import Conversation, Feed, PresenceEvent
+from .model import Conversation, Feed, Kind, PresenceEvent, UserList
 from .rows import (
     Body,
     ChangedRow,
+    ConversationRow,
     DedupRow,
     Entry,
     Gap,
     Header,
     Kept,
+    Numbered,
     QueueEnds,
     ResultRow,
     SessionRow,
@@ -151,6 +153,31 @@ class ReadViews(Protocol):
     def gaps(self, *, after: bytes = b"") -> Iterator[tuple[bytes, Gap]]:
         """Every room that has one: a place to resume after, and the gap."""
 
+    # Conversations.
+
+    def conversation(self, app: str, conversation: Conversation) -> ConversationRow | None:
+        """Its record."""
+
+    def conversations(self, app: str, kind: Kind, *, after: Position = Position(0)) -> Iterator[tuple[Position, str]]:
+        """Numbers and names of the app's conversations of a kind beyond a number, in the order of their creation."""
+
+    def conversations_of(self, app: str, user: str, *, after: Position = Position(0)) -> Iterator[Numbered]:
+        """The groups that a user is a member of; order as above."""
+
+    def conversations_with(
+        self, app: str, key: str, value: bytes, *, after: Position = Position(0)
+    ) -> Iterator[Numbered]:
+        """Those of every kind whose attribute may be this JSON scalar or have it: look at each. Order as above."""
+
+    def unique_group(self, app: str, members: Iterable[str]) -> str | None:
+        """The oldest of the groups created as the one of exactly these members."""
+
+    def listed(self, number: Position, users: UserList) -> Iterator[str]:
+        """Who is on a list of the conversation with this number, in the order in which they came."""
+
+    def is_listed(self, app: str, number: Position, users: UserList, user: str) -> bool:
+        """Whether somebody is."""
+
     # Presence and results.
 
     def feed(self, app: str, feed: Feed) -> Iterator[PresenceEvent]:
@@ -202,11 +229,11 @@ class Views(ReadViews, Protocol):
     def remove_changed(self, id: MessageId) -> None:
         """Nothing more is known of the message."""
 
-    def put_change(self, position: Position, id: MessageId) -> None:
-        """The change at this position is somebody's entry."""
+    def put_change(self, position: Position, id: MessageId, copies: int = 1) -> None:
+        """The change at this position is an entry in so many queues."""
 
-    def remove_change(self, position: Position) -> None:
-        """It no longer is."""
+    def remove_change(self, position: Position) -> int:
+        """It left one of them; in how many it still is. With the last nothing is known of it."""
 
     def put_kept(self, app: str, place: Place, kept: Kept) -> None:
         """Keep a message, or replace what is said of it, in every timeline that shows it."""
@@ -228,6 +255,23 @@ class Views(ReadViews, Protocol):
 
     def remove_gap(self, app: str, room: str) -> None:
         """Nothing more is known of what the room lost."""
+
+    def put_conversation(self, app: str, row: ConversationRow) -> None:
+        """A record, new or changed, and what finds it by its attributes."""
+
+    def list_users(
+        self, app: str, row: ConversationRow, users: UserList, names: Iterable[str], position: Position
+    ) -> None:
+        """Add users, none of whom is on it, to the end of a list; `position` is that of the event."""
+
+    def unlist_users(self, app: str, row: ConversationRow, users: UserList, names: Iterable[str]) -> None:
+        """Take users, all of whom are on it, from a list."""
+
+    def put_unique(self, app: str, row: ConversationRow, members: Iterable[str]) -> None:
+        """The group is the one of exactly these members."""
+
+    def remove_unique(self, app: str, row: ConversationRow, members: Iterable[str]) -> None:
+        """It is not any more."""
 
     def put_presence(self, app: str, feed: Feed, number: int, event: PresenceEvent) -> None:
         """Add an event to a feed under its number."""
@@ -299,7 +343,8 @@ class Transaction(Protocol):
         """End a body; nothing happens if there is none."""
 
     def trim(self, before_ms: ExpiryMs, limit: int) -> int:
-        """Fold up to `limit` of the oldest records stamped before this clock into base; how many it were."""
+        """Fold up to `limit` of the oldest records stamped before this clock into base, fewer if they are of messages to
+        many; how many it were."""
 
 
 class StoreStatistics(msgspec.Struct, frozen=True, kw_only=True):

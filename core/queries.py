@@ -15,7 +15,7 @@ from .domain.rooms import messages_in
 from .errors import InvalidCommand, UnknownResult
 from .ids import MessageId, Place, Position, UnixMs, position_of
 from .limits import FEED_TAKE_MAX, FIND_MESSAGES_MAX, QUERY_CONVERSATIONS_MAX, QUERY_SLICE_ROWS, RESULT_MESSAGES_MAX
-from .model import FEEDS, Conversation, Feed, Message, PresenceEvent, peer
+from .model import FEEDS, Conversation, ConversationInfo, Feed, Kind, Message, PresenceEvent, peer
 from .ports import LAST_PLACE, ReadViews
 
 A = TypeVar("A")
@@ -48,6 +48,8 @@ class MessageQuery(Query[A], Generic[A], frozen=True, kw_only=True):
     start_ms: UnixMs = UnixMs(0)
     end_ms: UnixMs = LAST_PLACE.at_ms
     """The first and the last time, both included; if they are in the wrong order, nothing is between them."""
+    everything: bool = False
+    """Every kept message of the app, if neither sender nor conversations nor receiver are given."""
 
     def check(self) -> None:
         """Raises InvalidCommand."""
@@ -65,6 +67,16 @@ class MessageQuery(Query[A], Generic[A], frozen=True, kw_only=True):
                 raise InvalidCommand(f"{field}: must not be negative, or beyond all time")
 
 
+class Bound(msgspec.Struct, frozen=True):
+    """Where a search begins or ends."""
+
+    at_ms: UnixMs
+    id: MessageId | None = None
+    """A kept message stands for its own place, whatever `at_ms` says; another id for `(at_ms, id)`; none for the whole
+    millisecond."""
+    included: bool = False
+
+
 class FindMessages(MessageQuery[tuple[Message, ...]], frozen=True, kw_only=True):
     """The messages, ordered by `(at_ms, id)`."""
 
@@ -73,6 +85,12 @@ class FindMessages(MessageQuery[tuple[Message, ...]], frozen=True, kw_only=True)
     limit: int = RESULT_MESSAGES_MAX
     """At most 1,000."""
     newest_first: bool = False
+    recalled: bool = False
+    """Recalled ones are among them, with an empty body and so marked."""
+    start: Bound | None = None
+    """Where the search begins, in its own direction: with `newest_first` the newest place."""
+    stop: Bound | None = None
+    """Where it ends."""
 
     def check(self) -> None:
         """Raises InvalidCommand."""
@@ -144,6 +162,42 @@ class FindMembers(Query[tuple[str, ...]], frozen=True, kw_only=True):
     def check(self) -> None:
         """Raises InvalidCommand."""
         check_name("room", self.room)
+
+
+class FindConversations(Query[tuple[ConversationInfo, ...]], frozen=True, kw_only=True):
+    """Conversations that meet a filter, oldest first unless `order` says otherwise.
+
+    The filter sees a row of each: its attributes' top-level keys, and `id`, `kind`, `created_ms`, `updated_ms`, `members`,
+    `muted` and `unique`, which stand before attributes of the same name.
+    """
+
+    kinds: tuple[Kind, ...]
+    where: bytes = b"{}"
+    """A filter as a JSON object."""
+    order: tuple[str, ...] = ()
+    """Keys of the row to sort by; one that begins with "-" falls."""
+    offset: int = 0
+    limit: int = 100
+    """At most 1,000."""
+
+
+class CountConversations(Query[int], frozen=True, kw_only=True):
+    """How many conversations meet a filter."""
+
+    kinds: tuple[Kind, ...]
+    where: bytes = b"{}"
+
+
+class GetConversation(Query[ConversationInfo | None], frozen=True, kw_only=True):
+    """One conversation's record; None if it has none."""
+
+    conversation: Conversation
+
+
+class FindOnline(Query[tuple[str, ...]], frozen=True, kw_only=True):
+    """Those of at most 1,000 users who have a session open, in the order in which they were asked for."""
+
+    users: tuple[str, ...]
 
 
 class Search:

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from .ids import ExpiryMs, MessageId, Place, Position, UnixMs
-from .model import Conversation, Format, Lane
+from .model import Conversation, Format, Kind, Lane, SenderCopy
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
@@ -103,8 +103,10 @@ class Kept(msgspec.Struct, frozen=True, array_like=True, gc=False):
     conversation: Conversation
     sender: str
     queued: bool = False
-    """It was queued for its recipient, too."""
+    """It was queued for its recipients, too."""
     recalled: bool = False
+    recipients: tuple[str, ...] = ()
+    """Of a message to a group: for whom."""
 
 
 class Stay(NamedTuple):
@@ -135,6 +137,31 @@ class Gap(msgspec.Struct, frozen=True, array_like=True, gc=False):
     at_ms: UnixMs
 
 
+Numbered = tuple[Position, Conversation]
+"""A conversation, and the number by which it stands in the order of creation."""
+
+
+class ConversationRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A conversation's record."""
+
+    number: Position
+    """Where it was created: its name in other rows, and its place in the order of creation."""
+    kind: Kind
+    id: str
+    created_ms: UnixMs
+    updated_ms: UnixMs
+    unique: bool
+    attributes: bytes
+    members: int = 0
+    """How many; who they are lies in rows of their own, as it does of the muted."""
+    muted: int = 0
+
+    @property
+    def conversation(self) -> Conversation:
+        """Whose record it is."""
+        return Conversation(self.kind, self.id)
+
+
 BodyType = Literal["message", "edited", "recalled", "deleted"]
 
 
@@ -154,6 +181,11 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=Fals
     via: str
     by: str = ""
     """Who edited, recalled or deleted it."""
+    mentions: tuple[str, ...] = ()
+    mention_all: bool = False
+    push: bytes = b""
+    """What a push notification about it should say; it goes with the text that it was given with."""
+    sender_copy: SenderCopy = "none"
 
 
 class Body(msgspec.Struct, frozen=True, array_like=True, gc=False):

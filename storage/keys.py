@@ -1,12 +1,13 @@
 """Keys and values of the views, one letter a kind of row. FORMAT.md draws them."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from struct import Struct
 from typing import Final
 
 from postroom.core.ids import MessageId, Place, Position, UnixMs
-from postroom.core.model import Conversation, Feed
+from postroom.core.model import Conversation, Feed, Kind, UserList
 from postroom.core.rows import Entry, Stay
 
 U32: Final = Struct(">I")
@@ -17,6 +18,9 @@ CLOCK_ROW: Final = Struct(">QQIQ")
 """Position, expiry clock, epoch, where the epoch began."""
 STAY_ENDS: Final = Struct(">QQQ")
 """Of a stay: the place where it ended, and the position where it began."""
+SHARED_CHANGE: Final = Struct(">QI")
+LISTED_AT: Final = Struct(">QI")
+"""Where somebody stands on a list: the position of the event that put them there, and their index in it."""
 ENTRY_MIN: Final = ENTRY.pack(0, 0, 0)
 """Where to begin in a queue."""
 _OWNS_BODY: Final = 1 << 31
@@ -41,10 +45,19 @@ BEGAN: Final = b"p"
 FEED: Final = b"f"
 RESULT: Final = b"q"
 RESULT_END: Final = b"z"
+CONVERSATION: Final = b"o"
+CREATED: Final = b"n"
+LISTED: Final = b"b"
+ON_LIST: Final = b"l"
+MEMBER_OF: Final = b"v"
+TERM: Final = b"y"
+UNIQUE: Final = b"U"
 
 ANYBODY: Final = bytes(16)
 """In the place of a sender's digest: whoever it was."""
 FEEDS: Final[dict[Feed, bytes]] = {"users": b"u", "rooms": b"r"}
+KINDS: Final[dict[Kind, bytes]] = {"peer": b"p", "group": b"g", "room": b"r", "service": b"s"}
+LISTS: Final[dict[UserList, bytes]] = {"members": b"m", "muted": b"q"}
 OPEN: Final = Place(UnixMs((1 << 64) - 1), MessageId((1 << 64) - 1))
 """Where a stay ends that has not ended: behind all others."""
 
@@ -100,10 +113,44 @@ def room_key(app: str, room: str) -> bytes:
     return MEMBER + digest(app, room)
 
 
+@lru_cache(maxsize=65_536)
+def conversation_key(app: str, kind: Kind, name: str) -> bytes:
+    """The key of a conversation's record."""
+    return CONVERSATION + digest(app, kind, name)
+
+
+def list_key(app: str, number: Position, users: UserList, user: str) -> bytes:
+    """Where it is said whether, and in which place, a user is on a list of the conversation with this number."""
+    return ON_LIST + U64.pack(number) + LISTS[users] + user_key(app, user)
+
+
+def unique_key(app: str, members: Sequence[str]) -> bytes:
+    """What the keys of all groups that are the one of these members, who are sorted, begin with."""
+    return UNIQUE + digest(app, *members)
+
+
+def term_key(app: str, key: str, value: str) -> bytes:
+    """What the keys of all conversations with this value of an attribute begin with."""
+    return TERM + app_digest(app) + digest(key, value)
+
+
 def stay_key(user: bytes, stay: Stay) -> bytes:
     """A stay, in the order in which the user's stays ended."""
     until = stay.until or OPEN
     return STAY + user + STAY_ENDS.pack(*until, stay.since.id)
+
+
+def pack_change(id: int, copies: int) -> bytes:
+    """The message a change is about, and in how many queues the change lies, unless it is one."""
+    return U64.pack(id) if copies == 1 else SHARED_CHANGE.pack(id, copies)
+
+
+def unpack_change(value: bytes) -> tuple[int, int]:
+    """What `pack_change` wrote."""
+    if len(value) == U64.size:
+        return U64.unpack(value)[0], 1
+    id, copies = SHARED_CHANGE.unpack(value)
+    return id, copies
 
 
 def pack_entry(entry: Entry) -> bytes:

@@ -13,6 +13,7 @@ from postroom.core.ids import ExpiryMs, MessageId, Position, position_of
 from postroom.core.rows import ChangedRow, DedupRow, Entry, QueueEnds, SessionRow, Totals, UserRow
 
 from . import keys
+from .conversation_views import ConversationViews
 from .engine import Engine, State
 from .history_views import HistoryViews
 from .keys import ENTRY, PAIR, U32, U64, pack_entry, unpack_entry, user_key
@@ -27,7 +28,7 @@ _names = msgspec.msgpack.Decoder(tuple[str, str]).decode
 _EMPTY = QueueEnds(0, None)
 
 
-class StoredViews(HistoryViews, RoomViews):
+class StoredViews(HistoryViews, RoomViews, ConversationViews):
     """One set of views, live or base, within one transaction or snapshot."""
 
     def __init__(self, engine: Engine, state: State) -> None:
@@ -211,13 +212,20 @@ class StoredViews(HistoryViews, RoomViews):
 
     def change(self, position: Position) -> MessageId | None:
         row = self._engine.get(self._rows, keys.CHANGE + U64.pack(position))
-        return MessageId(U64.unpack(row)[0]) if row else None
+        return MessageId(keys.unpack_change(row)[0]) if row else None
 
-    def put_change(self, position: Position, id: MessageId) -> None:
-        self._engine.put(self._rows, keys.CHANGE + U64.pack(position), U64.pack(id))
+    def put_change(self, position: Position, id: MessageId, copies: int = 1) -> None:
+        self._engine.put(self._rows, keys.CHANGE + U64.pack(position), keys.pack_change(id, copies))
 
-    def remove_change(self, position: Position) -> None:
-        self._engine.delete(self._rows, keys.CHANGE + U64.pack(position))
+    def remove_change(self, position: Position) -> int:
+        row = self._engine.get(self._rows, keys.CHANGE + U64.pack(position))
+        assert row is not None
+        id, copies = keys.unpack_change(row)
+        if copies == 1:
+            self._engine.delete(self._rows, keys.CHANGE + U64.pack(position))
+        else:
+            self.put_change(position, MessageId(id), copies - 1)
+        return copies - 1
 
 
 def _dedup_end(row: DedupRow) -> bytes:

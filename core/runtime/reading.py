@@ -121,6 +121,8 @@ def read_messages(snapshot: Snapshot, ids: Iterable[MessageId], horizon_ms: Unix
                 at_ms=header.at_ms,
                 lane=header.lane,
                 via=header.via,
+                mentions=header.mentions,
+                mention_all=header.mention_all,
             )
         )
     return found

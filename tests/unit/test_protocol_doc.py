@@ -141,7 +141,9 @@ def test_what_a_send_means(text: str, means: str) -> None:
     command = frame.command(app="demo", user="alice")
     check(command)
     made = msgspec.structs.asdict(command) | {"to": list(msgspec.structs.astuple(command.to))}
-    assert made.pop("recipients") == ()  # the protocol has no such thing
+    # The protocol has no such things.
+    nothing = {"recipients": (), "sender_copy": "none", "mentions": (), "mention_all": False, "push": b""}
+    assert {field: made.pop(field) for field in nothing} == nothing
     assert made == json.loads(means) | {"body": json.loads(means)["body"].encode()}
 
 
@@ -189,8 +191,9 @@ def test_the_tables_are_complete() -> None:
     assert of_frames <= codes
     of_http = {"unauthorized", "upgrade_required"}
     assert of_logins <= codes | of_http
-    # A native client changes no message and asks for no result, so it meets none of these three.
-    assert of_frames | of_logins == codes - {"unknown_message", "recalled", "unknown_result"} | of_http
+    # A native client changes no message and no conversation and asks for no result, so it meets none of these.
+    of_others = {"unknown_message", "recalled", "unknown_result", "conversation_exists", "conversation_full"}
+    assert of_frames | of_logins == codes - of_others | of_http
     closing = {int(code) for code in re.findall(r"^\| (1\d{3}|4\d{3}) \|", PAGE, re.MULTILINE)}
     ours = {session.SHUTDOWN.code, session.INTERNAL.code, session.STUCK.code, session.BAD_FRAME, session.TOO_LARGE}
     assert closing == ours | {1002, 1007}  # RFC 6455: what wsproto finds wrong

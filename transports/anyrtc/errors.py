@@ -3,6 +3,8 @@
 from typing import Final, NamedTuple
 
 from postroom.core.errors import (
+    ConversationExists,
+    ConversationFull,
     DedupMismatch,
     Internal,
     InvalidCommand,
@@ -17,6 +19,7 @@ from postroom.core.errors import (
     TooManyRooms,
     TooManySessions,
     UnknownApp,
+    UnknownConversation,
     UnknownId,
     UnknownMessage,
     UnknownResult,
@@ -43,11 +46,14 @@ ANSWERS: Final[dict[type[Refusal], Answer]] = {
     UnknownApp: Answer(401, "unauthorized"),
     NotFound: Answer(404, "not_found"),
     UnknownMessage: Answer(404, "not_found"),
+    UnknownConversation: Answer(404, "not_found"),
     UnknownId: Answer(404, "not_found"),
     MethodNotAllowed: Answer(405, "method_not_allowed"),
     RequestTimeout: Answer(408, "request_timeout"),
     # 400 would blame the key's form; the key is fine, and used.
     DedupMismatch: Answer(409, "conflict"),
+    ConversationExists: Answer(409, "conflict"),
+    ConversationFull: Answer(409, "conflict"),
     MessageIsRecalled: Answer(409, "conflict"),
     SessionEnded: Answer(409, "conflict"),
     RateLimited: Answer(429, "too_many_requests", 1_000),

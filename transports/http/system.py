@@ -7,6 +7,8 @@ import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from postroom.core.errors import (
+    ConversationExists,
+    ConversationFull,
     DedupMismatch,
     Internal,
     InvalidCommand,
@@ -21,6 +23,7 @@ from postroom.core.errors import (
     TooManyRooms,
     TooManySessions,
     UnknownApp,
+    UnknownConversation,
     UnknownId,
     UnknownMessage,
     UnknownResult,
@@ -35,6 +38,7 @@ STATUS: Final[dict[type[Refusal], int]] = {
     Unauthorized: 401,
     UnknownApp: 404,
     UnknownMessage: 404,
+    UnknownConversation: 404,
     UnknownId: 404,
     UnknownResult: 404,
     NotFound: 404,
@@ -42,6 +46,8 @@ STATUS: Final[dict[type[Refusal], int]] = {
     RequestTimeout: 408,
     MessageIsRecalled: 409,
     DedupMismatch: 409,
+    ConversationExists: 409,
+    ConversationFull: 409,
     SessionEnded: 409,
     TooManySessions: 429,
     TooManyRooms: 429,

@@ -5,6 +5,8 @@ from typing import Final
 
 from postroom.core import Refusal
 from postroom.core.errors import (
+    ConversationExists,
+    ConversationFull,
     DedupMismatch,
     Internal,
     InvalidCommand,
@@ -18,6 +20,7 @@ from postroom.core.errors import (
     TooManyRooms,
     TooManySessions,
     UnknownApp,
+    UnknownConversation,
     UnknownId,
     UnknownMessage,
     UnknownResult,
@@ -35,10 +38,13 @@ STATUS: Final[dict[type[Refusal], int]] = {
     InvalidCommand: 400,
     UnknownApp: 401,
     UnknownMessage: 404,
+    UnknownConversation: 404,
     UnknownId: 404,
     UnknownResult: 404,
     MessageIsRecalled: 409,
     DedupMismatch: 409,
+    ConversationExists: 409,
+    ConversationFull: 409,
     QueueFull: 429,
     TooManySessions: 429,
     TooManyRooms: 429,
