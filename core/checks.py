@@ -2,17 +2,34 @@
 
 import msgspec
 
-from .commands import Command, EditMessage, Join, Leave, SendMessage
-from .errors import InvalidCommand
+from .commands import (
+    AddMembers,
+    ChangeMessage,
+    Command,
+    ConversationCommand,
+    CreateConversation,
+    EditMessage,
+    Join,
+    Leave,
+    MembersCommand,
+    Operation,
+    SendMessage,
+    UpdateConversation,
+)
+from .errors import ConversationFull, InvalidCommand
 from .limits import (
     BODY_BYTES_MAX,
     DEDUP_BYTES_MAX,
     JSON_DEPTH_MAX,
+    MEMBERS_MAX,
+    MENTIONS_MAX,
     NAME_BYTES_MAX,
+    OPERATIONS_MAX,
+    PUSH_BYTES_MAX,
     RECIPIENTS_MAX,
     WAIT_ACK_MS_MAX,
 )
-from .model import LANES, Format
+from .model import LANES, Conversation, Format
 
 
 def check(command: Command) -> None:
@@ -20,9 +37,10 @@ def check(command: Command) -> None:
     match command:
         case SendMessage():
             check_send(command)
-        case EditMessage():
-            check_name("by", command.by)
-            check_body(command.body, command.format)
+        case ChangeMessage():
+            check_change(command)
+        case ConversationCommand():
+            check_conversation(command)
         case Join() | Leave():
             check_name("room", command.room)
         case _:
@@ -36,11 +54,24 @@ def check_send(command: SendMessage) -> None:
     check_name("sender", command.sender)
     check_name("to", command.to.id)
     check_name("via", command.via)
-    if command.to.kind not in ("peer", "room"):
-        raise InvalidCommand(f"to: {command.to.kind} conversations are not served by this version")
+    kind = command.to.kind
+    if kind not in ("peer", "room", "group"):
+        raise InvalidCommand(f"to: {kind} conversations are not served by this version")
     if command.to.line != 0:
-        raise InvalidCommand(f"to: a {command.to.kind} conversation has no line but 0 in this version")
-    check_recipients(command)
+        raise InvalidCommand(f"to: a {kind} conversation has no line but 0 in this version")
+    if kind == "room":
+        check_to_room(command)
+    else:
+        if kind == "group":
+            check_to_group(command)
+        elif command.sender_copy != "none":
+            raise InvalidCommand("sender_copy: only a message to a group has one")
+        if command.recipients:
+            raise InvalidCommand("recipients: only a message to a room has them")
+    if command.mentions:
+        check_names("mentions", command.mentions, MENTIONS_MAX)
+    if len(command.push) > PUSH_BYTES_MAX:
+        raise InvalidCommand(f"push: {len(command.push)} bytes are more than the {PUSH_BYTES_MAX} allowed")
     check_body(command.body, command.format)
     if command.lane not in LANES:
         raise InvalidCommand(f"lane: must be one of {', '.join(LANES)}")
@@ -50,21 +81,120 @@ def check_send(command: SendMessage) -> None:
         raise InvalidCommand(f"wait_ack_ms: must be 1 to {WAIT_ACK_MS_MAX}")
 
 
-def check_recipients(command: SendMessage) -> None:
-    """What only one kind of conversation has: a room queues for nobody, a peer message has its one recipient."""
-    if command.to.kind == "room":
-        if command.queue:
-            raise InvalidCommand("queue: a room never queues")
-        if command.wait_ack_ms is not None:
-            raise InvalidCommand("wait_ack_ms: a message to a room is not waited for")
-    elif command.recipients:
-        raise InvalidCommand("recipients: only a message to a room has them")
+def check_to_room(command: SendMessage) -> None:
+    """A room queues for nobody, and has no copies for senders."""
+    if command.queue:
+        raise InvalidCommand("queue: a room never queues")
+    if command.wait_ack_ms is not None:
+        raise InvalidCommand("wait_ack_ms: a message to a room is not waited for")
+    if command.sender_copy != "none":
+        raise InvalidCommand("sender_copy: only a message to a group has one")
     if command.recipients and command.history:
         raise InvalidCommand("recipients: a message to some of a room cannot be kept for history")
-    if len(command.recipients) > RECIPIENTS_MAX:
-        raise InvalidCommand(f"recipients: at most {RECIPIENTS_MAX}")
-    for recipient in command.recipients:
-        check_name("recipients", recipient)
+    check_names("recipients", command.recipients, RECIPIENTS_MAX)
+
+
+def check_to_group(command: SendMessage) -> None:
+    """A group's copies share the body that the history keeps, and nobody waits for one member's ack."""
+    if command.queue and not command.history:
+        raise InvalidCommand(
+            "queue: a message to a group that queues is kept for history, too: its copies share one text"
+        )
+    if command.wait_ack_ms is not None:
+        raise InvalidCommand("wait_ack_ms: a message to a group is not waited for")
+    if command.sender_copy not in ("none", "online"):
+        raise InvalidCommand("sender_copy: must be none or online")
+
+
+def check_change(command: ChangeMessage) -> None:
+    """The fields of a change of a message."""
+    check_name("by", command.by)
+    if isinstance(command, EditMessage):
+        check_body(command.body, command.format)
+
+
+def check_conversation(command: ConversationCommand) -> None:
+    """The fields of what is about a conversation's record."""
+    check_record(command.conversation, ("group", "room", "service"))
+    match command:
+        case CreateConversation():
+            check_object("attributes", command.attributes)
+            if command.conversation.kind != "group" and (command.members or command.unique):
+                raise InvalidCommand("members, unique: only a group has them")
+            check_members(command.members)
+        case UpdateConversation():
+            if len(command.operations) > OPERATIONS_MAX:
+                raise InvalidCommand(f"operations: at most {OPERATIONS_MAX}")
+            for operation in command.operations:
+                check_operation(operation)
+        case MembersCommand():
+            if command.conversation.kind != "group":
+                raise InvalidCommand("conversation: only a group has members")
+            if isinstance(command, AddMembers):
+                check_members(command.users)
+            else:
+                check_names("users", tuple(dict.fromkeys(command.users)), MEMBERS_MAX)
+
+
+def check_record(conversation: Conversation, kinds: tuple[str, ...]) -> None:
+    """A conversation that may have a record."""
+    if conversation.kind not in kinds:
+        raise InvalidCommand(f"conversation: must be of the kind {' or '.join(kinds)}")
+    if conversation.line != 0:
+        raise InvalidCommand("conversation: a record has no lines")
+    check_name("conversation", conversation.id)
+
+
+def check_members(users: tuple[str, ...]) -> None:
+    """Who is to be in a group. Raises ConversationFull if they are too many by themselves."""
+    if len(set(users)) > MEMBERS_MAX:
+        raise ConversationFull(f"a group has at most {MEMBERS_MAX} members")
+    for user in users:
+        check_name("users", user)
+
+
+def check_operation(operation: Operation) -> None:
+    """What can be said of an operation without the attribute it works on."""
+    check_key(operation.key)
+    if operation.op == "unset":
+        return
+    value = decoded_json(operation.key, operation.value)
+    match operation.op:
+        case "set":
+            return
+        case "increment":
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise InvalidCommand(f"{operation.key}: increment takes a number")
+        case "add" | "add_unique" | "remove":
+            if not isinstance(value, list):
+                raise InvalidCommand(f"{operation.key}: {operation.op} takes an array")
+        case _:
+            raise InvalidCommand(f"{operation.key}: no operation {operation.op!r}")
+
+
+def check_key(key: str) -> None:
+    """The name of an attribute."""
+    if not 1 <= utf8_length("attributes", key) <= NAME_BYTES_MAX or any(
+        ord(char) < 32 or char == "\x7f" for char in key
+    ):
+        raise InvalidCommand(f"attributes: a key is 1 to {NAME_BYTES_MAX} bytes without control characters")
+
+
+def check_object(field: str, json: bytes) -> None:
+    """A JSON object whose keys may be attributes."""
+    value = decoded_json(field, json)
+    if not isinstance(value, dict):
+        raise InvalidCommand(f"{field}: must be a JSON object")
+    for key in value:
+        check_key(key)
+
+
+def check_names(field: str, names: tuple[str, ...], most: int) -> None:
+    """So many names at most."""
+    if len(names) > most:
+        raise InvalidCommand(f"{field}: at most {most}")
+    for name in names:
+        check_name(field, name)
 
 
 def check_name(field: str, name: str) -> None:
@@ -83,19 +213,31 @@ def check_body(body: bytes, format: Format) -> None:
         if format == "text":
             body.decode()
         elif format == "json":
-            _check_depth(msgspec.json.decode(body), JSON_DEPTH_MAX)
+            decoded_json("body", body)
         else:
             raise InvalidCommand("format: must be text or json")
-    except (UnicodeDecodeError, msgspec.DecodeError, RecursionError) as error:
+    except UnicodeDecodeError as error:
         raise InvalidCommand(f"body: not {format}") from error
 
 
-def _check_depth(value: object, left: int) -> None:
+def decoded_json(field: str, json: bytes) -> object:
+    """One JSON value, no deeper than receivers can read."""
+    if len(json) > BODY_BYTES_MAX:
+        raise InvalidCommand(f"{field}: {len(json)} bytes are more than the {BODY_BYTES_MAX} allowed")
+    try:
+        value: object = msgspec.json.decode(json)
+    except (UnicodeDecodeError, msgspec.DecodeError, RecursionError) as error:
+        raise InvalidCommand(f"{field}: not json") from error
+    _check_depth(field, value, JSON_DEPTH_MAX)
+    return value
+
+
+def _check_depth(field: str, value: object, left: int) -> None:
     if isinstance(value, dict | list):
         if not left:
-            raise InvalidCommand(f"body: nested more than {JSON_DEPTH_MAX} deep")
+            raise InvalidCommand(f"{field}: nested more than {JSON_DEPTH_MAX} deep")
         for inner in value.values() if isinstance(value, dict) else value:
-            _check_depth(inner, left - 1)
+            _check_depth(field, inner, left - 1)
 
 
 def utf8_length(field: str, text: str) -> int:

@@ -35,6 +35,21 @@ RECOVERED_MESSAGES_MAX: Final = 1_000
 GAP_TTL_MS: Final = 31 * 86_400_000
 """How long a room remembers that a message was not kept. Who was away for longer is not told that nothing is missing."""
 
+# Conversations
+MEMBERS_MAX: Final = 500
+"""Of a group: a message to it lies in the queue of each, which for so many takes the writer some 10 ms."""
+MUTED_MAX: Final = 500
+"""Users, members or not, who want no push notifications from a group."""
+ATTRIBUTES_BYTES_MAX: Final = 128 * KIB
+"""A conversation's attributes as JSON: what LeanCloud's objects hold."""
+OPERATIONS_MAX: Final = 1_000
+"""Changes of attributes in one command."""
+INDEX_TERMS_MAX: Final = 1_000
+"""Values of one conversation's attributes that can be looked up, a row each; with more, it is looked at in every search."""
+MENTIONS_MAX: Final = 20
+PUSH_BYTES_MAX: Final = 4 * KIB
+"""What a push notification should say: the services that carry them take no more."""
+
 # History
 FIND_MESSAGES_MAX: Final = 1_000
 """Messages one query gives at most."""
@@ -128,6 +143,7 @@ ACK_WAITERS_MAX: Final = 8_192
 
 assert COMMAND_ROWS_MAX >= 2 * QUEUE_MESSAGES_MAX + 10  # collecting a queue: entry and body each
 assert 8 * ROOMS_PER_USER_MAX <= COMMAND_ROWS_MAX  # a logout
+assert 3 * MEMBERS_MAX + 2 * INDEX_TERMS_MAX + 10 <= COMMAND_ROWS_MAX  # a group created, or its attributes replaced
 assert BATCH_BYTES_MAX >= 4 * BODY_BYTES_MAX
 assert PAGE_BYTES <= SESSION_BUFFER_BYTES
 assert INBOX_BYTES_MAX >= BATCH_BYTES_MAX

@@ -13,6 +13,8 @@ Format = Literal["text", "json"]
 Overflow = Literal["oldest", "refuse"]
 Confirmation = Literal["delivered", "offline", "timeout"]
 Feed = Literal["users", "rooms"]
+UserList = Literal["members", "muted"]
+"""The lists of users that a group has."""
 PresenceType = Literal["login", "logout", "join", "leave"]
 SenderCopy = Literal["none", "online"]
 """What a group's message does for its own sender: nothing, or goes to their sessions open now, never to their queue."""

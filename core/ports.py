@@ -12,10 +12,11 @@ import msgspec
 
 from .events import Record
 from .ids import POSITION_MAX, ExpiryMs, MessageId, Place, Position, UnixMs
-from .model import Conversation, Feed, PresenceEvent
+from .model import Conversation, Feed, Kind, PresenceEvent, UserList
 from .rows import (
     Body,
     ChangedRow,
+    ConversationRow,
     DedupRow,
     Entry,
     Gap,
@@ -151,6 +152,36 @@ class ReadViews(Protocol):
     def gaps(self, *, after: bytes = b"") -> Iterator[tuple[bytes, Gap]]:
         """Every room that has one: a place to resume after, and the gap."""
 
+    # Conversations.
+
+    def conversation(self, app: str, conversation: Conversation) -> ConversationRow | None:
+        """Its record."""
+
+    def conversations(self, app: str, kind: Kind, *, after: Position = Position(0)) -> Iterator[tuple[Position, str]]:
+        """Numbers and names of the app's conversations of a kind beyond a number, in the order of their creation."""
+
+    def conversations_of(
+        self, app: str, user: str, *, after: Position = Position(0)
+    ) -> Iterator[tuple[Position, Conversation]]:
+        """The groups that a user is a member of, with their numbers; order as above."""
+
+    def conversations_with(
+        self, app: str, key: str, value: bytes, *, after: Position = Position(0)
+    ) -> Iterator[tuple[Position, Conversation]]:
+        """Conversations of every kind whose attribute may be this value or an array that has it, with their numbers.
+
+        `value` is a scalar as JSON. Among them are those that are not indexed, so look at each; order as above.
+        """
+
+    def unique_group(self, app: str, members: Iterable[str]) -> str | None:
+        """The oldest of the groups created as the one of exactly these members."""
+
+    def listed(self, number: Position, users: UserList) -> Iterator[str]:
+        """Who is on a list of the conversation with this number, in the order in which they came."""
+
+    def is_listed(self, app: str, number: Position, users: UserList, user: str) -> bool:
+        """Whether somebody is."""
+
     # Presence and results.
 
     def feed(self, app: str, feed: Feed) -> Iterator[PresenceEvent]:
@@ -228,6 +259,23 @@ class Views(ReadViews, Protocol):
 
     def remove_gap(self, app: str, room: str) -> None:
         """Nothing more is known of what the room lost."""
+
+    def put_conversation(self, app: str, row: ConversationRow) -> None:
+        """A record, new or changed, and what finds it by its attributes."""
+
+    def list_users(
+        self, app: str, row: ConversationRow, users: UserList, names: Iterable[str], position: Position
+    ) -> None:
+        """Add users, none of whom is on it, to the end of a list; `position` is that of the event."""
+
+    def unlist_users(self, app: str, row: ConversationRow, users: UserList, names: Iterable[str]) -> None:
+        """Take users, all of whom are on it, from a list."""
+
+    def put_unique(self, app: str, row: ConversationRow, members: Iterable[str]) -> None:
+        """The group is the one of exactly these members."""
+
+    def remove_unique(self, app: str, row: ConversationRow, members: Iterable[str]) -> None:
+        """It is not any more."""
 
     def put_presence(self, app: str, feed: Feed, number: int, event: PresenceEvent) -> None:
         """Add an event to a feed under its number."""

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from .ids import ExpiryMs, MessageId, Place, Position, UnixMs
-from .model import Conversation, Format, Lane
+from .model import Conversation, Format, Kind, Lane
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
@@ -133,6 +133,27 @@ class Gap(msgspec.Struct, frozen=True, array_like=True, gc=False):
     room: str
     id: MessageId
     at_ms: UnixMs
+
+
+class ConversationRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A conversation's record."""
+
+    number: Position
+    """Where it was created: its name in other rows, and its place in the order of creation."""
+    kind: Kind
+    id: str
+    created_ms: UnixMs
+    updated_ms: UnixMs
+    unique: bool
+    attributes: bytes
+    members: int = 0
+    """How many; who they are lies in rows of their own, as it does of the muted."""
+    muted: int = 0
+
+    @property
+    def conversation(self) -> Conversation:
+        """Whose record it is."""
+        return Conversation(self.kind, self.id)
 
 
 BodyType = Literal["message", "edited", "recalled", "deleted"]

@@ -10,6 +10,7 @@ from .commands import (
     Ack,
     CollectResult,
     Command,
+    CreateConversation,
     DeleteMessage,
     EditMessage,
     EndStaleSessions,
@@ -21,12 +22,24 @@ from .commands import (
     Leave,
     Login,
     Logout,
+    MembersCommand,
     RecallMessage,
     SendMessage,
     StartEpoch,
     TakeFeed,
+    UpdateConversation,
 )
-from .limits import BODY_BYTES_MAX, COMMAND_ROWS_MAX, KIB, NAME_BYTES_MAX, QUEUE_MESSAGES_MAX, SWEEP_STEP_MIN
+from .limits import (
+    ATTRIBUTES_BYTES_MAX,
+    BODY_BYTES_MAX,
+    COMMAND_ROWS_MAX,
+    INDEX_TERMS_MAX,
+    KIB,
+    MEMBERS_MAX,
+    NAME_BYTES_MAX,
+    QUEUE_MESSAGES_MAX,
+    SWEEP_STEP_MIN,
+)
 from .model import Rules
 
 ROW_BYTES: Final = 8 * KIB
@@ -59,6 +72,10 @@ _FORGET_ROWS: Final = _KEPT_ROWS + 3
 """Of a message that leaves the history: its body, two of a message that was changed, or the entry that gets the body."""
 _TAKEN_ROWS: Final = 40
 """Of a feed that is taken: its events lie side by side, some 30 a page."""
+_RECORD_ROWS: Final = 8
+"""The event, a conversation's record, its place in the order of creation, the list it is the one of its members by, totals."""
+_LISTED_ROWS: Final = 3
+"""Somebody on a list of a conversation: in their place, by their name, and the conversation among theirs."""
 _SWEPT_ROWS: Final[dict[type[Command], int]] = {
     ExpireDedup: _DEDUP_ROWS,
     ExpireResults: _RESULT_ROWS,
@@ -147,12 +164,31 @@ def estimate(command: Command, rules: Rules) -> tuple[int, int]:
             rows = usual = 2 * min(len(command.rooms), command.limit) + _EPOCH_ROWS
         case TakeFeed():
             rows, usual = command.limit + _EPOCH_ROWS, _TAKEN_ROWS
+        case CreateConversation() | UpdateConversation() | MembersCommand():
+            return _of_record(command)
         case Logout():
             rows = usual = _STAY_ROWS * min(command.rooms, command.rooms_max) + _CHANGE_ROWS
     size = usual * ROW_BYTES
     if isinstance(command, _CARRIES_BODY):
         size += len(command.body) + ROW_BYTES
     return rows, size
+
+
+def _of_record(command: CreateConversation | UpdateConversation | MembersCommand) -> tuple[int, int]:
+    """Each value of the attributes may be a row to find the conversation by, and takes two bytes at least.
+
+    What an update's keys had before is not known; it is taken for as much as they get.
+    """
+    match command:
+        case CreateConversation():
+            users, values, size = len(command.members), len(command.attributes) // 2, 2 * len(command.attributes)
+        case UpdateConversation():
+            users, values = 0, sum(len(operation.value) + 2 for operation in command.operations)
+            size = 2 * ATTRIBUTES_BYTES_MAX
+        case _:
+            users, values, size = min(len(command.users), MEMBERS_MAX), 0, ATTRIBUTES_BYTES_MAX
+    rows = _RECORD_ROWS + _LISTED_ROWS * users + min(values, 2 * INDEX_TERMS_MAX)
+    return rows, rows * ROW_BYTES + size
 
 
 def leaves(command: Command, reserve: int) -> int:

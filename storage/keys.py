@@ -6,7 +6,7 @@ from struct import Struct
 from typing import Final
 
 from postroom.core.ids import MessageId, Place, Position, UnixMs
-from postroom.core.model import Conversation, Feed
+from postroom.core.model import Conversation, Feed, Kind, UserList
 from postroom.core.rows import Entry, Stay
 
 U32: Final = Struct(">I")
@@ -17,6 +17,8 @@ CLOCK_ROW: Final = Struct(">QQIQ")
 """Position, expiry clock, epoch, where the epoch began."""
 STAY_ENDS: Final = Struct(">QQQ")
 """Of a stay: the place where it ended, and the position where it began."""
+LISTED_AT: Final = Struct(">QI")
+"""Where somebody stands on a list: the position of the event that put them there, and their index in it."""
 ENTRY_MIN: Final = ENTRY.pack(0, 0, 0)
 """Where to begin in a queue."""
 _OWNS_BODY: Final = 1 << 31
@@ -41,10 +43,19 @@ BEGAN: Final = b"p"
 FEED: Final = b"f"
 RESULT: Final = b"q"
 RESULT_END: Final = b"z"
+CONVERSATION: Final = b"o"
+CREATED: Final = b"n"
+LISTED: Final = b"b"
+ON_LIST: Final = b"l"
+MEMBER_OF: Final = b"v"
+TERM: Final = b"y"
+UNIQUE: Final = b"U"
 
 ANYBODY: Final = bytes(16)
 """In the place of a sender's digest: whoever it was."""
 FEEDS: Final[dict[Feed, bytes]] = {"users": b"u", "rooms": b"r"}
+KINDS: Final[dict[Kind, bytes]] = {"peer": b"p", "group": b"g", "room": b"r", "service": b"s"}
+LISTS: Final[dict[UserList, bytes]] = {"members": b"m", "muted": b"q"}
 OPEN: Final = Place(UnixMs((1 << 64) - 1), MessageId((1 << 64) - 1))
 """Where a stay ends that has not ended: behind all others."""
 
@@ -98,6 +109,17 @@ def timeline_keys(app: str, conversation: Conversation, sender: str) -> tuple[by
 def room_key(app: str, room: str) -> bytes:
     """What the keys of a room's members begin with."""
     return MEMBER + digest(app, room)
+
+
+@lru_cache(maxsize=65_536)
+def conversation_key(app: str, kind: Kind, name: str) -> bytes:
+    """The key of a conversation's record."""
+    return CONVERSATION + digest(app, kind, name)
+
+
+def term_key(app: str, key: str, value: str) -> bytes:
+    """What the keys of all conversations with this value of an attribute begin with."""
+    return TERM + app_digest(app) + digest(key, value)
 
 
 def stay_key(user: bytes, stay: Stay) -> bytes:

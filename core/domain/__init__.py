@@ -8,8 +8,10 @@ from typing import Any, Final, assert_never
 
 from ..commands import (
     Ack,
+    AddMembers,
     CollectResult,
     Command,
+    CreateConversation,
     DeleteMessage,
     EditMessage,
     EndStaleSessions,
@@ -22,20 +24,30 @@ from ..commands import (
     Leave,
     Login,
     Logout,
+    MuteConversation,
     RecallMessage,
+    RemoveMembers,
     ReserveResult,
     SendMessage,
     StartEpoch,
     TakeFeed,
+    UnmuteConversation,
+    UpdateConversation,
 )
 from ..events import (
     Acked,
+    ConversationCreated,
+    ConversationMuted,
+    ConversationUnmuted,
+    ConversationUpdated,
     DedupExpired,
     EpochStarted,
     GapsExpired,
     HistoryExpired,
     LoggedIn,
     LoggedOut,
+    MembersAdded,
+    MembersRemoved,
     MessageConfirmed,
     MessageDeleted,
     MessageEdited,
@@ -54,7 +66,7 @@ from ..events import (
 from ..ids import Position
 from ..model import Rules
 from ..ports import Headers, ReadViews, Views
-from . import history, messages, presence, queues, results, rooms, sessions
+from . import conversations, history, messages, presence, queues, results, rooms, sessions
 from .decision import Collected, Decision, Entered, Found, Now, Presence, Result, Wait, Welcome
 
 __all__ = [
@@ -91,6 +103,12 @@ _DECIDE: Final[dict[type[Command], Callable[[Any, ReadViews, Headers, Now, Rules
     ExpireResults: results.decide_expire,
     ExpireHistory: history.decide_expire,
     ExpireGaps: rooms.decide_expire_gaps,
+    CreateConversation: conversations.decide_create,
+    UpdateConversation: conversations.decide_update,
+    AddMembers: conversations.decide_add,
+    RemoveMembers: conversations.decide_remove,
+    MuteConversation: conversations.decide_mute,
+    UnmuteConversation: conversations.decide_unmute,
 }
 
 
@@ -146,7 +164,8 @@ def _apply_rest(
     | ResultCollected
     | ResultsExpired
     | StaysExpired
-    | GapsExpired,
+    | GapsExpired
+    | conversations.RecordEvent,
 ) -> None:
     """What ends no body and is less frequent."""
     match event:
@@ -166,5 +185,14 @@ def _apply_rest(
             sessions.apply_dedup_expired(views, event)
         case EpochStarted():
             views.start_epoch(event.epoch, position)
+        case (
+            ConversationCreated()
+            | ConversationUpdated()
+            | MembersAdded()
+            | MembersRemoved()
+            | ConversationMuted()
+            | ConversationUnmuted()
+        ):
+            conversations.apply(views, position, event)
         case _:
             assert_never(event)

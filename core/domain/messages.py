@@ -8,7 +8,16 @@ import msgspec
 
 from ..commands import Command, DeleteMessage, EditMessage, RecallMessage, SendMessage
 from ..errors import DedupMismatch, MessageIsRecalled, QueueFull, UnknownMessage
-from ..events import MessageConfirmed, MessageDeleted, MessageEdited, MessageRecalled, MessageSent, Queued, Withdrawn
+from ..events import (
+    ConversationCreated,
+    MessageConfirmed,
+    MessageDeleted,
+    MessageEdited,
+    MessageRecalled,
+    MessageSent,
+    Queued,
+    Withdrawn,
+)
 from ..expiry import expired
 from ..ids import POSITION_MAX, ExpiryMs, MessageId, Place, Position, UnixMs, message_at, position_of
 from ..limits import DEDUP_TTL_MS
@@ -16,6 +25,7 @@ from ..model import Receipt, Rules
 from ..ports import Headers, ReadViews, Views
 from ..rows import Body, ChangedRow, DedupRow, Header, Kept
 from . import history, rooms
+from .conversations import first_use
 from .decision import Decision, Now, Wait
 from .history import entries_about
 from .queues import apply_queued, enqueue, leave
@@ -36,8 +46,11 @@ def decide_send(command: SendMessage, views: ReadViews, headers: Headers, now: N
         if kept is not None and kept.expires_ms > now.expiry_ms:
             return _repeat(command, kept, digest, views)
     recipient = command.to.id
-    id = message_at(now.position)
     at_ms = at(command.app, views, now)
+    created: tuple[ConversationCreated, ...] = ()
+    if command.to.kind == "room":
+        created = first_use(views, command.app, command.to, at_ms)
+    id = message_at(Position(now.position + len(created)))
     queued: tuple[Queued, ...] = ()
     if command.queue:
         copy = enqueue(views, command.app, recipient, now, rules, owns_body=not command.history)
@@ -75,7 +88,11 @@ def decide_send(command: SendMessage, views: ReadViews, headers: Headers, now: N
     if command.wait_ack_ms is not None and online(views, command.app, recipient):
         wait = "pending"
     return Decision(
-        (event,), Receipt(id=id, at_ms=at_ms), Body(header, command.body), command.queue or command.history, wait
+        (*created, event),
+        Receipt(id=id, at_ms=at_ms),
+        Body(header, command.body),
+        command.queue or command.history,
+        wait,
     )
 
 

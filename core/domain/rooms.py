@@ -16,6 +16,7 @@ from ..model import Conversation, Rules, room
 from ..ports import FIRST_PLACE, LAST_PLACE, Headers, ReadViews, Views
 from ..rows import Gap, Stay
 from . import presence
+from .conversations import first_use
 from .decision import Decision, Entered, Now, parts
 from .times import at, note, place_of
 
@@ -30,8 +31,10 @@ def decide_join(command: Join, views: ReadViews, headers: Headers, now: Now, rul
         return Decision(result=Entered(views.position, gap, horizon))
     if len(views.open_stays(app, user)) >= ROOMS_PER_USER_MAX:
         raise TooManyRooms(f"{user!r} is in {ROOMS_PER_USER_MAX} rooms")
-    event = RoomJoined(app=app, room=command.room, user=user, at_ms=at(app, views, now))
-    return Decision((event,), Entered(now.position, gap, horizon))
+    at_ms = at(app, views, now)
+    created = first_use(views, app, room(command.room), at_ms)
+    event = RoomJoined(app=app, room=command.room, user=user, at_ms=at_ms)
+    return Decision((*created, event), Entered(Position(now.position + len(created)), gap, horizon))
 
 
 def decide_leave(command: Leave, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:

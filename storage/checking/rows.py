@@ -7,8 +7,8 @@ from typing import Any, Final
 import msgspec
 
 from postroom.core.ids import MessageId, UnixMs
-from postroom.core.model import PresenceEvent
-from postroom.core.rows import ChangedRow, DedupRow, Gap, Kept, ResultRow, Totals, UserRow
+from postroom.core.model import Kind, PresenceEvent
+from postroom.core.rows import ChangedRow, ConversationRow, DedupRow, Gap, Kept, ResultRow, Totals, UserRow
 
 from .. import keys
 from ..engine import Engine
@@ -47,6 +47,13 @@ KINDS: Final = {
     keys.FEED: "presence event",
     keys.RESULT: "result",
     keys.RESULT_END: "result end",
+    keys.CONVERSATION: "conversation",
+    keys.CREATED: "created conversation",
+    keys.LISTED: "listed user",
+    keys.ON_LIST: "place on a list",
+    keys.MEMBER_OF: "user's conversation",
+    keys.TERM: "attribute",
+    keys.UNIQUE: "group by its members",
 }
 """The kind of row by its key's first letter."""
 
@@ -69,6 +76,10 @@ def _names(value: bytes) -> tuple[str, str]:
     return msgspec.msgpack.decode(value, type=tuple[str, str])
 
 
+def _conversation(value: bytes) -> tuple[Kind, str]:
+    return msgspec.msgpack.decode(value, type=tuple[Kind, str])
+
+
 def _timeline(value: bytes) -> bytes:
     """A flag, and in a conversation's own timeline the sender's digest."""
     if value[:1] not in (b"\0", b"\1") or len(value) not in (1, 17):
@@ -86,6 +97,7 @@ FIELDS: Final[dict[bytes, Callable[[bytes], dict[str, object]]]] = {
     keys.GAP: _struct(Gap),
     keys.FEED: _struct(PresenceEvent),
     keys.RESULT: _struct(ResultRow),
+    keys.CONVERSATION: _struct(ConversationRow),
 }
 """The fields of a value by the key's first letter, for rows that have some."""
 _FORMS: Final[dict[bytes, Callable[[bytes], object]]] = {
@@ -101,6 +113,12 @@ _FORMS: Final[dict[bytes, Callable[[bytes], object]]] = {
     keys.ENDED: struct.Struct("").unpack,
     keys.BEGAN: keys.U32.unpack,
     keys.RESULT_END: _names,
+    keys.CREATED: bytes.decode,
+    keys.LISTED: bytes.decode,
+    keys.ON_LIST: keys.LISTED_AT.unpack,
+    keys.MEMBER_OF: _conversation,
+    keys.TERM: _conversation,
+    keys.UNIQUE: bytes.decode,
 }
 
 

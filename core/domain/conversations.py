@@ -1,0 +1,238 @@
+"""Conversation records: attributes, members, who wants no push notifications. A peer conversation needs none; a room gets
+one from the first who joins it or sends to it."""
+
+from collections.abc import Iterable
+from typing import assert_never
+
+import msgspec
+
+from ..commands import (
+    AddMembers,
+    ConversationCommand,
+    CreateConversation,
+    MuteConversation,
+    RemoveMembers,
+    UnmuteConversation,
+    UpdateConversation,
+)
+from ..errors import ConversationExists, ConversationFull, UnknownConversation
+from ..events import (
+    AnyEvent,
+    ConversationCreated,
+    ConversationMuted,
+    ConversationUnmuted,
+    ConversationUpdated,
+    MembersAdded,
+    MembersRemoved,
+)
+from ..ids import Position, UnixMs, message_at
+from ..limits import MEMBERS_MAX, MUTED_MAX
+from ..model import Conversation, Receipt, Rules, UserList, group
+from ..ports import Headers, ReadViews, Views
+from ..rows import ConversationRow
+from . import attributes
+from .decision import Decision, Now
+from .times import at, note
+
+Change = ConversationUpdated | MembersAdded | MembersRemoved | ConversationMuted | ConversationUnmuted
+RecordEvent = ConversationCreated | Change
+
+
+def decide_create(command: CreateConversation, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
+    """Raises ConversationExists, ConversationFull, InvalidCommand if the attributes are too large."""
+    app, members = command.app, tuple(dict.fromkeys(command.members))
+    if command.unique:
+        name = views.unique_group(app, members)
+        if name is not None:
+            row = require(views, app, group(name))
+            return _nothing_to_do(row, row.created_ms)
+    if views.conversation(app, command.conversation) is not None:
+        raise ConversationExists(f"{command.conversation.kind} {command.conversation.id!r} exists")
+    if len(members) > MEMBERS_MAX:
+        raise ConversationFull(f"a group has at most {MEMBERS_MAX} members")
+    json = attributes.compact(command.attributes)
+    attributes.check_size(json)
+    event = ConversationCreated(
+        app=app,
+        conversation=command.conversation,
+        at_ms=at(app, views, now),
+        attributes=attributes.merge(json, (), ()),
+        members=members,
+        unique=command.unique,
+    )
+    return _decided(event, command, now, event.at_ms)
+
+
+def decide_update(command: UpdateConversation, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
+    """Raises UnknownConversation, InvalidCommand. Without an operation nothing is written."""
+    app = command.app
+    row = require(views, app, command.conversation)
+    if not command.operations:
+        return _nothing_to_do(row, row.updated_ms)
+    changed, unset = attributes.operate(row.attributes, command.operations)
+    attributes.check_size(attributes.merge(row.attributes, changed, unset))
+    at_ms = at(app, views, now)
+    event = ConversationUpdated(app=app, conversation=row.conversation, at_ms=at_ms, changed=changed, unset=unset)
+    return _decided(event, command, now, at_ms)
+
+
+def decide_add(command: AddMembers, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
+    """Raises UnknownConversation, ConversationFull."""
+    row = require(views, command.app, command.conversation)
+    users = _others(views, command.app, row, "members", command.users)
+    if not users:
+        return _nothing_to_do(row, row.updated_ms)
+    if row.members + len(users) > MEMBERS_MAX:
+        raise ConversationFull(f"group {row.id!r} would have more than {MEMBERS_MAX} members")
+    at_ms = at(command.app, views, now)
+    event = MembersAdded(app=command.app, conversation=row.conversation, at_ms=at_ms, users=users)
+    return _decided(event, command, now, at_ms)
+
+
+def decide_remove(command: RemoveMembers, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
+    """Raises UnknownConversation."""
+    row = require(views, command.app, command.conversation)
+    users = _those(views, command.app, row, "members", command.users)
+    if not users:
+        return _nothing_to_do(row, row.updated_ms)
+    at_ms = at(command.app, views, now)
+    event = MembersRemoved(app=command.app, conversation=row.conversation, at_ms=at_ms, users=users)
+    return _decided(event, command, now, at_ms)
+
+
+def decide_mute(command: MuteConversation, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
+    """Raises UnknownConversation, ConversationFull."""
+    row = require(views, command.app, command.conversation)
+    users = _others(views, command.app, row, "muted", command.users)
+    if not users:
+        return _nothing_to_do(row, row.updated_ms)
+    if row.muted + len(users) > MUTED_MAX:
+        raise ConversationFull(f"group {row.id!r} would be muted by more than {MUTED_MAX} users")
+    at_ms = at(command.app, views, now)
+    event = ConversationMuted(app=command.app, conversation=row.conversation, at_ms=at_ms, users=users)
+    return _decided(event, command, now, at_ms)
+
+
+def decide_unmute(command: UnmuteConversation, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
+    """Raises UnknownConversation."""
+    row = require(views, command.app, command.conversation)
+    users = _those(views, command.app, row, "muted", command.users)
+    if not users:
+        return _nothing_to_do(row, row.updated_ms)
+    at_ms = at(command.app, views, now)
+    event = ConversationUnmuted(app=command.app, conversation=row.conversation, at_ms=at_ms, users=users)
+    return _decided(event, command, now, at_ms)
+
+
+def require(views: ReadViews, app: str, conversation: Conversation) -> ConversationRow:
+    """Its record. Raises UnknownConversation."""
+    row = views.conversation(app, conversation)
+    if row is None:
+        raise UnknownConversation(f"nobody created {conversation.kind} {conversation.id!r}")
+    return row
+
+
+def first_use(views: ReadViews, app: str, conversation: Conversation, at_ms: UnixMs) -> tuple[ConversationCreated, ...]:
+    """What goes before the first event of a room."""
+    if views.conversation(app, conversation) is not None:
+        return ()
+    return (ConversationCreated(app=app, conversation=conversation, at_ms=at_ms),)
+
+
+def _those(views: ReadViews, app: str, row: ConversationRow, users: UserList, names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(name for name in dict.fromkeys(names) if views.is_listed(app, row.number, users, name))
+
+
+def _others(views: ReadViews, app: str, row: ConversationRow, users: UserList, names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(name for name in dict.fromkeys(names) if not views.is_listed(app, row.number, users, name))
+
+
+def _decided(event: AnyEvent, command: ConversationCommand, now: Now, at_ms: UnixMs) -> Decision:
+    receipt = Receipt(id=message_at(now.position), at_ms=at_ms, conversation=command.conversation)
+    return Decision((event,), receipt)
+
+
+def _nothing_to_do(row: ConversationRow, at_ms: UnixMs) -> Decision:
+    receipt = Receipt(id=message_at(row.number), at_ms=at_ms, duplicate=True, conversation=row.conversation)
+    return Decision(result=receipt)
+
+
+# What they do.
+
+
+def apply(views: Views, position: Position, event: RecordEvent) -> None:
+    """Change the record and what finds it."""
+    match event:
+        case ConversationCreated():
+            apply_created(views, position, event)
+        case ConversationUpdated():
+            apply_updated(views, event)
+        case MembersAdded() | MembersRemoved():
+            apply_members(views, position, event)
+        case ConversationMuted() | ConversationUnmuted():
+            apply_mutes(views, position, event)
+        case _:
+            assert_never(event)
+
+
+def apply_created(views: Views, position: Position, event: ConversationCreated) -> None:
+    """The record, its members, and what finds them."""
+    app = event.app
+    note(views, app, event.at_ms)
+    row = ConversationRow(
+        number=position,
+        kind=event.conversation.kind,
+        id=event.conversation.id,
+        created_ms=event.at_ms,
+        updated_ms=event.at_ms,
+        unique=event.unique,
+        attributes=event.attributes,
+        members=len(event.members),
+    )
+    views.put_conversation(app, row)
+    views.list_users(app, row, "members", event.members, position)
+    if row.unique:
+        views.put_unique(app, row, event.members)
+
+
+def apply_updated(views: Views, event: ConversationUpdated) -> None:
+    """The new attributes."""
+    row = _noted(views, event)
+    json = attributes.merge(row.attributes, event.changed, event.unset)
+    views.put_conversation(event.app, msgspec.structs.replace(row, attributes=json))
+
+
+def apply_members(views: Views, position: Position, event: MembersAdded | MembersRemoved) -> None:
+    """More members, or fewer; a group that is the one of its members is now that of others."""
+    app, row = event.app, _noted(views, event)
+    if row.unique:
+        views.remove_unique(app, row, views.listed(row.number, "members"))
+    if isinstance(event, MembersAdded):
+        views.list_users(app, row, "members", event.users, position)
+        count = row.members + len(event.users)
+    else:
+        views.unlist_users(app, row, "members", event.users)
+        count = row.members - len(event.users)
+    if row.unique:
+        views.put_unique(app, row, views.listed(row.number, "members"))
+    views.put_conversation(app, msgspec.structs.replace(row, members=count))
+
+
+def apply_mutes(views: Views, position: Position, event: ConversationMuted | ConversationUnmuted) -> None:
+    """More who want no push notifications, or fewer."""
+    app, row = event.app, _noted(views, event)
+    if isinstance(event, ConversationMuted):
+        views.list_users(app, row, "muted", event.users, position)
+        count = row.muted + len(event.users)
+    else:
+        views.unlist_users(app, row, "muted", event.users)
+        count = row.muted - len(event.users)
+    views.put_conversation(app, msgspec.structs.replace(row, muted=count))
+
+
+def _noted(views: Views, event: Change) -> ConversationRow:
+    """The record as the event finds it, with the event's time."""
+    note(views, event.app, event.at_ms)
+    row = views.conversation(event.app, event.conversation)
+    assert row is not None  # there is one as long as there are events about it
+    return msgspec.structs.replace(row, updated_ms=event.at_ms)

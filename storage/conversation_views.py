@@ -1,0 +1,131 @@
+"""The part of the views that keeps conversations: records, who is on their lists, and what finds them."""
+
+from collections.abc import Iterable, Iterator
+from heapq import merge
+
+import msgspec
+
+from postroom.core.domain.attributes import EVERYTHING, Term, canonical, terms
+from postroom.core.ids import Position
+from postroom.core.model import Conversation, Kind, UserList
+from postroom.core.rows import ConversationRow
+
+from . import keys
+from .engine import Engine, Table
+from .keys import LISTED_AT, U64, user_key
+
+_encode = msgspec.msgpack.Encoder().encode
+_row = msgspec.msgpack.Decoder(ConversationRow).decode
+_name = msgspec.msgpack.Decoder(tuple[Kind, str]).decode
+
+Numbered = tuple[Position, Conversation]
+
+
+class ConversationViews:
+    """Rows `o`, `n`, `b`, `l`, `v`, `y` and `U`."""
+
+    _engine: Engine
+    _rows: Table
+
+    # Records.
+
+    def conversation(self, app: str, conversation: Conversation) -> ConversationRow | None:
+        row = self._engine.get(self._rows, keys.conversation_key(app, conversation.kind, conversation.id))
+        return _row(row) if row else None
+
+    def put_conversation(self, app: str, row: ConversationRow) -> None:
+        key, name = keys.conversation_key(app, row.kind, row.id), _encode((row.kind, row.id))
+        stored = self._engine.get(self._rows, key)
+        before: frozenset[Term] = frozenset()
+        if stored is None:
+            self._engine.put(self._rows, _created_key(app, row), row.id.encode())
+            after = terms(row.attributes)
+        else:
+            old = _row(stored).attributes
+            before, after = (before, before) if old == row.attributes else (terms(old), terms(row.attributes))
+        self._engine.put(self._rows, key, _encode(row))
+        number = U64.pack(row.number)
+        for term in before - after:
+            self._engine.delete(self._rows, keys.term_key(app, *term) + number)
+        for term in after - before:
+            self._engine.put(self._rows, keys.term_key(app, *term) + number, name)
+
+    def conversations(self, app: str, kind: Kind, *, after: Position = Position(0)) -> Iterator[tuple[Position, str]]:
+        prefix = keys.CREATED + keys.app_digest(app) + keys.KINDS[kind]
+        for key, value in self._engine.scan(self._rows, prefix + U64.pack(after + 1), prefix):
+            yield _number(key), value.decode()
+
+    def conversations_of(self, app: str, user: str, *, after: Position = Position(0)) -> Iterator[Numbered]:
+        return self._numbered(keys.MEMBER_OF + user_key(app, user), after)
+
+    def conversations_with(
+        self, app: str, key: str, value: bytes, *, after: Position = Position(0)
+    ) -> Iterator[Numbered]:
+        term = key, canonical(msgspec.json.decode(value))
+        return merge(*(self._numbered(keys.term_key(app, *each), after) for each in (term, EVERYTHING)))
+
+    def _numbered(self, prefix: bytes, after: Position) -> Iterator[Numbered]:
+        for key, value in self._engine.scan(self._rows, prefix + U64.pack(after + 1), prefix):
+            yield _number(key), Conversation(*_name(value))
+
+    # Lists of users.
+
+    def listed(self, number: Position, users: UserList) -> Iterator[str]:
+        prefix = keys.LISTED + U64.pack(number) + keys.LISTS[users]
+        for _, value in self._engine.scan(self._rows, prefix, prefix):
+            yield value.decode()
+
+    def is_listed(self, app: str, number: Position, users: UserList, user: str) -> bool:
+        return self._engine.get(self._rows, _on_list(app, number, users, user)) is not None
+
+    def list_users(
+        self, app: str, row: ConversationRow, users: UserList, names: Iterable[str], position: Position
+    ) -> None:
+        number, name = U64.pack(row.number), _encode((row.kind, row.id))
+        rows = []
+        for index, user in enumerate(names):
+            place = LISTED_AT.pack(position, index)
+            rows.append((keys.LISTED + number + keys.LISTS[users] + place, user.encode()))
+            rows.append((_on_list(app, row.number, users, user), place))
+            if users == "members":
+                rows.append((keys.MEMBER_OF + user_key(app, user) + number, name))
+        self._engine.put_rows(self._rows, rows)
+
+    def unlist_users(self, app: str, row: ConversationRow, users: UserList, names: Iterable[str]) -> None:
+        number = U64.pack(row.number)
+        for user in names:
+            on_list = _on_list(app, row.number, users, user)
+            place = self._engine.get(self._rows, on_list)
+            assert place is not None
+            self._engine.delete(self._rows, on_list)
+            self._engine.delete(self._rows, keys.LISTED + number + keys.LISTS[users] + place)
+            if users == "members":
+                self._engine.delete(self._rows, keys.MEMBER_OF + user_key(app, user) + number)
+
+    # Groups that are the one of their members.
+
+    def unique_group(self, app: str, members: Iterable[str]) -> str | None:
+        prefix = _unique_key(app, members)
+        return next((value.decode() for _, value in self._engine.scan(self._rows, prefix, prefix)), None)
+
+    def put_unique(self, app: str, row: ConversationRow, members: Iterable[str]) -> None:
+        self._engine.put(self._rows, _unique_key(app, members) + U64.pack(row.number), row.id.encode())
+
+    def remove_unique(self, app: str, row: ConversationRow, members: Iterable[str]) -> None:
+        self._engine.delete(self._rows, _unique_key(app, members) + U64.pack(row.number))
+
+
+def _number(key: bytes) -> Position:
+    return Position(U64.unpack_from(key, len(key) - U64.size)[0])
+
+
+def _created_key(app: str, row: ConversationRow) -> bytes:
+    return keys.CREATED + keys.app_digest(app) + keys.KINDS[row.kind] + U64.pack(row.number)
+
+
+def _on_list(app: str, number: Position, users: UserList, user: str) -> bytes:
+    return keys.ON_LIST + U64.pack(number) + keys.LISTS[users] + user_key(app, user)
+
+
+def _unique_key(app: str, members: Iterable[str]) -> bytes:
+    return keys.UNIQUE + keys.digest(app, *sorted(members))
