@@ -108,6 +108,17 @@ class ReadViews(Protocol):
     def oldest_kept(self, app: str) -> Iterator[tuple[Place, Kept]]:
         """The app's kept messages, oldest first."""
 
+    def every_kept(
+        self,
+        app: str,
+        *,
+        first: Place = FIRST_PLACE,
+        last: Place = LAST_PLACE,
+        newest_first: bool = False,
+        recalled: bool = False,
+    ) -> Iterator[tuple[Place, bool]]:
+        """The app's kept messages from `first` to `last`, and whether each is shown; as `timeline` has it."""
+
     def timeline(
         self,
         app: str,
@@ -157,16 +168,21 @@ class ReadViews(Protocol):
     def conversation(self, app: str, conversation: Conversation) -> ConversationRow | None:
         """Its record."""
 
-    def conversations(self, app: str, kind: Kind, *, after: Position = Position(0)) -> Iterator[tuple[Position, str]]:
-        """Numbers and names of the app's conversations of a kind beyond a number, in the order of their creation."""
+    def conversations(
+        self, app: str, kind: Kind, *, after: Position = Position(0), before: Position | None = None
+    ) -> Iterator[tuple[Position, str]]:
+        """Numbers and names of the app's conversations of a kind beyond a number, in the order of their creation.
+
+        With `before` it is those below that number, the newest first.
+        """
 
     def conversations_of(
-        self, app: str, user: str, *, after: Position = Position(0)
+        self, app: str, user: str, *, after: Position = Position(0), before: Position | None = None
     ) -> Iterator[tuple[Position, Conversation]]:
         """The groups that a user is a member of, with their numbers; order as above."""
 
     def conversations_with(
-        self, app: str, key: str, value: bytes, *, after: Position = Position(0)
+        self, app: str, key: str, value: bytes, *, after: Position = Position(0), before: Position | None = None
     ) -> Iterator[tuple[Position, Conversation]]:
         """Conversations of every kind whose attribute may be this value or an array that has it, with their numbers.
 

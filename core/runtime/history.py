@@ -23,9 +23,9 @@ from ..queries import (
     MessageQuery,
     Query,
     ReserveMessages,
-    Search,
     TakePresence,
 )
+from ..search import Search, places
 from .clock import ExpiryClock
 from .pending import Settled
 from .reading import read_messages
@@ -73,7 +73,7 @@ class History:
         found: Any
         match query:
             case FindMessages():
-                found = await self._messages(query.app, await self._find(query))
+                found = await self._messages(query.app, await self._find(query), recalled=query.recalled)
             case CountMessages():
                 found = (await self._search(query)).count
             case ReserveMessages():
@@ -110,8 +110,10 @@ class History:
     async def _search(self, query: MessageQuery[A]) -> Search:
         """Gone through to its end. Each slice is a turn of its own among the readers."""
         rules = self._rules(query.app)
-        as_of = await self._read(lambda snapshot: snapshot.views.position)
-        search = Search(query, as_of, rules.history_horizon(self._expiry.now()))
+        as_of, between = await self._read(
+            lambda snapshot: (snapshot.views.position, places(query, snapshot.views, snapshot.bodies))
+        )
+        search = Search(query, as_of, rules.history_horizon(self._expiry.now()), between)
         while await self._read(lambda snapshot: search.go_on(snapshot.views)):
             pass
         return search
@@ -123,12 +125,12 @@ class History:
         await self._carry_out(CollectResult(app=query.app, handle=query.handle), Found)
         return messages
 
-    async def _messages(self, app: str, ids: tuple[MessageId, ...]) -> tuple[Message, ...]:
+    async def _messages(self, app: str, ids: tuple[MessageId, ...], *, recalled: bool = False) -> tuple[Message, ...]:
         horizon_ms = self._rules(app).history_horizon(self._expiry.now())
         messages: list[Message] = []
         left = iter(ids)
         while part := tuple(islice(left, _BODIES)):
-            messages += await self._read(partial(read_messages, ids=part, horizon_ms=horizon_ms))
+            messages += await self._read(partial(read_messages, ids=part, horizon_ms=horizon_ms, recalled=recalled))
         return tuple(messages)
 
     async def _read(self, read: Callable[[Snapshot], T]) -> T:

@@ -17,6 +17,7 @@ NOT_PURE = {"__init__", "open"}  # what `postroom.core` offers, and the one modu
 PURE = sorted(
     [
         *(CORE / "domain").rglob("*.py"),
+        *(CORE / "search").rglob("*.py"),
         *(CORE / "where").rglob("*.py"),
         *(path for path in CORE.glob("*.py") if path.stem not in NOT_PURE),
     ]
