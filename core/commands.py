@@ -116,7 +116,7 @@ class Operation(msgspec.Struct, frozen=True, array_like=True):
     """Of the top level; 1 to 256 bytes without control characters."""
     op: Literal["set", "unset", "increment", "add", "add_unique", "remove"]
     """`increment` takes a number and begins at 0. The last three take an array, of which they add every value, add those
-    that are not there, or remove all that are equal to one; where nothing is they begin with an empty one."""
+    that are not there, or remove all that are equal to one; where nothing is, or null, they begin with an empty one."""
     value: bytes = b"null"
     """JSON."""
 

@@ -93,7 +93,7 @@ class ConversationViews:
             yield value.decode()
 
     def is_listed(self, app: str, number: Position, users: UserList, user: str) -> bool:
-        return self._engine.get(self._rows, _on_list(app, number, users, user)) is not None
+        return self._engine.get(self._rows, keys.list_key(app, number, users, user)) is not None
 
     def list_users(
         self, app: str, row: ConversationRow, users: UserList, names: Iterable[str], position: Position
@@ -103,7 +103,7 @@ class ConversationViews:
         for index, user in enumerate(names):
             place = LISTED_AT.pack(position, index)
             rows.append((keys.LISTED + number + keys.LISTS[users] + place, user.encode()))
-            rows.append((_on_list(app, row.number, users, user), place))
+            rows.append((keys.list_key(app, row.number, users, user), place))
             if users == "members":
                 rows.append((keys.MEMBER_OF + user_key(app, user) + number, name))
         self._engine.put_rows(self._rows, rows)
@@ -111,7 +111,7 @@ class ConversationViews:
     def unlist_users(self, app: str, row: ConversationRow, users: UserList, names: Iterable[str]) -> None:
         number = U64.pack(row.number)
         for user in names:
-            on_list = _on_list(app, row.number, users, user)
+            on_list = keys.list_key(app, row.number, users, user)
             place = self._engine.get(self._rows, on_list)
             assert place is not None
             self._engine.delete(self._rows, on_list)
@@ -122,23 +122,15 @@ class ConversationViews:
     # Groups that are the one of their members.
 
     def unique_group(self, app: str, members: Iterable[str]) -> str | None:
-        prefix = _unique_key(app, members)
+        prefix = keys.unique_key(app, sorted(members))
         return next((value.decode() for _, value in self._engine.scan(self._rows, prefix, prefix)), None)
 
     def put_unique(self, app: str, row: ConversationRow, members: Iterable[str]) -> None:
-        self._engine.put(self._rows, _unique_key(app, members) + U64.pack(row.number), row.id.encode())
+        self._engine.put(self._rows, keys.unique_key(app, sorted(members)) + U64.pack(row.number), row.id.encode())
 
     def remove_unique(self, app: str, row: ConversationRow, members: Iterable[str]) -> None:
-        self._engine.delete(self._rows, _unique_key(app, members) + U64.pack(row.number))
+        self._engine.delete(self._rows, keys.unique_key(app, sorted(members)) + U64.pack(row.number))
 
 
 def _created_key(app: str, row: ConversationRow) -> bytes:
     return keys.CREATED + keys.app_digest(app) + keys.KINDS[row.kind] + U64.pack(row.number)
-
-
-def _on_list(app: str, number: Position, users: UserList, user: str) -> bytes:
-    return keys.ON_LIST + U64.pack(number) + keys.LISTS[users] + user_key(app, user)
-
-
-def _unique_key(app: str, members: Iterable[str]) -> bytes:
-    return keys.UNIQUE + keys.digest(app, *sorted(members))

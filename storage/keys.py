@@ -1,5 +1,6 @@
 """Keys and values of the views, one letter a kind of row. FORMAT.md draws them."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from struct import Struct
@@ -115,6 +116,16 @@ def room_key(app: str, room: str) -> bytes:
 def conversation_key(app: str, kind: Kind, name: str) -> bytes:
     """The key of a conversation's record."""
     return CONVERSATION + digest(app, kind, name)
+
+
+def list_key(app: str, number: Position, users: UserList, user: str) -> bytes:
+    """Where it is said whether, and in which place, a user is on a list of the conversation with this number."""
+    return ON_LIST + U64.pack(number) + LISTS[users] + user_key(app, user)
+
+
+def unique_key(app: str, members: Sequence[str]) -> bytes:
+    """What the keys of all groups that are the one of these members, who are sorted, begin with."""
+    return UNIQUE + digest(app, *members)
 
 
 def term_key(app: str, key: str, value: str) -> bytes:

@@ -17,6 +17,7 @@ from ..errors import NotADataDirectory, NotEnoughRoom
 from .accounts import AccountCheck
 from .bodies import BodyCheck
 from .compare import differences
+from .conversations import ConversationCheck
 from .copy import Copy, Source, copy_out
 from .owned import Owned
 from .replay import LogCheck, opened
@@ -94,6 +95,9 @@ def _walk(place: Path, owned_at: Path, source: Source, problems: Problems) -> Re
             if live is None:
                 problems.add("live", "live: its clock row cannot be read; queues and bodies were not checked")
                 return report
+            conversations = ConversationCheck(engine, live, problems)
+            for progress in conversations.run():
+                _tell(progress)
             bodies = BodyCheck(engine, live, owned, problems)
             for progress in bodies.run():
                 _tell(progress)
@@ -104,6 +108,7 @@ def _walk(place: Path, owned_at: Path, source: Source, problems: Problems) -> Re
             queues=bodies.queues,
             entries=bodies.entries,
             kept=bodies.kept,
+            conversations=conversations.records,
         )
 
 

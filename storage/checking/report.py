@@ -12,7 +12,7 @@ import msgspec
 PROBLEMS_PER_CHECK: Final = 20
 """How many problems of one kind are told in words; all are counted."""
 
-Check = Literal["file", "log", "bodies", "base", "live", "queues", "history", "accounts"]
+Check = Literal["file", "log", "bodies", "base", "live", "queues", "history", "conversations", "accounts"]
 
 
 class Progress(msgspec.Struct, frozen=True, tag="progress"):
@@ -48,6 +48,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, tag="report"):
     queues: int = 0
     entries: int = 0
     kept: int = 0
+    conversations: int = 0
     users: int = 0
     apps: int = 0
     file_bytes: int = 0

@@ -9,8 +9,10 @@ import pytest
 
 from postroom.core.commands import (
     Ack,
+    AddMembers,
     CollectResult,
     Command,
+    CreateConversation,
     DeleteMessage,
     EditMessage,
     EndStaleSessions,
@@ -22,19 +24,25 @@ from postroom.core.commands import (
     Leave,
     Login,
     Logout,
+    MuteConversation,
+    Operation,
     RecallMessage,
+    RemoveMembers,
     ReserveResult,
     SendMessage,
     StartEpoch,
     TakeFeed,
+    UnmuteConversation,
+    UpdateConversation,
 )
 from postroom.core.domain import Welcome
 from postroom.core.errors import Refusal
 from postroom.core.ids import ExpiryMs, MessageId, Position
-from postroom.core.model import FEEDS, Receipt, Rules, peer, room
+from postroom.core.model import FEEDS, Receipt, Rules, group, peer, room, service
 from postroom.storage.checking.accounts import AccountCheck
 from postroom.storage.checking.bodies import BodyCheck
 from postroom.storage.checking.compare import differences
+from postroom.storage.checking.conversations import ConversationCheck
 from postroom.storage.checking.owned import Owned
 from postroom.storage.checking.report import Problem, Problems
 from postroom.storage.engine import BASE, LIVE
@@ -96,7 +104,9 @@ class Chance:
     def _command(self) -> Command:
         random = self._random
         app, user = random.choice(APPS), random.choice(USERS)
-        kind = random.randrange(24)
+        kind = random.randrange(28)
+        if kind >= 25:
+            return self._of_groups(app)
         if kind < 6 or not self._sent or not self._sessions:
             queue, history = random.choice([(True, False), (True, True), (False, True), (False, False)])
             dedup = random.choice([None, None, f"k{random.randrange(9)}"])
@@ -134,6 +144,25 @@ class Chance:
         rest = [ExpireQueue(app=app, user=user), ExpireDedup(), StartEpoch(), EndStaleSessions()]
         return random.choice(rest)
 
+    def _of_groups(self, app: str) -> Command:
+        """Their records, and who is in them."""
+        random = self._random
+        conversation = random.choice([group("g"), group("h"), room("hall"), service("s")])
+        users = tuple(random.choice(USERS) for _ in range(random.randrange(4)))
+        json = random.choice(
+            [b"1", b'["x",1,1.0]', b'{"y":[null]}', b"[%s]" % b",".join(b"%d" % n for n in range(1_001))]
+        )
+        if random.randrange(3) == 0:
+            if conversation.kind != "group":
+                return CreateConversation(app=app, conversation=conversation, attributes=b'{"a":%s}' % json)
+            unique = random.random() < 0.5
+            return CreateConversation(app=app, conversation=conversation, members=users, unique=unique)
+        if random.randrange(3) == 0:
+            operations = (Operation(random.choice("ab"), "set", json), Operation(random.choice("ab"), "unset"))
+            return UpdateConversation(app=app, conversation=conversation, operations=operations)
+        kinds = [AddMembers, RemoveMembers, MuteConversation, UnmuteConversation]
+        return random.choice(kinds)(app=app, conversation=group(random.choice("gh")), users=users)
+
     def _of_the_house(self, app: str) -> Command:
         """What is looked up, and what is swept, in large steps and in small ones."""
         random = self._random
@@ -160,6 +189,7 @@ def problems_of(machine: Machine, scratch: Path) -> Iterator[str]:
         problems = Problems(told.append)
         list(AccountCheck(engine, problems).run())
         list(BodyCheck(engine, StoredViews(engine, LIVE), owned, problems).run())
+        list(ConversationCheck(engine, StoredViews(engine, LIVE), problems).run())
         yield from (f"{problem.check}: {problem.what}" for problem in told)
     differing: list[str] = []
     with suppress(Undo), machine.store.transaction() as transaction:

@@ -10,10 +10,11 @@ import pytest
 
 from postroom.core.events import EpochStarted, Record
 from postroom.core.ids import ExpiryMs, MessageId, Place, Position, UnixMs
-from postroom.core.model import Conversation, Feed, PresenceEvent, group, peer
+from postroom.core.model import Conversation, Feed, PresenceEvent, UserList, group, peer
 from postroom.core.rows import (
     Body,
     ChangedRow,
+    ConversationRow,
     DedupRow,
     Entry,
     Gap,
@@ -77,6 +78,7 @@ def test_the_versions_are_those_of_the_code() -> None:
         (Gap, "g"),
         (PresenceEvent, "f"),
         (ResultRow, "q"),
+        (ConversationRow, "o"),
     ],
     ids=lambda value: str(value),
 )
@@ -184,6 +186,37 @@ def test_a_gap() -> None:
 def test_where_an_epoch_began() -> None:
     rows = written(lambda views: views.start_epoch(9, Position(3)))
     assert rows == {b"p" + (3).to_bytes(8): (9).to_bytes(4)}
+
+
+ROW = ConversationRow(POSITION, "group", "g", UnixMs(7), UnixMs(8), True, b'{"a":[1.0,"x"]}', 2, 1)
+NUMBER = POSITION.to_bytes(8)
+NAMED = msgspec.msgpack.encode(["group", "g"])
+
+
+def test_a_conversation() -> None:
+    listed = ["group", "g", 7, 8, True, b'{"a":[1.0,"x"]}', 2, 1]
+    demo = keys.digest("demo")
+    assert written(lambda views: views.put_conversation("demo", ROW)) == {
+        b"o" + keys.digest("demo", "group", "g"): msgspec.msgpack.encode([POSITION, *listed]),
+        b"n" + demo + b"g" + NUMBER: b"g",
+        b"y" + demo + keys.digest("a", "1") + NUMBER: NAMED,
+        b"y" + demo + keys.digest("a", '"x"') + NUMBER: NAMED,
+    }
+
+
+@pytest.mark.parametrize(("users", "letter"), [("members", b"m"), ("muted", b"q")])
+def test_users_of_a_conversation(users: UserList, letter: bytes) -> None:
+    bob, place = keys.digest("demo", "bob"), (9).to_bytes(8) + (0).to_bytes(4)
+    rows = written(lambda views: views.list_users("demo", ROW, users, ("bob",), Position(9)))
+    assert rows == {
+        b"b" + NUMBER + letter + place: b"bob",
+        b"l" + NUMBER + letter + bob: place,
+    } | ({b"v" + bob + NUMBER: NAMED} if users == "members" else {})
+
+
+def test_a_group_that_is_the_one_of_its_members() -> None:
+    rows = written(lambda views: views.put_unique("demo", ROW, ("bob", "ann")))
+    assert rows == {b"U" + keys.digest("demo", "ann", "bob") + NUMBER: b"g"}
 
 
 @pytest.mark.parametrize(("feed", "letter"), [("users", b"u"), ("rooms", b"r")])

@@ -14,11 +14,12 @@ from postroom.core.errors import Corruption, StorageFailure, StoreInUse, Unknown
 from postroom.core.events import EpochStarted, Record
 from postroom.core.ids import POSITION_MAX, ExpiryMs, MessageId, Place, Position, UnixMs
 from postroom.core.limits import MIB
-from postroom.core.model import Conversation, Feed, PresenceEvent, Rules, group, peer, room
+from postroom.core.model import Conversation, Feed, PresenceEvent, Rules, UserList, group, peer, room
 from postroom.core.ports import FIRST_PLACE, LAST_PLACE, Snapshot, Store, Transaction
 from postroom.core.rows import (
     Body,
     ChangedRow,
+    ConversationRow,
     DedupRow,
     Entry,
     Gap,
@@ -39,6 +40,7 @@ from postroom.storage.memory import MemoryStore
 from tests.support.machine import Machine
 from tests.support.rows import engine_of
 
+LISTS: tuple[UserList, ...] = ("members", "muted")
 Opener = Callable[[], Store]
 
 
@@ -109,6 +111,12 @@ def entry(position: int, seq: int, *, owns_body: bool = False) -> Entry:
     return Entry(Position(position), seq, 200_000_000 + seq, owns_body)
 
 
+def record(position: int) -> ConversationRow:
+    """A group's."""
+    at_ms = UnixMs(position)
+    return ConversationRow(Position(position), "group", f"g{position}", at_ms, at_ms, True, b'{"a":1}', 2, 1)
+
+
 def write_everything(transaction: Transaction, position: int) -> None:
     """A row of each kind."""
     views, at = transaction.views, Position(position)
@@ -133,6 +141,11 @@ def write_everything(transaction: Transaction, position: int) -> None:
     views.put_presence("demo", "users", position, PresenceEvent("login", UnixMs(position), "bob"))
     views.put_presence("demo", "rooms", position, PresenceEvent("join", UnixMs(position), "bob", "r"))
     views.put_result("demo", f"h{position}", ResultRow((MessageId(position),), ExpiryMs(position), at))
+    row = record(position)
+    views.put_conversation("demo", row)
+    views.list_users("demo", row, "members", ("bob", "carol"), at)
+    views.list_users("demo", row, "muted", ("bob",), at)
+    views.put_unique("demo", row, ("bob", "carol"))
     views.advance(epoch(position))
 
 
@@ -155,6 +168,10 @@ def break_off(transaction: Transaction) -> None:
     transaction.views.remove_presence("demo", "rooms", 2)
     transaction.views.remove_result("demo", "h1")
     transaction.views.end_result(ExpiryMs(2), Position(2))
+    transaction.views.unlist_users("demo", record(1), "members", ("bob",))
+    transaction.views.list_users("demo", record(1), "members", ("ann", "bob"), Position(9))
+    transaction.views.put_conversation("demo", msgspec.structs.replace(record(1), attributes=b'{"b":1}'))
+    transaction.views.remove_unique("demo", record(1), ("bob", "carol"))
     transaction.trim(ExpiryMs(10_000), 10)
     raise Planned
 
@@ -190,6 +207,12 @@ def seen(snapshot: Snapshot) -> tuple[object, ...]:
         (list(views.feed("demo", "users")), list(views.feed("demo", "rooms"))),
         [views.result("demo", f"h{number}") for number in range(4)],
         list(views.result_ends()),
+        [views.conversation("demo", group(f"g{number}")) for number in range(4)],
+        [list(views.listed(Position(number), users)) for number in range(4) for users in LISTS],
+        list(views.conversations("demo", "group")),
+        [list(views.conversations_of("demo", user)) for user in ("ann", "bob", "carol")],
+        [list(views.conversations_with("demo", key, b"1")) for key in ("a", "b")],
+        views.unique_group("demo", ("carol", "bob")),
         list(snapshot.log()),
         list(engine.scan("live", b"")),
     )
@@ -632,6 +655,57 @@ def gap(name: str, id: int, app: str = "demo") -> Gap:
 
 
 # Views: presence and results.
+
+
+def test_a_fresh_store_knows_no_conversation(store: Store) -> None:
+    with store.snapshot() as snapshot:
+        views = snapshot.views
+        assert views.conversation("demo", group("g")) is None
+        assert list(views.conversations("demo", "group")) == list(views.conversations_of("demo", "bob")) == []
+        assert list(views.conversations_with("demo", "a", b"1")) == list(views.listed(Position(1), "members")) == []
+        assert views.unique_group("demo", ()) is None
+        assert not views.is_listed("demo", Position(1), "members", "bob")
+
+
+def test_conversations_are_found_in_the_order_of_their_creation(store: Store) -> None:
+    with store.transaction() as transaction:
+        for number in (3, 1, 2):
+            row = msgspec.structs.replace(record(number), attributes=b'{"a":[1,2,1.0],"b":null}')
+            transaction.views.put_conversation("demo", row)
+            transaction.views.list_users("demo", row, "members", ("bob",), Position(number))
+            transaction.views.put_unique("demo", row, ("bob", "carol"))
+        transaction.views.put_conversation("other", record(4))
+        transaction.views.put_conversation("demo", msgspec.structs.replace(record(5), kind="room"))
+    with store.snapshot() as snapshot:
+        views, numbered = snapshot.views, [(number, group(f"g{number}")) for number in (1, 2, 3)]
+        assert list(views.conversations("demo", "group")) == [(number, f"g{number}") for number in (1, 2, 3)]
+        assert list(views.conversations("demo", "group", after=Position(1))) == [(2, "g2"), (3, "g3")]
+        assert list(views.conversations("demo", "room")) == [(5, "g5")]
+        assert list(views.conversations_of("demo", "bob")) == numbered
+        assert list(views.conversations_of("demo", "bob", after=Position(2))) == numbered[2:]
+        assert list(views.conversations_with("demo", "a", b"2")) == numbered
+        assert list(views.conversations_with("demo", "b", b"null", after=Position(1))) == numbered[1:]
+        assert list(views.conversations_with("demo", "a", b"1")) == [*numbered, (5, room("g5"))]
+        assert views.unique_group("demo", ("carol", "bob")) == "g1"
+        assert views.conversation("demo", group("g4")) is None
+
+
+def test_a_list_keeps_its_order(store: Store) -> None:
+    row = record(1)
+    with store.transaction() as transaction:
+        views = transaction.views
+        views.put_conversation("demo", row)
+        views.list_users("demo", row, "members", [f"u{number}" for number in range(300)], Position(5))
+        views.list_users("demo", row, "members", ("zoe", "abe"), Position(6))
+        views.list_users("demo", row, "muted", ("abe",), Position(6))
+        views.unlist_users("demo", row, "members", [f"u{number}" for number in range(299)])
+    with store.snapshot() as snapshot:
+        views = snapshot.views
+        assert list(views.listed(row.number, "members")) == ["u299", "zoe", "abe"]
+        assert list(views.listed(row.number, "muted")) == ["abe"]
+        assert [views.is_listed("demo", row.number, "members", user) for user in ("abe", "u0")] == [True, False]
+        assert [views.is_listed("demo", row.number, "muted", user) for user in ("abe", "zoe")] == [True, False]
+        assert not views.is_listed("other", row.number, "members", "abe")
 
 
 @pytest.mark.parametrize("feed", ["users", "rooms"])

@@ -14,12 +14,18 @@ from postroom.core.errors import Corruption
 from postroom.core.events import (
     Acked,
     AnyEvent,
+    ConversationCreated,
+    ConversationMuted,
+    ConversationUnmuted,
+    ConversationUpdated,
     DedupExpired,
     EpochStarted,
     GapsExpired,
     HistoryExpired,
     LoggedIn,
     LoggedOut,
+    MembersAdded,
+    MembersRemoved,
     MessageConfirmed,
     MessageDeleted,
     MessageEdited,
@@ -38,7 +44,7 @@ from postroom.core.events import (
     Withdrawn,
 )
 from postroom.core.ids import ExpiryMs, MessageId, Position, UnixMs
-from postroom.core.model import Conversation, peer
+from postroom.core.model import Conversation, group, peer
 from postroom.core.rows import Body, Header
 from postroom.storage.records import decode_body, decode_record, encode_body, encode_record
 from postroom.storage.upcast import Written, upcast
@@ -105,6 +111,25 @@ EVENTS: list[AnyEvent] = [
     HistoryExpired(app="demo", at_ms=AT_MS, id=ID, count=25),
     StaysExpired(app="demo", at_ms=AT_MS, count=6),
     GapsExpired(app="demo", rooms=("rööm", "lobby")),
+    ConversationCreated(
+        app="demo",
+        conversation=group("gröup"),
+        at_ms=AT_MS,
+        attributes='{"näme":[1,null]}'.encode(),
+        members=("bøb", "carol"),
+        unique=True,
+    ),
+    ConversationUpdated(
+        app="demo",
+        conversation=Conversation("service", "s", 0),
+        at_ms=AT_MS,
+        changed=(("näme", b'"x"'), ("n", b"1.50")),
+        unset=("gone",),
+    ),
+    MembersAdded(app="demo", conversation=group("gröup"), at_ms=AT_MS, users=("bøb", "carol")),
+    MembersRemoved(app="demo", conversation=group("gröup"), at_ms=AT_MS, users=("bøb",)),
+    ConversationMuted(app="demo", conversation=group("gröup"), at_ms=AT_MS, users=("bøb",)),
+    ConversationUnmuted(app="demo", conversation=group("gröup"), at_ms=AT_MS, users=("carol",)),
 ]
 
 UNKNOWN_MS = UnixMs(0)

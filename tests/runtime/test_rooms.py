@@ -14,7 +14,15 @@ from postroom.core import Broker, BrokerThread, Joined, Options, Receipt, SendMe
 from postroom.core.commands import DeleteMessage, EditMessage, RecallMessage
 from postroom.core.domain import rooms as rooms_of_domain
 from postroom.core.errors import InvalidCommand, SessionEnded, StorageFailure, TooManyRooms, UnknownMessage
-from postroom.core.events import EpochStarted, LoggedIn, LoggedOut, MessageSent, RoomJoined, RoomLeft
+from postroom.core.events import (
+    ConversationCreated,
+    EpochStarted,
+    LoggedIn,
+    LoggedOut,
+    MessageSent,
+    RoomJoined,
+    RoomLeft,
+)
 from postroom.core.ids import MessageId
 from postroom.core.limits import PAGE_BYTES
 from postroom.core.model import Rules
@@ -282,7 +290,7 @@ async def test_what_happens_twice_is_written_once() -> None:
         await session.leave("den")
         await session.leave("attic")
         kinds = [type(event) for event in events(store)]
-        assert kinds == [EpochStarted, LoggedIn, RoomJoined, RoomLeft]
+        assert kinds == [EpochStarted, LoggedIn, ConversationCreated, RoomJoined, RoomLeft]
 
 
 async def test_members_are_asked_for() -> None:

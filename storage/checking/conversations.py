@@ -1,0 +1,107 @@
+"""Conversation records and what finds them: each record has its rows, and no row is without its record."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+
+from postroom.core.domain.attributes import terms
+from postroom.core.ids import Position
+from postroom.core.model import UserList
+from postroom.core.rows import ConversationRow, Totals
+
+from .. import keys
+from ..engine import Engine
+from ..keys import U64
+from ..views import StoredViews
+from .report import Problems, Progress
+from .rows import MISFITS, row_name
+
+_CHUNK: Final = 1_000
+_KINDS: Final = (
+    keys.CREATED,
+    keys.LISTED,
+    keys.ON_LIST,
+    keys.MEMBER_OF,
+    keys.TERM,
+    keys.UNIQUE,
+    keys.CONVERSATION,
+)
+
+
+class ConversationCheck:
+    """Goes from each app's order of creation to the records, and from these to everything else; then it counts."""
+
+    def __init__(self, engine: Engine, live: StoredViews, problems: Problems) -> None:
+        self._engine = engine
+        self._views = live
+        self._problems = problems
+        self._expected: Counter[bytes] = Counter()
+        self.records = 0
+
+    def run(self) -> Iterator[Progress]:
+        """Check everything; says how far it is now and then."""
+        for key, value in self._engine.scan("live", keys.APP, keys.APP):
+            try:
+                app, _ = msgspec.msgpack.decode(value, type=tuple[str, Totals])
+            except MISFITS:
+                continue  # told with the accounts
+            prefix = keys.CREATED + key[1:]
+            for created, name in self._engine.scan("live", prefix, prefix):
+                self.records += 1
+                self._record(app, created, name)
+                if self.records % _CHUNK == 0:
+                    yield Progress("conversations", self.records)
+        for letter in _KINDS:
+            found = sum(1 for _ in self._engine.scan("live", letter, letter))
+            if found != self._expected[letter]:
+                self._tell(f"there are {found} rows '{letter.decode()}', the records need {self._expected[letter]}")
+
+    def _record(self, app: str, created: bytes, name: bytes) -> None:
+        try:
+            kind = next(kind for kind, letter in keys.KINDS.items() if letter == created[-9:-8])
+            key = keys.conversation_key(app, kind, name.decode())
+            value = self._engine.get("live", key)
+            row = None if value is None else msgspec.msgpack.decode(value, type=ConversationRow)
+            if row is None or (row.number, row.kind, row.id) != (U64.unpack(created[-8:])[0], kind, name.decode()):
+                self._tell(f"{row_name(created, name)} has no record that says the same")
+                return
+            self._expected.update((keys.CREATED, keys.CONVERSATION))
+            self._rows(app, row)
+        except MISFITS:
+            self._tell(f"{row_name(created, name)}: the rows of its conversation cannot be read")
+
+    def _rows(self, app: str, row: ConversationRow) -> None:
+        number, name = U64.pack(row.number), f"{row.kind} {row.id!r} of app {app!r}"
+        for users, count in (("members", row.members), ("muted", row.muted)):
+            self._list(app, row, users, count)  # type: ignore[arg-type]
+        for term in terms(row.attributes):
+            self._need(keys.term_key(app, *term) + number, f"{name}: an attribute does not lead to it")
+        if row.unique:
+            members = sorted(self._views.listed(row.number, "members"))
+            self._need(keys.unique_key(app, members) + number, f"{name}: its members do not lead to it")
+
+    def _list(self, app: str, row: ConversationRow, users: UserList, count: int) -> None:
+        name, number = f"{row.kind} {row.id!r} of app {app!r}", U64.pack(row.number)
+        prefix = keys.LISTED + number + keys.LISTS[users]
+        found = 0
+        for key, value in self._engine.scan("live", prefix, prefix):
+            found += 1
+            user = value.decode()
+            place = self._engine.get("live", keys.list_key(app, Position(row.number), users, user))
+            if place != key[len(prefix) :]:
+                self._tell(f"{name}: its {users} do not know the place of {user!r}")
+            self._expected.update((keys.LISTED, keys.ON_LIST))
+            if users == "members":
+                self._need(keys.MEMBER_OF + keys.user_key(app, user) + number, f"{name}: {user!r} does not know of it")
+        if found != count:
+            self._tell(f"{name} counts {count} {users}, its list has {found}")
+
+    def _need(self, key: bytes, otherwise: str) -> None:
+        self._expected[key[:1]] += 1
+        if self._engine.get("live", key) is None:
+            self._tell(otherwise)
+
+    def _tell(self, what: str) -> None:
+        self._problems.add("conversations", what)
