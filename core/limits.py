@@ -87,9 +87,20 @@ PATTERN_PROGRAM_MAX: Final = 3_000
 each may have 16 KiB searched, takes a second at worst; any letter of any script takes 1,200 of them, a word a few."""
 PATTERN_TEXT_BYTES_MAX: Final = 16 * KIB
 """Text of one field that a pattern is looked for in; what has more does not match."""
-ORDER_KEYS_MAX: Final = 10
-ORDER_TEXT_CHARACTERS_MAX: Final = 256
+ORDER_KEYS_MAX: Final = 5
+ORDER_TEXT_CHARACTERS_MAX: Final = 100
 """What of a text decides where its row is sorted."""
+
+FIND_CONVERSATIONS_MAX: Final = 1_000
+"""Conversations one query gives at most."""
+SORTED_CONVERSATIONS_MAX: Final = 10_000
+"""Of an order that no index has: what is passed over and what is given, together; twice as many are kept meanwhile."""
+FIND_ONLINE_MAX: Final = 1_000
+"""Users asked about at once."""
+INDEX_SOURCES_MAX: Final = 8
+"""Conditions that indexes narrow a search by; each look at a row of one is a look at all."""
+INDEX_VALUES_MAX: Final = 100
+"""Values of one such condition: each is a scan of its own."""
 
 # Presence
 FEED_EVENTS_MAX: Final = 2_000

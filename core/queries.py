@@ -1,17 +1,31 @@
 """Questions to the broker about what it keeps, answered from what is on disk. `core.search` looks the answers up."""
 
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 import msgspec
 
 from .checks import check_name
 from .errors import InvalidCommand, UnknownResult
 from .ids import MessageId, UnixMs
-from .limits import FEED_TAKE_MAX, FIND_MESSAGES_MAX, QUERY_CONVERSATIONS_MAX, RESULT_MESSAGES_MAX
+from .limits import (
+    FEED_TAKE_MAX,
+    FIND_CONVERSATIONS_MAX,
+    FIND_MESSAGES_MAX,
+    FIND_ONLINE_MAX,
+    QUERY_CONVERSATIONS_MAX,
+    RESULT_MESSAGES_MAX,
+    SORTED_CONVERSATIONS_MAX,
+)
 from .model import FEEDS, Conversation, ConversationInfo, Feed, Kind, Message, PresenceEvent
 from .ports import LAST_PLACE
+from .where import parse, parse_order
 
 A = TypeVar("A")
+
+RECORD_KINDS: Final[tuple[Kind, ...]] = ("group", "room", "service")
+"""Kinds of conversations that have records."""
+IN_ORDER: Final = ((), ("created_ms",), ("-created_ms",))
+"""Orders in which conversations come anyway."""
 
 
 class Query(msgspec.Struct, Generic[A], frozen=True, kw_only=True):
@@ -169,21 +183,46 @@ class FindMembers(Query[tuple[str, ...]], frozen=True, kw_only=True):
         check_name("room", self.room)
 
 
+def check_conversations(kinds: tuple[Kind, ...], where: bytes) -> None:
+    """Which conversations are meant. Raises InvalidCommand."""
+    if not kinds or not set(kinds) <= set(RECORD_KINDS):
+        raise InvalidCommand(f"kinds: some of {', '.join(RECORD_KINDS)}")
+    parse(where)
+
+
 class FindConversations(Query[tuple[ConversationInfo, ...]], frozen=True, kw_only=True):
     """Conversations that meet a filter, oldest first unless `order` says otherwise.
 
-    The filter sees a row of each: its attributes' top-level keys, and `id`, `kind`, `created_ms`, `updated_ms`, `members`,
-    `muted` and `unique`, which stand before attributes of the same name.
+    The filter sees a row of each: its attributes' top-level keys, and `id`, `kind`, `created_ms`, `updated_ms`, `unique`, of a
+    group `members` and `muted`, which stand before attributes of the same name; `attributes.NAME` means those.
+
+    Looked up by an index, not one by one: the equalities at the top of the filter by `id`, by a member and by any scalar
+    attribute, or one in an array; also several at once, `$in` with up to 100 values, and `$all`. And the order by `created_ms`,
+    rising or falling.
     """
 
     kinds: tuple[Kind, ...]
+    """Of `group`, `room`, `service`."""
     where: bytes = b"{}"
-    """A filter as a JSON object."""
+    """A filter as a JSON object; `core.where` has the language."""
     order: tuple[str, ...] = ()
-    """Keys of the row to sort by; one that begins with "-" falls."""
+    """Names of the row to sort by, at most 5; one that begins with "-" falls. Of a text its first 100 characters count."""
     offset: int = 0
+    """How many to pass over; the time that takes grows with it. With another order than by `created_ms`, `offset` and `limit`
+    together are at most 10,000."""
     limit: int = 100
     """At most 1,000."""
+
+    def check(self) -> None:
+        """Raises InvalidCommand."""
+        check_conversations(self.kinds, self.where)
+        parse_order(self.order)
+        if self.offset < 0:
+            raise InvalidCommand("offset: must not be negative")
+        if not 1 <= self.limit <= FIND_CONVERSATIONS_MAX:
+            raise InvalidCommand(f"limit: must be 1 to {FIND_CONVERSATIONS_MAX}")
+        if self.order not in IN_ORDER and self.offset + self.limit > SORTED_CONVERSATIONS_MAX:
+            raise InvalidCommand(f"offset: with an order, at most {SORTED_CONVERSATIONS_MAX} together with limit")
 
 
 class CountConversations(Query[int], frozen=True, kw_only=True):
@@ -192,14 +231,29 @@ class CountConversations(Query[int], frozen=True, kw_only=True):
     kinds: tuple[Kind, ...]
     where: bytes = b"{}"
 
+    def check(self) -> None:
+        """Raises InvalidCommand."""
+        check_conversations(self.kinds, self.where)
+
 
 class GetConversation(Query[ConversationInfo | None], frozen=True, kw_only=True):
     """One conversation's record; None if it has none."""
 
     conversation: Conversation
 
+    def check(self) -> None:
+        """Raises InvalidCommand."""
+        check_name("conversation", self.conversation.id)
+
 
 class FindOnline(Query[tuple[str, ...]], frozen=True, kw_only=True):
     """Those of at most 1,000 users who have a session open, in the order in which they were asked for."""
 
     users: tuple[str, ...]
+
+    def check(self) -> None:
+        """Raises InvalidCommand."""
+        if len(self.users) > FIND_ONLINE_MAX:
+            raise InvalidCommand(f"users: at most {FIND_ONLINE_MAX}")
+        for user in self.users:
+            check_name("users", user)

@@ -3,6 +3,7 @@
 A query goes through what is kept in slices, each in one short snapshot: whoever asks for a million messages holds up nobody.
 """
 
+from .conversations import ConversationSearch, info
 from .messages import Search, places
 
-__all__ = ["Search", "places"]
+__all__ = ["ConversationSearch", "Search", "info", "places"]

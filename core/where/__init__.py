@@ -20,10 +20,21 @@ Whatever else stands in a filter is refused by its name. A filter holds at most 
 and 10 patterns, each of at most 1,000 bytes.
 """
 
-from .filters import Filter, fields, matches
+from .filters import Filter, fields, matches, weight
 from .narrow import Among, candidates
 from .order import Order, parse_order
 from .parse import parse
 from .values import comparable
 
-__all__ = ["Among", "Filter", "Order", "candidates", "comparable", "fields", "matches", "parse", "parse_order"]
+__all__ = [
+    "Among",
+    "Filter",
+    "Order",
+    "candidates",
+    "comparable",
+    "fields",
+    "matches",
+    "parse",
+    "parse_order",
+    "weight",
+]

@@ -17,21 +17,19 @@ class Pattern(msgspec.Struct, frozen=True):
 
     source: bytes
     """With its options in front."""
+    compiled: Any
 
     def found_in(self, texts: Sequence[str]) -> bool:
         """Whether one of these strings has it somewhere; never if all of them together are too long."""
-        if sum(map(len, texts)) > PATTERN_TEXT_BYTES_MAX:
-            return False
         encoded = [text.encode() for text in texts]
         if sum(map(len, encoded)) > PATTERN_TEXT_BYTES_MAX:
             return False
-        compiled = _compiled(self.source)
-        return any(compiled.search(text) is not None for text in encoded)
+        return any(self.compiled.search(text) is not None for text in encoded)
 
     @property
     def program_size(self) -> int:
         """What a byte of text costs at worst, in steps."""
-        size: int = _compiled(self.source).programsize
+        size: int = self.compiled.programsize
         return size
 
 
@@ -44,16 +42,15 @@ def parse_pattern(source: str, options: str) -> Pattern:
     if len(encoded) > PATTERN_BYTES_MAX:
         raise InvalidCommand(f"where: $regex: longer than {PATTERN_BYTES_MAX} bytes")
     flags = "".join(sorted(set(options)))
-    pattern = Pattern(f"(?{flags})".encode() + encoded if flags else encoded)
+    whole = f"(?{flags})".encode() + encoded if flags else encoded
     try:
-        _compiled(pattern.source)
+        return Pattern(whole, _compiled(whole))
     except re2.error as error:
         raise InvalidCommand(f"where: $regex: {_reason(error)}") from error
-    return pattern
 
 
 def _compiled(source: bytes) -> Any:
-    """Compiled; the module keeps the 128 used last. Raises re2.error."""
+    """The module keeps the 128 used last. Raises re2.error."""
     options = re2.Options()
     options.max_mem = PATTERN_MEMORY_BYTES
     options.log_errors = False

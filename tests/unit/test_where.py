@@ -386,7 +386,7 @@ def like(text: str, pattern: str) -> bool:
 
 
 @given(wheres, rows)
-@settings(max_examples=2_000, deadline=None)
+@settings(max_examples=600, deadline=None)
 @example({"a": {"$lte": [1]}}, {"a": [[0, 5]]})
 @example({"a.b": {"$ne": None}}, {"a": []})
 def test_it_says_what_the_reference_says(where: Any, row: dict[str, Any]) -> None:
@@ -394,7 +394,7 @@ def test_it_says_what_the_reference_says(where: Any, row: dict[str, Any]) -> Non
 
 
 @given(wheres, rows)
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_it_looks_at_the_fields_it_names_and_no_others(where: Any, row: dict[str, Any]) -> None:
     filter = parse(json.dumps(where).encode())
     seen = {name: value for name, value in row.items() if name in fields(filter)}
@@ -402,7 +402,7 @@ def test_it_looks_at_the_fields_it_names_and_no_others(where: Any, row: dict[str
 
 
 @given(wheres, rows)
-@settings(max_examples=1_000, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_every_row_that_matches_meets_the_candidates(where: Any, row: dict[str, Any]) -> None:
     filter = parse(json.dumps(where).encode())
     if matches(filter, row):
@@ -431,7 +431,7 @@ def test_candidates_are_equalities_that_all_rows_meet() -> None:
 
 
 @given(st.binary(max_size=200) | st.text(max_size=100).map(str.encode))
-@settings(max_examples=1_000, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_any_bytes_are_a_filter_or_refused(where: bytes) -> None:
     try:
         filter = parse(where)
@@ -444,7 +444,7 @@ def test_any_bytes_are_a_filter_or_refused(where: bytes) -> None:
     st.text(alphabet="ab\\()[]{}*+?|^$.,0123456789:<>=!PipnsmxdwQEZz&~-ä\n\0", max_size=60),
     st.sampled_from(["", "i", "ims"]),
 )
-@settings(max_examples=2_000, deadline=None)
+@settings(max_examples=600, deadline=None)
 def test_any_pattern_is_known_or_refused(pattern: str, options: str) -> None:
     where = {"name": {"$regex": pattern, "$options": options}}
     refusal = ""
@@ -510,7 +510,7 @@ def test_the_order_of_rows() -> None:
     assert sorted(range(8), key=lambda number: order.key(rows[number])) == [3, 5, 6, 2, 1, 0, 4, 7]
     rising = parse_order(("a",))
     assert sorted(range(8), key=lambda number: rising.key(rows[number])) == [4, 7, 6, 0, 1, 2, 5, 3]
-    for wrong in (("",), ("-",), ("a..b",), ("$a",), ("a",) * 11, ("a" * 1_001,)):
+    for wrong in (("",), ("-",), ("a..b",), ("$a",), ("a",) * 6, ("a" * 1_001,)):
         with pytest.raises(InvalidCommand, match="order: "):
             parse_order(wrong)
 
