@@ -93,7 +93,7 @@ class MessageRecalled(Event, frozen=True, kw_only=True, tag="message-recalled.2"
 
 
 class Withdrawn(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """Entries that left one recipient's queue unacknowledged, because their message is gone."""
+    """Entries that leave one recipient's queue unacknowledged, because their message is gone."""
 
     user: str
     positions: tuple[Position, ...]
@@ -260,6 +260,14 @@ class ResultsExpired(Event, frozen=True, kw_only=True, tag="results-expired.1"):
     count: int
 
 
+class CopiesExpired(Event, frozen=True, kw_only=True, tag="copies-expired.1"):
+    """A message to a group leaves the history, and with its text these entries leave the queues they waited in."""
+
+    app: str
+    id: MessageId
+    copies: tuple[Withdrawn, ...]
+
+
 class HistoryExpired(Event, frozen=True, kw_only=True, tag="history-expired.1"):
     """An app's oldest kept messages are forgotten, up to and including the one at this place."""
 
@@ -342,6 +350,7 @@ AnyEvent = (
     | MembersRemoved
     | ConversationMuted
     | ConversationUnmuted
+    | CopiesExpired
 )
 
 

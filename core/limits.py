@@ -65,6 +65,8 @@ QUERY_SLICE_ROWS: Final = 10_000
 """Rows a query looks at in one snapshot: some 20 ms, so that it neither keeps pages nor the processor for itself."""
 HISTORY_SWEEP_STEP: Final = 250
 """Messages one sweeping step forgets: fewer than of other things, since each lies on some six pages."""
+HISTORY_COPIES_MAX: Final = 2_000
+"""Recipients whose queues one step looks into for what still waits, if one message has not more."""
 HISTORY_EXPIRED_MAX: Final = 25
 """Messages of one event that forgets them: some five rows each, on other pages; see DEDUP_EXPIRED_MAX."""
 

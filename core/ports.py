@@ -249,11 +249,11 @@ class Views(ReadViews, Protocol):
     def remove_changed(self, id: MessageId) -> None:
         """Nothing more is known of the message."""
 
-    def put_change(self, position: Position, id: MessageId) -> None:
-        """The change at this position is somebody's entry."""
+    def put_change(self, position: Position, id: MessageId, copies: int = 1) -> None:
+        """The change at this position is an entry in so many queues."""
 
-    def remove_change(self, position: Position) -> None:
-        """It no longer is."""
+    def remove_change(self, position: Position) -> int:
+        """It left one of them; in how many it still is. With the last nothing is known of it."""
 
     def put_kept(self, app: str, place: Place, kept: Kept) -> None:
         """Keep a message, or replace what is said of it, in every timeline that shows it."""

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from .ids import ExpiryMs, MessageId, Place, Position, UnixMs
-from .model import Conversation, Format, Kind, Lane
+from .model import Conversation, Format, Kind, Lane, SenderCopy
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
@@ -103,8 +103,10 @@ class Kept(msgspec.Struct, frozen=True, array_like=True, gc=False):
     conversation: Conversation
     sender: str
     queued: bool = False
-    """It was queued for its recipient, too."""
+    """It was queued for its recipients, too."""
     recalled: bool = False
+    recipients: tuple[str, ...] = ()
+    """Of a message to a group: for whom."""
 
 
 class Stay(NamedTuple):
@@ -175,6 +177,11 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=Fals
     via: str
     by: str = ""
     """Who edited, recalled or deleted it."""
+    mentions: tuple[str, ...] = ()
+    mention_all: bool = False
+    push: bytes = b""
+    """What a push notification about it should say; it goes with the text that it was given with."""
+    sender_copy: SenderCopy = "none"
 
 
 class Body(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -72,6 +72,9 @@ _FORGET_ROWS: Final = _KEPT_ROWS + 3
 """Of a message that leaves the history: its body, two of a message that was changed, or the entry that gets the body."""
 _TAKEN_ROWS: Final = 40
 """Of a feed that is taken: its events lie side by side, some 30 a page."""
+_COPY_ROWS: Final = 5
+"""Of each copy of a group's message, or of a change: the entry, one it pushes out with what was known of that, the user's row,
+and the entry that a deletion withdraws."""
 _RECORD_ROWS: Final = 8
 """The event, a conversation's record, its place in the order of creation, the list it is the one of its members by, totals."""
 _LISTED_ROWS: Final = 3
@@ -140,10 +143,11 @@ class Room(NamedTuple):
         return self.tail + self.free - BATCH_BYTES - size >= leaving
 
 
-def estimate(command: Command, rules: Rules) -> tuple[int, int]:
+def estimate(command: Command, rules: Rules, recipients: int = 0) -> tuple[int, int]:
     """How many rows the command writes or removes at most, and how many bytes of the disk that will hardly exceed.
 
     Of a login or a deletion the bytes are those of the usual case: what it finds to expire or to withdraw is seldom much.
+    `recipients`: of a message to a group, or of a change of one, in how many queues it has to do.
     """
     rows = usual = _CHANGE_ROWS
     match command:
@@ -168,6 +172,7 @@ def estimate(command: Command, rules: Rules) -> tuple[int, int]:
             return _of_record(command)
         case Logout():
             rows = usual = _STAY_ROWS * min(command.rooms, command.rooms_max) + _CHANGE_ROWS
+    rows, usual = rows + _COPY_ROWS * recipients, usual + _COPY_ROWS * recipients
     size = usual * ROW_BYTES
     if isinstance(command, _CARRIES_BODY):
         size += len(command.body) + ROW_BYTES
@@ -228,6 +233,7 @@ def _run_bytes(command: Command) -> int:
 assert (
     _SEND_ROWS + _KEPT_ROWS
 ) * ROW_BYTES + BODY_BYTES_MAX < 1 << 20  # one message fits the least room a disk is asked for
+assert _CHANGE_ROWS + _COPY_ROWS * MEMBERS_MAX <= COMMAND_ROWS_MAX
 assert _FORGET_ROWS <= _STAY_ROWS
 assert QUEUE_MESSAGES_MAX + _QUEUE_ROWS <= COMMAND_ROWS_MAX
 assert BATCH_BYTES + (_STAY_ROWS * SWEEP_STEP_MIN + _QUEUE_ROWS) * ROW_BYTES <= _STEP_BYTES

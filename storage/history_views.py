@@ -129,11 +129,18 @@ def kept_rows(app: str, place: Place, kept: Kept) -> tuple[Row, Row, Row, Row]:
     flag = _RECALLED if kept.recalled else _SHOWN
     to, to_from, sent = keys.timeline_keys(app, kept.conversation, kept.sender)
     return (
-        (keys.KEPT + keys.app_digest(app) + at, _encode(kept)),
+        (keys.KEPT + keys.app_digest(app) + at, _encode_kept(kept)),
         (to + at, flag + user_key(app, kept.sender)),
         (to_from + at, flag),
         (sent + at, flag),
     )
+
+
+def _encode_kept(kept: Kept) -> bytes:
+    """Without recipients as it was before there were groups: rows written then must equal those that replay gives now."""
+    if kept.recipients:
+        return _encode(kept)
+    return _encode((kept.conversation, kept.sender, kept.queued, kept.recalled))
 
 
 def _place(key: bytes) -> Place:

@@ -18,6 +18,7 @@ CLOCK_ROW: Final = Struct(">QQIQ")
 """Position, expiry clock, epoch, where the epoch began."""
 STAY_ENDS: Final = Struct(">QQQ")
 """Of a stay: the place where it ended, and the position where it began."""
+SHARED_CHANGE: Final = Struct(">QI")
 LISTED_AT: Final = Struct(">QI")
 """Where somebody stands on a list: the position of the event that put them there, and their index in it."""
 ENTRY_MIN: Final = ENTRY.pack(0, 0, 0)
@@ -137,6 +138,19 @@ def stay_key(user: bytes, stay: Stay) -> bytes:
     """A stay, in the order in which the user's stays ended."""
     until = stay.until or OPEN
     return STAY + user + STAY_ENDS.pack(*until, stay.since.id)
+
+
+def pack_change(id: int, copies: int) -> bytes:
+    """The message a change is about, and in how many queues the change lies, unless it is one."""
+    return U64.pack(id) if copies == 1 else SHARED_CHANGE.pack(id, copies)
+
+
+def unpack_change(value: bytes) -> tuple[int, int]:
+    """What `pack_change` wrote."""
+    if len(value) == U64.size:
+        return U64.unpack(value)[0], 1
+    id, copies = SHARED_CHANGE.unpack(value)
+    return id, copies
 
 
 def pack_entry(entry: Entry) -> bytes:

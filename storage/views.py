@@ -212,13 +212,20 @@ class StoredViews(HistoryViews, RoomViews, ConversationViews):
 
     def change(self, position: Position) -> MessageId | None:
         row = self._engine.get(self._rows, keys.CHANGE + U64.pack(position))
-        return MessageId(U64.unpack(row)[0]) if row else None
+        return MessageId(keys.unpack_change(row)[0]) if row else None
 
-    def put_change(self, position: Position, id: MessageId) -> None:
-        self._engine.put(self._rows, keys.CHANGE + U64.pack(position), U64.pack(id))
+    def put_change(self, position: Position, id: MessageId, copies: int = 1) -> None:
+        self._engine.put(self._rows, keys.CHANGE + U64.pack(position), keys.pack_change(id, copies))
 
-    def remove_change(self, position: Position) -> None:
-        self._engine.delete(self._rows, keys.CHANGE + U64.pack(position))
+    def remove_change(self, position: Position) -> int:
+        row = self._engine.get(self._rows, keys.CHANGE + U64.pack(position))
+        assert row is not None
+        id, copies = keys.unpack_change(row)
+        if copies == 1:
+            self._engine.delete(self._rows, keys.CHANGE + U64.pack(position))
+        else:
+            self.put_change(position, MessageId(id), copies - 1)
+        return copies - 1
 
 
 def _dedup_end(row: DedupRow) -> bytes:

@@ -40,6 +40,7 @@ from ..events import (
     ConversationMuted,
     ConversationUnmuted,
     ConversationUpdated,
+    CopiesExpired,
     DedupExpired,
     EpochStarted,
     GapsExpired,
@@ -66,7 +67,7 @@ from ..events import (
 from ..ids import Position
 from ..model import Rules
 from ..ports import Headers, ReadViews, Views
-from . import conversations, history, messages, presence, queues, results, rooms, sessions
+from . import conversations, groups, history, messages, presence, queues, results, rooms, sessions
 from .decision import Collected, Decision, Entered, Found, Now, Presence, Result, Wait, Welcome
 
 __all__ = [
@@ -147,11 +148,18 @@ def _apply(views: Views, record: Record) -> list[Position]:
             rooms.apply_joined(views, position, event)
         case RoomLeft():
             rooms.apply_left(views, position, event)
-        case HistoryExpired():
-            return history.apply_expired(views, event)
+        case HistoryExpired() | CopiesExpired():
+            return _apply_ends(views, event)
         case _:
             _apply_rest(views, position, event)
     return []
+
+
+def _apply_ends(views: Views, event: HistoryExpired | CopiesExpired) -> list[Position]:
+    """What age ends."""
+    if isinstance(event, HistoryExpired):
+        return history.apply_expired(views, event)
+    return groups.apply_copies_expired(views, event)
 
 
 def _apply_rest(

@@ -75,6 +75,8 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     """Whether it is also kept, under that event's position."""
     wait: Wait = "offline"
     """For a message: how a wait for its recipient's ack stands as of now."""
+    audience: tuple[str, ...] = ()
+    """Of a group's message, or of what became of it: users who are told in their sessions open now and get no copy."""
 
 
 def parts(things: Sequence[T], most: int) -> Iterator[Sequence[T]]:

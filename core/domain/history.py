@@ -1,33 +1,39 @@
 """What is kept for queries, and until when. Events of age come in parts, since each message lies on pages of its own."""
 
-from collections.abc import Iterator
-from itertools import islice, takewhile
+from itertools import islice
 
 import msgspec
 
 from ..commands import ExpireHistory
 from ..events import AnyEvent, HistoryExpired
 from ..ids import MessageId, Place, Position, position_of
-from ..limits import HISTORY_EXPIRED_MAX
+from ..limits import HISTORY_COPIES_MAX, HISTORY_EXPIRED_MAX
 from ..model import Rules
 from ..ports import Headers, ReadViews, Views
-from ..rows import Entry
+from ..rows import Entry, Kept
 from .decision import Decision, Now, parts
+from .groups import decide_copies_expired
+from .queues import entries_about
 from .rooms import decide_expire_stays
 
 
 def decide_expire(command: ExpireHistory, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
     """Messages first, then the stays that only they gave a meaning."""
     horizon = rules.history_horizon(now.expiry_ms)
-    over = [
-        place
-        for place, _ in islice(
-            takewhile(lambda row: row[0].at_ms <= horizon, views.oldest_kept(command.app)), command.limit
-        )
-    ]
+    over: list[tuple[Place, Kept]] = []
+    copies = 0
+    for place, kept in islice(views.oldest_kept(command.app), command.limit):
+        if place.at_ms > horizon or copies > HISTORY_COPIES_MAX:
+            break
+        over.append((place, kept))
+        copies += len(kept.recipients)
     events: list[AnyEvent] = []
     for part in parts(over, HISTORY_EXPIRED_MAX):
-        events.append(HistoryExpired(app=command.app, at_ms=part[-1].at_ms, id=part[-1].id, count=len(part)))
+        for place, kept in part:
+            if kept.recipients:
+                events += decide_copies_expired(views, command.app, kept, place.id)
+        last = part[-1][0]
+        events.append(HistoryExpired(app=command.app, at_ms=last.at_ms, id=last.id, count=len(part)))
     if not events:
         events += decide_expire_stays(command.app, views, horizon, command.limit)
     return Decision(tuple(events))
@@ -57,7 +63,8 @@ def apply_expired(views: Views, event: HistoryExpired) -> list[Position]:
     for place, kept in over:
         views.remove_kept(app, place, kept)
         totals.forgotten = max(totals.forgotten, place.id)
-        if kept.queued and _hand_over(views, app, kept.conversation.id, place.id):
+        # What waited of a message to a group has left before.
+        if kept.queued and kept.conversation.kind == "peer" and _hand_over(views, app, kept.conversation.id, place.id):
             continue
         changed = views.changed(place.id)
         ended.append(changed.body if changed else position_of(place.id))
@@ -77,12 +84,3 @@ def _hand_over(views: Views, app: str, user: str, id: MessageId) -> bool:
     views.remove_entries(app, user, (newest,))
     views.put_entry(app, user, msgspec.structs.replace(newest, owns_body=True))
     return True
-
-
-def entries_about(views: ReadViews, app: str, user: str, id: MessageId) -> Iterator[Entry]:
-    """A recipient's entries about a message: its own, and those of its changes."""
-    changed = views.changed(id)
-    for position in (position_of(id), *(changed.changes if changed else ())):
-        entry = views.entry(app, user, position)
-        if entry is not None:
-            yield entry

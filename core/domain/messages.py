@@ -3,10 +3,11 @@
 from collections.abc import Collection, Mapping
 from hashlib import blake2b
 from itertools import chain
+from typing import Final, NamedTuple
 
 import msgspec
 
-from ..commands import Command, DeleteMessage, EditMessage, RecallMessage, SendMessage
+from ..commands import ChangeMessage, DeleteMessage, EditMessage, RecallMessage, SendMessage
 from ..errors import DedupMismatch, MessageIsRecalled, QueueFull, UnknownMessage
 from ..events import (
     ConversationCreated,
@@ -16,47 +17,50 @@ from ..events import (
     MessageRecalled,
     MessageSent,
     Queued,
-    Withdrawn,
 )
 from ..expiry import expired
-from ..ids import POSITION_MAX, ExpiryMs, MessageId, Place, Position, UnixMs, message_at, position_of
+from ..ids import POSITION_MAX, ExpiryMs, Place, Position, UnixMs, message_at, position_of
 from ..limits import DEDUP_TTL_MS
 from ..model import Receipt, Rules
 from ..ports import Headers, ReadViews, Views
 from ..rows import Body, ChangedRow, DedupRow, Header, Kept
-from . import history, rooms
+from . import groups, history, rooms
 from .conversations import first_use
 from .decision import Decision, Now, Wait
-from .history import entries_about
-from .queues import apply_queued, enqueue, leave
+from .queues import apply_queued, enqueue, entries_about, leave
 from .times import at, note
 
 _encoder = msgspec.msgpack.Encoder()
+_NOTHING_MORE: Final = ("none", (), False, b"")
+"""The rest of most sends; what is digested of them is what it always was."""
 
 
 # Sending.
 
 
 def decide_send(command: SendMessage, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
-    """Raises DedupMismatch; QueueFull if the recipient's queue refuses."""
+    """Raises DedupMismatch; QueueFull if the recipient's queue refuses; UnknownConversation for a group nobody created."""
     digest = b""
     if command.dedup is not None:
         digest = command_digest(command)
         kept = views.dedup(command.app, command.sender, command.dedup)
         if kept is not None and kept.expires_ms > now.expiry_ms:
             return _repeat(command, kept, digest, views)
-    recipient = command.to.id
+    recipient, kind = command.to.id, command.to.kind
     at_ms = at(command.app, views, now)
     created: tuple[ConversationCreated, ...] = ()
-    if command.to.kind == "room":
-        created = first_use(views, command.app, command.to, at_ms)
-    id = message_at(Position(now.position + len(created)))
     queued: tuple[Queued, ...] = ()
-    if command.queue:
+    audience: tuple[str, ...] = ()
+    if kind == "room":
+        created = first_use(views, command.app, command.to, at_ms)
+    elif kind == "group":
+        queued, audience = groups.addressed(command, views, now, rules)
+    elif command.queue:
         copy = enqueue(views, command.app, recipient, now, rules, owns_body=not command.history)
         if not copy.stored:
             raise QueueFull(f"the queue of {recipient!r} is full")
         queued = (copy,)
+    id = message_at(Position(now.position + len(created)))
     event = MessageSent(
         app=command.app,
         id=id,
@@ -83,6 +87,10 @@ def decide_send(command: SendMessage, views: ReadViews, headers: Headers, now: N
         queue=command.queue,
         history=command.history,
         via=command.via,
+        mentions=command.mentions,
+        mention_all=command.mention_all,
+        push=command.push,
+        sender_copy=command.sender_copy,
     )
     wait: Wait = "offline"
     if command.wait_ack_ms is not None and online(views, command.app, recipient):
@@ -93,6 +101,7 @@ def decide_send(command: SendMessage, views: ReadViews, headers: Headers, now: N
         Body(header, command.body),
         command.queue or command.history,
         wait,
+        audience,
     )
 
 
@@ -103,7 +112,7 @@ def _repeat(command: SendMessage, kept: DedupRow, digest: bytes, views: ReadView
     wait: Wait = "offline"
     if kept.confirmed:
         wait = "delivered"
-    elif online(views, command.app, command.to.id):
+    elif command.to.kind == "peer" and online(views, command.app, command.to.id):
         wait = "pending"
     return Decision(result=Receipt(id=kept.id, at_ms=kept.at_ms, duplicate=True), wait=wait)
 
@@ -113,6 +122,9 @@ def command_digest(command: SendMessage) -> bytes:
     what: tuple[object, ...] = command.to, command.body, command.format, command.queue, command.history, command.lane
     if command.recipients:
         what = *what, command.recipients
+    rest = command.sender_copy, command.mentions, command.mention_all, command.push
+    if rest != _NOTHING_MORE:
+        what = *what, rest
     return blake2b(_encoder.encode(what), digest_size=16).digest()
 
 
@@ -129,7 +141,9 @@ def apply_sent(views: Views, position: Position, event: MessageSent) -> list[Pos
     views.count(app).newest_at_ms = event.at_ms
     if event.history:
         place = Place(event.at_ms, event.id)
-        views.put_kept(app, place, Kept(event.conversation, event.sender, queued=bool(event.queued)))
+        recipients = tuple(copy.user for copy in event.queued) if event.conversation.kind == "group" else ()
+        kept = Kept(event.conversation, event.sender, queued=bool(event.queued), recipients=recipients)
+        views.put_kept(app, place, kept)
     elif event.conversation.kind == "room":
         rooms.note_gap(views, app, event.conversation, Place(event.at_ms, event.id))
     if event.dedup is not None:
@@ -150,20 +164,22 @@ def apply_confirmed(views: Views, event: MessageConfirmed) -> None:
 
 def decide_edit(command: EditMessage, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
     """Raises UnknownMessage, MessageIsRecalled."""
-    header = _kept(command, command.id, views, headers, now, rules)
+    found = _find(command, views, headers, now, rules)
+    header = found.header
     if header.type == "recalled":
         raise MessageIsRecalled(f"message {command.id} was recalled")
     at_ms = at(command.app, views, now)
     event = MessageEdited(
-        app=command.app, id=command.id, by=command.by, at_ms=at_ms, queued=_tell(header, views, now, rules)
+        app=command.app, id=command.id, by=command.by, at_ms=at_ms, queued=_tell(found, views, now, rules)
     )
-    header = msgspec.structs.replace(header, type="edited", by=command.by, format=command.format)
-    return Decision((event,), Receipt(id=command.id, at_ms=at_ms), Body(header, command.body), keeps_body=True)
+    header = msgspec.structs.replace(header, type="edited", by=command.by, format=command.format, push=b"")
+    return _changed(event, Body(header, command.body), views)
 
 
 def decide_recall(command: RecallMessage, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
     """Raises UnknownMessage. A repeated recall writes nothing and says so."""
-    header = _kept(command, command.id, views, headers, now, rules)
+    found = _find(command, views, headers, now, rules)
+    header = found.header
     at_ms = at(command.app, views, now)
     if header.type == "recalled":
         return Decision(result=Receipt(id=command.id, at_ms=at_ms, duplicate=True))
@@ -172,69 +188,84 @@ def decide_recall(command: RecallMessage, views: ReadViews, headers: Headers, no
         id=command.id,
         by=command.by,
         at_ms=at_ms,
-        queued=_tell(header, views, now, rules),
-        sent_ms=header.at_ms if _in_history(header, views) else UnixMs(0),
+        queued=_tell(found, views, now, rules),
+        sent_ms=header.at_ms if found.kept is not None else UnixMs(0),
     )
-    header = msgspec.structs.replace(header, type="recalled", by=command.by)
-    return Decision((event,), Receipt(id=command.id, at_ms=at_ms), Body(header, b""), keeps_body=True)
+    header = msgspec.structs.replace(header, type="recalled", by=command.by, push=b"")
+    return _changed(event, Body(header, b""), views)
 
 
 def decide_delete(command: DeleteMessage, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
     """Raises UnknownMessage."""
-    header = _kept(command, command.id, views, headers, now, rules)
-    withdrawn = []
-    for user in _recipients(header):
-        positions = tuple(entry.position for entry in entries_about(views, header.app, user, header.id))
-        if positions:
-            withdrawn.append(Withdrawn(user, positions))
-    at_ms, kept = at(command.app, views, now), _in_history(header, views)
+    found = _find(command, views, headers, now, rules)
+    header, kept = found.header, found.kept
+    withdrawn = tuple(groups.waiting(views, header.app, groups.recipients(header, kept), header.id))
+    leaving = {copies.user: copies.positions for copies in withdrawn}
     event = MessageDeleted(
         app=command.app,
         id=command.id,
         by=command.by,
-        at_ms=at_ms,
-        timeline=header.conversation if kept else None,
-        sender=header.sender if kept else "",
-        sent_ms=header.at_ms if kept else UnixMs(0),
-        withdrawn=tuple(withdrawn),
-        queued=_tell(header, views, now, rules, withdrawn={copies.user: copies.positions for copies in withdrawn}),
+        at_ms=at(command.app, views, now),
+        timeline=header.conversation if kept is not None else None,
+        sender=header.sender if kept is not None else "",
+        sent_ms=header.at_ms if kept is not None else UnixMs(0),
+        withdrawn=withdrawn,
+        queued=() if command.silent else _tell(found, views, now, rules, withdrawn=leaving),
     )
-    told = any(copy.stored for copy in event.queued)
-    header = msgspec.structs.replace(header, type="deleted", by=command.by)
-    return Decision((event,), Receipt(id=command.id, at_ms=at_ms), Body(header, b""), keeps_body=told)
+    header = msgspec.structs.replace(header, type="deleted", by=command.by, push=b"")
+    return _changed(event, Body(header, b""), views, keeps_body=any(copy.stored for copy in event.queued))
 
 
-def _kept(command: Command, id: MessageId, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Header:
-    """The current header of a message of the command's app. One past its expiry is not there, swept or not."""
+def _changed(
+    event: MessageEdited | MessageRecalled | MessageDeleted, body: Body, views: ReadViews, *, keeps_body: bool = True
+) -> Decision:
+    return Decision(
+        (event,),
+        Receipt(id=event.id, at_ms=event.at_ms),
+        body,
+        keeps_body,
+        audience=groups.audience(body.header, views),
+    )
+
+
+class _Found(NamedTuple):
+    """A message that is to be changed."""
+
+    header: Header
+    kept: Kept | None
+    """None if it was not kept for history, or has left it while a copy still waits."""
+
+
+def _find(command: ChangeMessage, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> _Found:
+    """The message that is meant, of the command's app. One past its expiry is not there, swept or not."""
+    id = command.id
+    unknown = UnknownMessage(f"no message {id} is kept")
     if not 0 < id <= POSITION_MAX:  # no key could be made of it
-        raise UnknownMessage(f"no message {id} is kept")
+        raise unknown
     changed = views.changed(id)
     header = headers.header(changed.body if changed else position_of(id))
     if header is None or header.id != id or header.app != command.app or header.type == "deleted":
-        raise UnknownMessage(f"no message {id} is kept")
-    if header.at_ms > rules.history_horizon(now.expiry_ms) and _in_history(header, views):
-        return header
+        raise unknown
+    if (
+        command.conversation not in (None, header.conversation)
+        or command.sender not in (None, header.sender)
+        or command.sent_ms not in (None, header.at_ms)
+    ):
+        raise unknown
+    kept = views.kept(header.app, Place(header.at_ms, id)) if header.history else None
+    if kept is not None and header.at_ms > rules.history_horizon(now.expiry_ms):
+        return _Found(header, kept)
     if all(
         expired(entry.expires_s, now.expiry_ms)
-        for user in _recipients(header)
-        for entry in entries_about(views, header.app, user, header.id)
+        for user in groups.recipients(header, kept)
+        for entry in entries_about(views, header.app, user, id)
     ):
-        raise UnknownMessage(f"no message {id} is kept")
-    return header
-
-
-def _recipients(header: Header) -> tuple[str, ...]:
-    """Whose queues it may lie in."""
-    return (header.conversation.id,) if header.conversation.kind == "peer" else ()
-
-
-def _in_history(header: Header, views: ReadViews) -> bool:
-    """A message that was kept may have left the history while a copy still waits."""
-    return header.history and views.kept(header.app, Place(header.at_ms, header.id)) is not None
+        raise unknown
+    return _Found(header, kept)
 
 
 def _tell(
-    header: Header,
+    found: _Found,
     views: ReadViews,
     now: Now,
     rules: Rules,
@@ -246,13 +277,14 @@ def _tell(
     Whoever has neither sees the change in the message's own place. `withdrawn`: nothing else of the message is kept, and
     these entries leave each user's queue first.
     """
+    header = found.header
     if not header.queue:
         return ()
     copies = []
-    for user in _recipients(header):
+    owns = withdrawn is not None or found.kept is None
+    for user in groups.recipients(header, found.kept):
         row = views.user(header.app, user)
         if (row is not None and row.acked_through >= position_of(header.id)) or online(views, header.app, user):
-            owns = withdrawn is not None or not _in_history(header, views)
             leaving = withdrawn.get(user, ()) if withdrawn else ()
             copies.append(enqueue(views, header.app, user, now, rules, owns_body=owns, leaving=leaving))
     return tuple(copies)
@@ -272,9 +304,10 @@ def apply_changed(views: Views, position: Position, event: MessageEdited | Messa
             if entry is not None and entry.owns_body:
                 views.remove_entries(app, copy.user, (entry,))
                 views.put_entry(app, copy.user, msgspec.structs.replace(entry, owns_body=False))
-    if any(copy.stored for copy in event.queued):
+    copies = sum(copy.stored for copy in event.queued)
+    if copies:
         changes = (*changes, position)
-        views.put_change(position, id)
+        views.put_change(position, id, copies)
     views.put_changed(id, ChangedRow(position, changes))
     if isinstance(event, MessageRecalled) and event.sent_ms:
         history.mark_recalled(views, app, Place(event.sent_ms, id))
@@ -294,7 +327,8 @@ def apply_deleted(views: Views, position: Position, event: MessageDeleted) -> li
         history.forget(views, app, Place(event.sent_ms, id))
         ended.append(old.body if old else position_of(id))
         views.remove_changed(id)
-    if any(copy.stored for copy in event.queued):
-        views.put_change(position, id)
+    told = sum(copy.stored for copy in event.queued)
+    if told:
+        views.put_change(position, id, told)
     note(views, app, event.at_ms)
     return ended + apply_queued(views, app, position, event.queued)

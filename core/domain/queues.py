@@ -4,7 +4,7 @@ What has expired is always a prefix, because no entry expires before the one ahe
 history belongs to that recipient's newest entry about it (`owns_body`) and ends when the entry leaves the queue.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from itertools import islice, takewhile
 from typing import Literal
 
@@ -12,7 +12,7 @@ import msgspec
 
 from ..events import Queued, QueueExpired
 from ..expiry import expired, expires_s
-from ..ids import ExpiryMs, Position, message_at
+from ..ids import ExpiryMs, MessageId, Position, message_at, position_of
 from ..model import Rules
 from ..ports import ReadViews, Views
 from ..rows import Entry, QueueEnds, UserRow
@@ -124,10 +124,10 @@ def release(views: Views, entries: Iterable[Entry]) -> list[Position]:
     """Entries left their queue: forget what was known of them. Returns the positions whose bodies end."""
     ended: list[Position] = []
     for entry in entries:
-        message = views.change(entry.position)
+        message, copies = views.change(entry.position), 0
         if message is not None:
-            views.remove_change(entry.position)
-        if not entry.owns_body:
+            copies = views.remove_change(entry.position)
+        if not entry.owns_body or copies:  # a notice to many ends with the last of them
             continue
         message = message or message_at(entry.position)
         changed = views.changed(message)
@@ -137,3 +137,12 @@ def release(views: Views, entries: Iterable[Entry]) -> list[Position]:
             ended.append(changed.body)
             views.remove_changed(message)
     return ended
+
+
+def entries_about(views: ReadViews, app: str, user: str, id: MessageId) -> Iterator[Entry]:
+    """A recipient's entries about a message: its own, and those of its changes."""
+    changed = views.changed(id)
+    for position in (position_of(id), *(changed.changes if changed else ())):
+        entry = views.entry(app, user, position)
+        if entry is not None:
+            yield entry

@@ -22,6 +22,7 @@ from ..space import (
     is_full,
 )
 from .pending import Group, Pending, Settled
+from .spreading import cut
 
 
 class Admitted(NamedTuple):
@@ -57,11 +58,12 @@ class Admission:
 
     def divide(self, batch: Sequence[Pending]) -> tuple[Admitted, Room]:
         """What fits, what waits, what is refused; and the room that what fits may take."""
+        batch, rest = cut(batch, self._store)
         cost = sum(pending.cost for pending in batch) + BATCH_BYTES
         room = self.room(cost)
         self.full = is_full(room)
         if room.tail - room.reserve >= cost:
-            return Admitted(list(batch), [], {}), room
+            return Admitted(list(batch), rest, {}), room
         steps = [self._step(pending, room.reserve) for pending in batch]
         fits = admit([(step.pending.command, step.pending.cost) for step in steps], room)
         divided = Admitted([], [], {})
@@ -87,6 +89,7 @@ class Admission:
                     waiting.add((command.app, command.lane))
             else:
                 divided.refused[pending] = Settled(NoSpace("the disk is full", retry_after_ms=OVERLOADED_RETRY_MS))
+        divided.later.extend(rest)
         return divided, room
 
     def _step(self, pending: Pending, reserve: int) -> _Step:

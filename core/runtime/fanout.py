@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import trio
 
-from ..commands import Join, SendMessage
+from ..commands import DeleteMessage, Join, SendMessage
 from ..domain import Collected, Entered, Welcome
 from ..errors import Refusal
 from ..events import (
@@ -113,12 +113,17 @@ class Fanout:
 
     def _tell(self, record: Record, pending: Pending, settled: Settled) -> None:
         match record.event:
+            case MessageDeleted() if isinstance(pending.command, DeleteMessage) and pending.command.silent:
+                pass
             case MessageSent() | MessageEdited() | MessageRecalled() | MessageDeleted() as event:
                 assert settled.body is not None
-                if settled.body.header.conversation.kind == "room":
+                kind = settled.body.header.conversation.kind
+                if kind == "peer":
+                    self._offer(record, event, settled.body)
+                elif kind == "room":
                     self._offer_room(record, settled.body, pending)
                 else:
-                    self._offer(record, event, settled.body)
+                    self._offer_group(record, event, settled)
             case Acked() as event:
                 assert isinstance(settled.result, Collected)
                 self._waits.collected(event.app, event.user, settled.result.positions)
@@ -142,6 +147,23 @@ class Fanout:
             awaited = isinstance(event, MessageSent) and event.awaited
             self._to(body.header.conversation.id, record, body, None, awaited=awaited)
         for copy in event.queued:
+            self._to(copy.user, record, body, copy.seq if copy.stored else None)
+
+    def _offer_group(
+        self, record: Record, event: MessageSent | MessageEdited | MessageRecalled | MessageDeleted, settled: Settled
+    ) -> None:
+        """To the sessions of everyone who got a copy, each frame with its own `seq`; and to those of the audience, who share
+        one frame, as in a room."""
+        body, frame = settled.body, None
+        assert body is not None
+        app = body.header.app
+        for user in settled.audience:
+            for session in tuple(self._sessions.get((app, user), ())):
+                frame = frame or delivery(body, body.header.type, user, record.position, None)
+                self._offered += 1
+                _guarded(session, session.offer, frame)
+        for copy in event.queued:
+            self._offered += len(self._sessions.get((app, copy.user), ()))
             self._to(copy.user, record, body, copy.seq if copy.stored else None)
 
     def _offer_room(self, record: Record, body: Body, pending: Pending) -> None:

@@ -6,7 +6,21 @@ import msgspec
 import outcome
 import trio
 
-from ..commands import Ack, Command, DeleteMessage, EditMessage, Login, Logout, RecallMessage, SendMessage
+from ..commands import (
+    Ack,
+    ChangeMessage,
+    Command,
+    ConversationCommand,
+    CreateConversation,
+    DeleteMessage,
+    EditMessage,
+    Login,
+    Logout,
+    MembersCommand,
+    RecallMessage,
+    SendMessage,
+    UpdateConversation,
+)
 from ..domain import Result, Wait
 from ..errors import StorageFailure
 from ..events import Record
@@ -30,6 +44,8 @@ class Settled(msgspec.Struct, frozen=True):
     records: tuple[Record, ...] = ()
     body: Body | None = None
     wait: Wait = "offline"
+    audience: tuple[str, ...] = ()
+    """As of the decision."""
 
     def raise_refusal(self) -> None:
         """Raise the outcome, if it is a Refusal or StorageFailure."""
@@ -57,7 +73,7 @@ class Pending:
 
     __slots__ = (
         "caller", "command", "control", "cost", "lane", "never_refused", "rows", "rules", "session", "settled", "size",
-        "waiter", "withdrawn",
+        "spreads", "waiter", "withdrawn",
     )  # fmt: skip
 
     def __init__(self, command: Command, rules: Rules, caller: "Caller") -> None:
@@ -73,12 +89,20 @@ class Pending:
         """It has a further tenth of the inbox."""
         self.never_refused = kind in _NEVER_REFUSED
         """It waits for room on the disk rather than be refused."""
+        self.spreads = False
+        """It may have to do in the queues of many: how many is seen on the writer's thread."""
         if isinstance(command, SendMessage):
             self.lane = command.lane
-            self.size += len(command.body) + sum(map(len, command.recipients))
-        elif isinstance(command, EditMessage):
+            self.size += len(command.body) + len(command.push) + sum(map(len, command.recipients))
+            self.spreads = command.queue and command.to.kind == "group"
+        elif isinstance(command, ChangeMessage):
+            self.spreads = True
+            if isinstance(command, EditMessage):
+                self.lane = "normal"
+                self.size += len(command.body)
+        elif isinstance(command, ConversationCommand):
             self.lane = "normal"
-            self.size += len(command.body)
+            self.size += size_of(command)
         self.withdrawn = False
         """The caller is gone: not carried out if the writer has not taken it, and nobody to tell if it has."""
         self.session: Session | None = None
@@ -86,10 +110,28 @@ class Pending:
         self.waiter: Waiter | None = None
         """Of a send whose caller waits for an ack that may still come."""
 
+    def spread(self, recipients: int) -> None:
+        """It has to do in so many queues."""
+        rows, cost = estimate(self.command, self.rules, recipients)
+        self.rows, self.cost = rows, max(self.cost, cost)  # what it took when it was tried is known better
+
     def settle(self, settled: Settled) -> None:
         """Hand over the outcome."""
         self.settled = settled
         self.caller.done(self)
+
+
+def size_of(command: ConversationCommand) -> int:
+    """What a command about a record carries, in bytes or nearly."""
+    match command:
+        case CreateConversation():
+            return len(command.attributes) + sum(map(len, command.members))
+        case UpdateConversation():
+            return sum(len(operation.key) + len(operation.value) for operation in command.operations)
+        case MembersCommand():
+            return sum(map(len, command.users))
+        case _:
+            return 0
 
 
 class Call:

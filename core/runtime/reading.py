@@ -125,6 +125,8 @@ def read_messages(
                 lane=header.lane,
                 via=header.via,
                 recalled=kept.recalled,
+                mentions=header.mentions,
+                mention_all=header.mention_all,
             )
         )
     return found

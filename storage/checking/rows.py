@@ -106,7 +106,7 @@ _FORMS: Final[dict[bytes, Callable[[bytes], object]]] = {
     keys.EPOCH: _names,
     keys.AWAITED: _names,
     keys.DEDUP_END: struct.Struct("16s").unpack,
-    keys.CHANGE: keys.U64.unpack,
+    keys.CHANGE: keys.unpack_change,
     keys.TIMELINE: _timeline,
     keys.MEMBER: msgspec.msgpack.Decoder(tuple[str, UnixMs, MessageId]).decode,
     keys.STAY: msgspec.msgpack.Decoder(tuple[str, UnixMs]).decode,

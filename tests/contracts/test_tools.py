@@ -381,7 +381,8 @@ def test_log_tells_what_happened(tmp_path: Path, capsys: Capture) -> None:
         f"message {first} alice → peer bob, kept for history, queued for bob as seq 1",
         f"message {second} alice → peer bob, queued for bob as seq 2, evicted 1, dedup key k",
         f"message {first} deleted by 'mod\\n\\x1b[2J', queued for bob as seq 3, evicted 1",
-        f"message {second + 2} 'al ice' → room r1, low, for whoever is online only",
+        "room r1 created",
+        f"message {second + 3} 'al ice' → room r1, low, for whoever is online only",
     ]
     assert lines[0].split()[:3] == [str(first - 1), "2026-09-21T14:13:20.000Z", "demo"]
     assert lines[1].split()[1] == "2026-09-21T14:13:20.000Z"
@@ -389,10 +390,11 @@ def test_log_tells_what_happened(tmp_path: Path, capsys: Capture) -> None:
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(event["event"], event["position"]) for event in events] == [
         ("message-deleted.1", str(second + 1)),
-        ("message-sent.1", str(second + 2)),
+        ("conversation-created.1", str(second + 2)),
+        ("message-sent.1", str(second + 3)),
     ]
     assert events[0]["id"] == str(first)
-    assert events[1]["lane"] == "low"
+    assert events[2]["lane"] == "low"
 
 
 def test_log_shows_every_kind_of_event(data: Path, capsys: Capture) -> None:

@@ -113,6 +113,8 @@ class RoomsModel(Model):
         self.forgotten: dict[str, int] = {}
         self.feeds: dict[tuple[str, str], list[tuple[str, int, str, str]]] = {}
         self.results: dict[str, Reserved] = {}
+        self.used: set[tuple[str, str]] = set()
+        """Rooms that somebody joined or sent to, each with its record."""
         self.apps: set[str] = set()
         """Those that have numbers of their own."""
 
@@ -121,6 +123,12 @@ class RoomsModel(Model):
         self.apps.add(app)
         self.newest_at[app] = self.at(app)
         return self.newest_at[app]
+
+    def first_use(self, app: str, room: str) -> bool:
+        """Whether nobody joined the room or sent to it before."""
+        new = (app, room) not in self.used
+        self.used.add((app, room))
+        return new
 
     # Retention.
 

@@ -225,7 +225,8 @@ class Rooms(RuleBasedStateMachine):
             assert decision.events == ()
             assert receipt == Receipt(id=MessageId(outcome.id), at_ms=outcome.at_ms, duplicate=True)
             return
-        assert len(decision.events) == 1
+        new = command.to.kind == "room" and model.first_use(command.app, command.to.id)
+        assert len(decision.events) == 1 + new
         assert receipt == Receipt(id=receipt.id, at_ms=at_ms)
         assert decision.keeps_body == (command.queue or command.history)
         model.send(command, receipt.id)
@@ -348,7 +349,7 @@ class Rooms(RuleBasedStateMachine):
         else:
             record = self.machine.records[-1]
             assert record.event == RoomJoined(app=app, room=to, user=user, at_ms=UnixMs(model.at(app)))
-            assert len(decision.events) == 1
+            assert len(decision.events) == 1 + model.first_use(app, to)
             assert decision.result.through == record.position
             model.join(app, user, to, record.position)
 
@@ -812,6 +813,8 @@ class Rooms(RuleBasedStateMachine):
                 b"f": sum(map(len, model.feeds.values())),
                 b"q": len(model.results),
                 b"z": len(model.results),
+                b"o": len(model.used),
+                b"n": len(model.used),
             }
         )
         notices = sum(copy.shows == "deleted" for copy in copies)

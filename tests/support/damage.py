@@ -8,22 +8,29 @@ import lmdb
 
 from postroom.core.commands import (
     Ack,
+    AddMembers,
     CollectResult,
+    CreateConversation,
     DeleteMessage,
     EditMessage,
     Join,
     Leave,
     Login,
     Logout,
+    MuteConversation,
+    Operation,
     RecallMessage,
+    RemoveMembers,
     ReserveResult,
     SendMessage,
     StartEpoch,
     TakeFeed,
+    UnmuteConversation,
+    UpdateConversation,
 )
 from postroom.core.domain import Decision, Welcome
 from postroom.core.ids import ExpiryMs, MessageId, Position
-from postroom.core.model import Receipt, Rules, peer, room
+from postroom.core.model import Receipt, Rules, group, peer, room
 from postroom.storage.lmdb import LmdbStore
 from postroom.storage.lmdb.environment import data_file, open_databases, open_environment
 
@@ -62,6 +69,7 @@ def happen(machine: Machine) -> list[MessageId]:
         machine.clock.run(1_000)
     session = login(machine, "bob0")
     happen_in_rooms(machine, session)
+    happen_to_groups(machine)
     machine.run(EditMessage(app="demo", id=ids[21], by="alice", body=b"edited once."))
     machine.run(EditMessage(app="demo", id=ids[21], by="alice", body=b"edited twice."))
     machine.run(RecallMessage(app="demo", id=ids[18], by="alice"))
@@ -102,6 +110,20 @@ def happen_in_rooms(machine: Machine, session: Position) -> None:
     for handle in ("1", "2"):
         machine.run(ReserveResult(app="demo", handle=handle, ids=(MessageId(5),), ttl_ms=60_000))
     machine.run(CollectResult(app="demo", handle="1"))
+
+
+def happen_to_groups(machine: Machine) -> None:
+    """A group of its members, of whom one came later, one left and one wants no push notifications."""
+    g = group("g")
+    attributes = b'{"name":"friends","tags":["a","b"]}'
+    machine.run(
+        CreateConversation(app="demo", conversation=g, attributes=attributes, members=("bob0", "bob1"), unique=True)
+    )
+    machine.run(AddMembers(app="demo", conversation=g, users=("carol", "dan")))
+    machine.run(RemoveMembers(app="demo", conversation=g, users=("dan",)))
+    machine.run(MuteConversation(app="demo", conversation=g, users=("bob1", "erin")))
+    machine.run(UnmuteConversation(app="demo", conversation=g, users=("erin",)))
+    machine.run(UpdateConversation(app="demo", conversation=g, operations=(Operation("name", "set", b'"f"'),)))
 
 
 def populated(directory: Path) -> list[MessageId]:

@@ -15,7 +15,15 @@ from postroom.core.commands import (
     StartEpoch,
 )
 from postroom.core.domain import Decision, Welcome
-from postroom.core.events import Acked, MessageDeleted, MessageEdited, MessageRecalled, MessageSent, QueueExpired
+from postroom.core.events import (
+    Acked,
+    CopiesExpired,
+    MessageDeleted,
+    MessageEdited,
+    MessageRecalled,
+    MessageSent,
+    QueueExpired,
+)
 from postroom.core.ids import MessageId, Position
 from postroom.core.model import Receipt, Rules, peer
 from postroom.core.rows import Header, Totals
@@ -172,6 +180,8 @@ def count_terms(machine: Machine, app: str, user: str) -> Terms:
                 acked += event.count
             case QueueExpired(user=of) if of == user:
                 expired += event.count
+            case CopiesExpired():
+                expired += sum(len(copies.positions) for copies in event.copies if copies.user == user)
             case MessageDeleted():
                 withdrawn += sum(len(copies.positions) for copies in event.withdrawn if copies.user == user)
     return Terms(accepted, acked, len(machine.queue(app, user)), evicted, expired, withdrawn)

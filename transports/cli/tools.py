@@ -148,6 +148,8 @@ def _report_lines(directory: str | Path, report: Report) -> Iterator[str]:
         waiting = f"{counted(report.entries, 'entry')} in {counted(report.queues, 'queue')}"
         yield f"  live     {counted(report.rows, 'row')}; {waiting}"
         yield f"  bodies   {report.bodies:,}; {counted(report.kept, 'message')} in the history"
+        if report.conversations:
+            yield f"  records  {counted(report.conversations, 'conversation')}"
         yield f"  accounts {counted(report.users, 'recipient')} of {counted(report.apps, 'app')}"
         grown = f"; grew by {report.grown_bytes:,} while it was copied"
         yield f"  file     {report.file_bytes:,} bytes, {report.used_bytes:,} used{grown} ({report.copy_bytes:,} in scratch)"
@@ -160,7 +162,7 @@ def _advice(directory: str | Path, report: Report) -> str:
         return f"the file itself is damaged: stop the broker, keep {directory} as it is, and go on from a backup that is sound"
     if found & {"log", "base"}:
         return "base and log are what `rebuild` works from, so it cannot help: go on from a backup that is sound"
-    if found & {"live", "queues", "history", "accounts"}:
+    if found & {"live", "queues", "history", "conversations", "accounts"}:
         return (
             f"stop the broker, copy {directory} away, run `postroom rebuild {directory}` and verify again;"
             " if it is base that is damaged, only a backup helps"

@@ -6,15 +6,23 @@ from typing import Any, Final, assert_never
 
 import msgspec
 
+from postroom.core.domain.conversations import RecordEvent
 from postroom.core.events import (
     Acked,
     AnyEvent,
+    ConversationCreated,
+    ConversationMuted,
+    ConversationUnmuted,
+    ConversationUpdated,
+    CopiesExpired,
     DedupExpired,
     EpochStarted,
     GapsExpired,
     HistoryExpired,
     LoggedIn,
     LoggedOut,
+    MembersAdded,
+    MembersRemoved,
     MessageConfirmed,
     MessageDeleted,
     MessageEdited,
@@ -122,6 +130,35 @@ def words(event: AnyEvent) -> str:
             return _words_of_the_house(event)
 
 
+def _words_of_records(
+    event: RecordEvent,
+) -> str:
+    """What happened to a conversation's record."""
+    name = place(event.conversation)
+    match event:
+        case ConversationCreated():
+            members = [f"with {_names(event.members)}"] if event.members else []
+            unique = ["the one group of these"] if event.unique else []
+            return _joined(f"{name} created", [*members, *unique])
+        case ConversationUpdated():
+            set_to = [f"{shown(key)} set" for key, _ in event.changed]
+            return _joined(f"{name} changed", _few([*set_to, *(f"{shown(key)} unset" for key in event.unset)]))
+        case MembersAdded():
+            return f"{_names(event.users)} joined {name}"
+        case MembersRemoved():
+            return f"{_names(event.users)} left {name}"
+        case ConversationMuted():
+            return f"{_names(event.users)} muted {name}"
+        case ConversationUnmuted():
+            return f"{_names(event.users)} unmuted {name}"
+        case _:
+            assert_never(event)
+
+
+def _names(users: Iterable[str]) -> str:
+    return ", ".join(_few(map(shown, users)))
+
+
 def _words_of_the_house(
     event: PresenceTaken
     | ResultReserved
@@ -131,7 +168,9 @@ def _words_of_the_house(
     | DedupExpired
     | HistoryExpired
     | StaysExpired
-    | GapsExpired,
+    | GapsExpired
+    | CopiesExpired
+    | RecordEvent,
 ) -> str:
     """What was looked up, and what was swept."""
     match event:
@@ -151,6 +190,18 @@ def _words_of_the_house(
             return f"{counted(event.count, 'message')} left the history, up to message {event.id}"
         case StaysExpired():
             return f"{counted(event.count, 'stay')} in rooms forgotten, up to {moment(event.at_ms)}"
+        case (
+            ConversationCreated()
+            | ConversationUpdated()
+            | MembersAdded()
+            | MembersRemoved()
+            | ConversationMuted()
+            | ConversationUnmuted()
+        ):
+            return _words_of_records(event)
+        case CopiesExpired():
+            left = (f"{counted(len(c.positions), 'entry')} of {shown(c.user)} expired" for c in event.copies)
+            return _joined(f"message {event.id} leaves the history", _few(left))
         case GapsExpired():
             return f"gaps of {counted(len(event.rooms), 'room')} forgotten"
         case _:

@@ -1,0 +1,71 @@
+"""Messages to groups: a copy in each member's queue, all of one text, which is the history's; and who else is told."""
+
+from collections.abc import Iterable, Iterator
+
+from ..commands import SendMessage
+from ..events import CopiesExpired, Queued, Withdrawn
+from ..ids import MessageId, Position
+from ..limits import HISTORY_EXPIRED_MAX
+from ..model import Rules
+from ..ports import ReadViews, Views
+from ..rows import Header, Kept
+from .conversations import require
+from .decision import Now, parts
+from .queues import enqueue, entries_about, leave
+
+
+def addressed(
+    command: SendMessage, views: ReadViews, now: Now, rules: Rules
+) -> tuple[tuple[Queued, ...], tuple[str, ...]]:
+    """The copies of a message to a group, and who is told without one. Raises UnknownConversation.
+
+    A queue that refuses costs its owner the copy, which counts as evicted; the others get theirs.
+    """
+    row = require(views, command.app, command.to)
+    members = tuple(user for user in views.listed(row.number, "members") if user != command.sender)
+    sender = (command.sender,) if command.sender_copy == "online" else ()
+    if not command.queue:
+        return (), (*members, *sender)
+    return tuple(enqueue(views, command.app, user, now, rules, owns_body=False) for user in members), sender
+
+
+def audience(header: Header, views: ReadViews) -> tuple[str, ...]:
+    """Who is told of a change besides those whose queues it went to: of a message that was not queued, whoever is a member
+    now; and its sender, if they got it in their own sessions."""
+    if header.conversation.kind != "group":
+        return ()
+    sender = (header.sender,) if header.sender_copy == "online" else ()
+    row = None if header.queue else views.conversation(header.app, header.conversation)
+    if row is None:
+        return sender
+    return (*(user for user in views.listed(row.number, "members") if user != header.sender), *sender)
+
+
+def recipients(header: Header, kept: Kept | None) -> tuple[str, ...]:
+    """In whose queues a message may lie."""
+    if header.conversation.kind == "peer":
+        return (header.conversation.id,)
+    return kept.recipients if kept is not None else ()
+
+
+def waiting(views: ReadViews, app: str, users: Iterable[str], id: MessageId) -> Iterator[Withdrawn]:
+    """Entries about a message, by the user in whose queue they are."""
+    for user in users:
+        positions = tuple(entry.position for entry in entries_about(views, app, user, id))
+        if positions:
+            yield Withdrawn(user, positions)
+
+
+def decide_copies_expired(views: ReadViews, app: str, kept: Kept, id: MessageId) -> Iterator[CopiesExpired]:
+    """What still waits of a message that leaves the history: its text has no other owner."""
+    for part in parts(tuple(waiting(views, app, kept.recipients, id)), HISTORY_EXPIRED_MAX):
+        yield CopiesExpired(app=app, id=id, copies=tuple(part))
+
+
+def apply_copies_expired(views: Views, event: CopiesExpired) -> list[Position]:
+    """They are accounted for. Returns the positions whose bodies end."""
+    ended: list[Position] = []
+    for copies in event.copies:
+        entries = [views.entry(event.app, copies.user, position) for position in copies.positions]
+        ended += leave(views, event.app, copies.user, [entry for entry in entries if entry is not None], "expired")
+    return ended

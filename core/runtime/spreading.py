@@ -1,0 +1,48 @@
+"""In how many queues a command has to do, as far as that takes a look at the views; and what of a batch comes later for it.
+
+The inbox cannot know how many members a group has, so it takes a message to one for a message to a peer. On the writer's
+thread the record tells, and a batch that turns out to be too much is cut: what is cut off comes next, in its order.
+"""
+
+from collections.abc import Sequence
+
+from ..commands import ChangeMessage, SendMessage
+from ..errors import Corruption
+from ..ids import POSITION_MAX, Place, position_of
+from ..limits import BATCH_ROWS_MAX
+from ..ports import Snapshot, Store
+from .pending import Pending
+
+
+def cut(batch: Sequence[Pending], store: Store) -> tuple[Sequence[Pending], list[Pending]]:
+    """The first of the batch that write no more than a batch should, at least one; and the rest."""
+    if not any(pending.spreads for pending in batch):
+        return batch, []
+    rows = 0
+    with store.snapshot() as snapshot:
+        for index, pending in enumerate(batch):
+            if rows >= BATCH_ROWS_MAX:
+                return batch[:index], list(batch[index:])
+            if pending.spreads:
+                pending.spread(_recipients(snapshot, pending.command))
+            rows += pending.rows
+    return batch, []
+
+
+def _recipients(snapshot: Snapshot, command: object) -> int:
+    """As things are before the batch: what it changes itself comes too late to be counted, and is within its bounds."""
+    if isinstance(command, SendMessage):
+        record = snapshot.views.conversation(command.app, command.to)
+        return record.members if record is not None else 0
+    assert isinstance(command, ChangeMessage)
+    if not 0 < command.id <= POSITION_MAX:
+        return 0
+    changed = snapshot.views.changed(command.id)
+    try:
+        header = snapshot.bodies.header(changed.body if changed else position_of(command.id))
+    except Corruption:
+        return 0  # the command itself will meet it
+    if header is None or header.conversation.kind != "group":
+        return 0
+    kept = snapshot.views.kept(header.app, Place(header.at_ms, command.id))
+    return len(kept.recipients) if kept is not None else 0
