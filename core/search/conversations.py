@@ -15,6 +15,7 @@ from .sources import OWN_NAMES, Common, sources
 
 _CREATION: Final = ("created_ms",)
 _LISTS: Final[tuple[UserList, ...]] = ("members", "muted")
+_SCALARS: Final = tuple(name for name in OWN_NAMES if name not in (*_LISTS, "attributes"))
 _RECORD_COST: Final = 5
 """What a look at a record costs, in rows of an index."""
 _attributes = msgspec.json.Decoder(dict[str, Any]).decode
@@ -45,6 +46,8 @@ class ConversationSearch:
         self._newest_first = order == ("-created_ms",)
         self._order = Order() if self._newest_first or order == _CREATION else parse_order(order)
         self._names = fields(self._filter) | {path[0] for path in self._order.paths}
+        self._own = [name for name in _SCALARS if name in self._names]
+        self._by_attributes = not self._names <= set(OWN_NAMES) - {"attributes"}
         self._weight = weight(self._filter)
         self._beyond = Position(as_of + 1 if self._newest_first else 0)
         self._through = False
@@ -124,16 +127,16 @@ class ConversationSearch:
 
     def _seen(self, views: ReadViews, row: ConversationRow) -> dict[str, Any]:
         """The row that filter and order look at, without what they do not."""
-        names = self._names
         seen: dict[str, Any] = {}
-        if "attributes" in names or any(name not in OWN_NAMES for name in names):
+        if self._by_attributes:
             seen = attributes = _attributes(row.attributes)
-            if "attributes" in names:
+            if "attributes" in self._names:
                 seen = {**attributes, "attributes": attributes}
-        seen.update(id=row.id, kind=row.kind, created_ms=row.created_ms, updated_ms=row.updated_ms, unique=row.unique)
+        for name in self._own:
+            seen[name] = getattr(row, name)
         for users in _LISTS:
             seen.pop(users, None)
-            if users in names and row.kind == "group":
+            if users in self._names and row.kind == "group":
                 seen[users] = list(views.listed(row.number, users))
         return seen
 
