@@ -363,7 +363,10 @@ class Transaction(Protocol):
         """End a body; nothing happens if there is none."""
 
     def trim(self, before_ms: ExpiryMs, limit: int) -> int:
-        """Fold up to `limit` of the oldest records stamped before this clock into base; how many it were."""
+        """Fold up to `limit` of the oldest records stamped before this clock into base; how many it were.
+
+        Fewer than there are if they are of messages to many; none only if there are none.
+        """
 
 
 class StoreStatistics(msgspec.Struct, frozen=True, kw_only=True):

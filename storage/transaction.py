@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from itertools import islice
 
 from postroom.core.domain import apply
-from postroom.core.events import Record
+from postroom.core.events import AnyEvent, MessageDeleted, MessageEdited, MessageRecalled, MessageSent, Record
 from postroom.core.ids import ExpiryMs, Position
+from postroom.core.limits import TRIM_COPIES_MAX
 from postroom.core.rows import Body, Header
 from postroom.core.space import ROW_BYTES
 
@@ -62,11 +63,12 @@ class StoredTransaction(StoredSnapshot):
 
     def trim(self, before_ms: ExpiryMs, limit: int) -> int:
         base = StoredViews(self._engine, BASE)
-        oldest = []
+        oldest, copies = [], 0
         for record in islice(self.log(), limit):
-            if record.clock_ms >= before_ms:
+            if record.clock_ms >= before_ms or copies > TRIM_COPIES_MAX:
                 break
             oldest.append(record)
+            copies += _copies_for_many(record.event)
         for record in oldest:
             apply(base, record)
             self._engine.delete("log", U64.pack(record.position))
@@ -76,3 +78,12 @@ class StoredTransaction(StoredSnapshot):
     def flush(self) -> None:
         """Write what was kept decoded."""
         self.views.flush()
+
+
+def _copies_for_many(event: AnyEvent) -> int:
+    """The copies that an event made, if it made several: each lies on pages of its own."""
+    match event:
+        case MessageSent() | MessageEdited() | MessageRecalled() | MessageDeleted() if len(event.queued) > 1:
+            return len(event.queued)
+        case _:
+            return 0

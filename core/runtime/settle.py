@@ -78,7 +78,7 @@ class Settler:
         while limit:
             if room.takes(limit * TRIM_RECORD_BYTES, leaving=SWEEPING_LEAVES):
                 with suppress(_TooLarge):
-                    return self._trim(before, limit, room) == limit
+                    return self._trim(before, limit, room) > 0
             limit //= 2
         return False
 
