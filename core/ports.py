@@ -8,11 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Final, Protocol
 
-import msgspec
-
 from .events import Record
 from .ids import POSITION_MAX, ExpiryMs, MessageId, Place, Position, UnixMs
-from .model import Conversation, Feed, Kind, PresenceEvent, UserList
+from .model import Conversation, Feed, Kind, PresenceEvent, StoreStatistics, UserList
 from .rows import (
     Body,
     ChangedRow,
@@ -108,17 +106,6 @@ class ReadViews(Protocol):
     def oldest_kept(self, app: str) -> Iterator[tuple[Place, Kept]]:
         """The app's kept messages, oldest first."""
 
-    def every_kept(
-        self,
-        app: str,
-        *,
-        first: Place = FIRST_PLACE,
-        last: Place = LAST_PLACE,
-        newest_first: bool = False,
-        recalled: bool = False,
-    ) -> Iterator[tuple[Place, bool]]:
-        """The app's kept messages from `first` to `last`, and whether each is shown; as `timeline` has it."""
-
     def timeline(
         self,
         app: str,
@@ -131,7 +118,7 @@ class ReadViews(Protocol):
         other_than: str | None = None,
         recalled: bool = False,
     ) -> Iterator[tuple[Place, bool]]:
-        """Kept messages to a conversation, of a sender, or both, from `first` to `last`, both included.
+        """Kept messages to a conversation, of a sender, or both, from `first` to `last`, both included; of neither: all.
 
         A peer conversation is named by the recipient. Each comes with whether it is shown: a recalled one is not unless
         `recalled`, nor one from `other_than` (if there is a conversation and no sender).
@@ -367,17 +354,6 @@ class Transaction(Protocol):
 
         Fewer than there are if they are of messages to many; none only if there are none.
         """
-
-
-class StoreStatistics(msgspec.Struct, frozen=True, kw_only=True):
-    """A store's size."""
-
-    file_bytes: int
-    used_bytes: int
-    """Up to the last page ever used; the rest of the file is room kept ahead."""
-    reserve_bytes: int
-    """Of that room, what is kept for acks and the like when the disk is full."""
-    log_records: int
 
 
 class Store(Protocol):

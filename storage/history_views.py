@@ -41,19 +41,6 @@ class HistoryViews:
         for key, value in self._engine.scan(self._rows, prefix, prefix):
             yield _place(key), _kept(value)
 
-    def every_kept(
-        self,
-        app: str,
-        *,
-        first: Place = FIRST_PLACE,
-        last: Place = LAST_PLACE,
-        newest_first: bool = False,
-        recalled: bool = False,
-    ) -> Iterator[tuple[Place, bool]]:
-        prefix = keys.KEPT + keys.app_digest(app)
-        for place, value in self._between(prefix, first, last, newest_first=newest_first):
-            yield place, recalled or not _kept(value).recalled
-
     def timeline(
         self,
         app: str,
@@ -66,6 +53,10 @@ class HistoryViews:
         other_than: str | None = None,
         recalled: bool = False,
     ) -> Iterator[tuple[Place, bool]]:
+        if conversation is None and sender is None:
+            for place, value in self._between(keys.KEPT + keys.app_digest(app), first, last, newest_first=newest_first):
+                yield place, recalled or not _kept(value).recalled
+            return
         if conversation is None:
             assert sender is not None
             prefix = keys.from_key(app, sender)

@@ -115,15 +115,6 @@ class Search:
     def _sources(self, views: ReadViews) -> Iterator[Iterator[Row]]:
         """Each in order."""
         query = self._query
-        if query.everything:
-            yield views.every_kept(
-                query.app,
-                first=self._first,
-                last=self._last,
-                newest_first=self._newest_first,
-                recalled=self._recalled,
-            )
-            return
         conversations: list[Conversation | None] = list(dict.fromkeys(query.conversations))
         if query.receiver is not None and peer(query.receiver) not in conversations:
             conversations.append(peer(query.receiver))
