@@ -78,7 +78,7 @@ class ConversationSearch:
 
     def _look(self, views: ReadViews, cost_max: int) -> bool:
         """Whether that was all."""
-        common = Common(self._sources, views, newest_first=self._newest_first)
+        common = Common(self._sources, views, newest_first=self._newest_first, rows_max=cost_max)
         cost, before = 0, self.rows
         for number, conversation in common.rows(self._beyond):
             self.rows = before + common.read
@@ -92,7 +92,9 @@ class ConversationSearch:
             if common.read + cost >= cost_max:
                 return False
         self.rows = before + common.read
-        return True
+        if common.beyond is not None:
+            self._beyond = common.beyond
+        return common.beyond is None
 
     def _judge(self, views: ReadViews, number: Position, conversation: Conversation) -> int:
         """Count it, and keep it, if it matches; what that cost."""

@@ -98,12 +98,15 @@ class Common:
     which that is.
     """
 
-    def __init__(self, sources: Sequence[Open], views: ReadViews, *, newest_first: bool) -> None:
+    def __init__(self, sources: Sequence[Open], views: ReadViews, *, newest_first: bool, rows_max: int) -> None:
         self._sources = sources
         self._views = views
         self._newest_first = newest_first
+        self._rows_max = rows_max
         self.read = 0
         """Rows read so far."""
+        self.beyond: Position | None = None
+        """Where to go on, if `rows_max` was reached while nothing in common was met."""
 
     def rows(self, beyond: Position) -> Iterator[Numbered]:
         """In order, beyond a number in the direction of travel."""
@@ -122,17 +125,23 @@ class Common:
                 yield heads[0]
                 heads = [self._next(rows) for rows in open]
                 continue
+            if self.read >= self._rows_max:
+                self.beyond = self._before(ahead)
+                return
             for index, number in enumerate(numbers):
                 if number != ahead:
                     heads[index] = self._seek(open, index, ahead)
+
+    def _before(self, number: Position) -> Position:
+        """What this number is the first beyond."""
+        return Position(number + 1 if self._newest_first else number - 1)
 
     def _seek(self, open: list[Iterator[Numbered]], index: int, number: Position) -> Numbered | None:
         """The next row, if that is far enough; else anew from there."""
         head = self._next(open[index])
         if head is None or (head[0] <= number if self._newest_first else head[0] >= number):
             return head
-        beyond = Position(number + 1 if self._newest_first else number - 1)
-        open[index] = self._open(self._sources[index], beyond)
+        open[index] = self._open(self._sources[index], self._before(number))
         return self._next(open[index])
 
     def _open(self, source: Open, beyond: Position) -> Iterator[Numbered]:

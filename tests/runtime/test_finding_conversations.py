@@ -5,8 +5,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from trio.testing import MockClock
 
 from postroom.core import Broker, SendMessage
 from postroom.core.commands import (
@@ -31,7 +33,7 @@ from postroom.core.where import matches, parse, parse_order
 from postroom.storage.lmdb import LmdbStore
 from postroom.storage.memory import MemoryStore
 from tests.support.machine import START_MS
-from tests.support.office import APP, Tray, open_office
+from tests.support.office import APP, HandClock, Tray, open_office
 
 GROUP: tuple[Kind, ...] = ("group",)
 KINDS: tuple[Kind, ...] = ("group", "room", "service")
@@ -282,22 +284,50 @@ def test_the_answer_is_that_of_looking_at_every_record(
         store.close()
 
 
+def source(numbers: set[int]) -> Any:
+    """An index of these."""
+
+    def rows(views: ReadViews, after: Position, before: Position | None) -> Iterator[Any]:
+        for number in sorted(numbers, reverse=before is not None):
+            if number > after if before is None else number < before:
+                yield Position(number), group(f"{number}")
+
+    return rows
+
+
+def common_to(
+    sets: list[set[int]], beyond: int, *, newest_first: bool, rows_max: int = 1_000
+) -> tuple[list[int], list[int]]:
+    """What sets have in common, and how many rows each slice read for that."""
+    found, read, place = [], [], Position(beyond)
+    while True:
+        views: Any = None
+        common = Common([source(each) for each in sets], views, newest_first=newest_first, rows_max=rows_max)
+        found += [number for number, _ in common.rows(place)]
+        read.append(common.read)
+        if common.beyond is None:
+            return found, read
+        place = common.beyond
+
+
 @given(st.lists(st.sets(st.integers(1, 40), max_size=20), min_size=1, max_size=4), st.booleans(), st.integers(0, 41))
 @settings(deadline=None)
 def test_what_sources_have_in_common(sets: list[set[int]], newest_first: bool, beyond: int) -> None:
-    def source(numbers: set[int]) -> Any:
-        def rows(views: ReadViews, after: Position, before: Position | None) -> Iterator[Any]:
-            for number in sorted(numbers, reverse=before is not None):
-                if number > after if before is None else number < before:
-                    yield Position(number), group(f"{number}")
-
-        return rows
-
-    common = Common([source(numbers) for numbers in sets], None, newest_first=newest_first)  # type: ignore[arg-type]
     shared = set.intersection(*sets)
     expected = sorted((n for n in shared if (n < beyond if newest_first else n > beyond)), reverse=newest_first)
-    assert [number for number, _ in common.rows(Position(beyond))] == expected
-    assert common.read <= 2 * len(sets) * (min(map(len, sets)) + 1)
+    found, read = common_to(sets, beyond, newest_first=newest_first)
+    assert found == expected
+    assert read[0] <= 2 * len(sets) * (min(map(len, sets)) + 1)
+    assert common_to(sets, beyond, newest_first=newest_first, rows_max=3)[0] == expected
+
+
+def test_sources_with_little_in_common_are_gone_through_in_slices() -> None:
+    odd, even = set(range(1, 2_000, 2)), {1_001, *range(0, 2_000, 2)}
+    for newest_first in (False, True):
+        found, read = common_to([odd, even], 2_000 if newest_first else 0, newest_first=newest_first, rows_max=50)
+        assert found == [1_001]
+        assert len(read) > 20
+        assert max(read) <= 60
 
 
 # A whole broker.
@@ -388,6 +418,18 @@ async def test_when_the_newest_kept_message_was_sent() -> None:
         assert await newest() == sent[0].at_ms
         await broker.submit(DeleteMessage(app=APP, id=sent[0].id, by="mod"))
         assert await newest() is None
+
+
+async def test_a_message_past_retention_is_not_the_newest(autojump_clock: MockClock) -> None:
+    """Swept or not."""
+    rules = {APP: Rules(history_ttl_ms=10_000, queue_ttl_ms=10_000)}
+    async with open_office(rules=rules, clock=HandClock()) as (broker, _):
+        sent = await broker.submit(SendMessage(app=APP, sender="ann", to=room("r"), body=b"hi", history=True))
+        for seconds, expected in ((9, sent.at_ms), (2, None)):
+            await trio.sleep(seconds)
+            info = await broker.ask(GetConversation(app=APP, conversation=room("r")))
+            assert info is not None
+            assert info.last_message_ms == expected
 
 
 async def test_who_is_online() -> None:

@@ -307,3 +307,12 @@ async def test_recalled_messages_are_shown_to_who_asks_for_them(opened: Abstract
         )
         await broker.submit(DeleteMessage(app=APP, id=sent[1].id, by="mod"))
         assert len(await broker.ask(FindMessages(app=APP, everything=True, recalled=True))) == 2
+
+
+async def test_a_message_is_found_with_its_mentions(opened: AbstractAsyncContextManager[Broker]) -> None:
+    async with opened as broker:
+        to: Any = {"app": APP, "sender": "ann", "to": DEN, "history": True}
+        await broker.submit(SendMessage(**to, body=b"you two", mentions=("bob", "carl")))
+        await broker.submit(SendMessage(**to, body=b"everybody", mention_all=True))
+        found = await broker.ask(FindMessages(app=APP, conversations=(DEN,)))
+        assert [(each.mentions, each.mention_all) for each in found] == [(("bob", "carl"), False), ((), True)]
