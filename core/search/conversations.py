@@ -11,7 +11,7 @@ from ..ports import ReadViews
 from ..queries import CountConversations, FindConversations
 from ..rows import ConversationRow
 from ..where import Order, fields, matches, parse, parse_order, weight
-from .sources import OWN_NAMES, Common, sources
+from .sources import OWN_NAMES, Common, narrowed, sources
 
 _CREATION: Final = ("created_ms",)
 _LISTS: Final[tuple[UserList, ...]] = ("members", "muted")
@@ -34,9 +34,9 @@ class ConversationSearch:
     def __init__(self, query: FindConversations | CountConversations, as_of: Position, horizon_ms: UnixMs) -> None:
         """`as_of`: the newest event that counts. `horizon_ms`: messages as old as this are over."""
         self._app = query.app
-        self._kinds = frozenset(query.kinds)
         self._filter = parse(query.where)
-        self._sources = sources(query.app, tuple(dict.fromkeys(query.kinds)), self._filter)
+        self._kinds = narrowed(query.kinds, self._filter)
+        self._sources = sources(query.app, self._kinds, self._filter)
         self._as_of = as_of
         self._horizon_ms = horizon_ms
         order: tuple[str, ...] = ()

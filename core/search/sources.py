@@ -21,6 +21,15 @@ OWN_NAMES = ("id", "kind", "created_ms", "updated_ms", "members", "muted", "uniq
 """Of a row that a filter sees: these are the record's, whatever its attributes are called."""
 
 
+def narrowed(kinds: Sequence[Kind], filter: Filter) -> tuple[Kind, ...]:
+    """Those of the kinds, once each, that the filter leaves."""
+    left = dict.fromkeys(kinds)
+    for path, values in candidates(filter):
+        if path == ("kind",):
+            left = dict.fromkeys(kind for kind in left if kind in values)
+    return tuple(left)
+
+
 def sources(app: str, kinds: Sequence[Kind], filter: Filter) -> list[Open]:
     """Indexes that have, each, every conversation that matches; without any, all conversations of these kinds."""
     found = [open for among in candidates(filter) if (open := _indexed(app, kinds, among)) is not None]

@@ -160,6 +160,13 @@ def test_a_page_in_the_order_of_creation_costs_what_it_gives(full_store: Store) 
         assert search.records == search.rows == 5
 
 
+def test_kinds_that_the_filter_leaves_out_are_not_looked_at(full_store: Store) -> None:
+    for where in ({"kind": "room"}, {"kind": {"$in": ["service", "x"]}}, {"kind": {"$all": ["room", "group"]}}):
+        search = searched(full_store, where, kinds=KINDS)
+        assert (search.found, search.rows) == ([], 0)
+    assert searched(full_store, {"kind": "group"}, kinds=KINDS, limit=3).rows == 3
+
+
 def test_counting_all_looks_at_no_record(full_store: Store) -> None:
     search = searched(full_store, count=True)
     assert search.count == (MANY if full_store.durable else FEWER)
