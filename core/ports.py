@@ -20,6 +20,7 @@ from .rows import (
     Gap,
     Header,
     Kept,
+    Numbered,
     QueueEnds,
     ResultRow,
     SessionRow,
@@ -165,16 +166,13 @@ class ReadViews(Protocol):
 
     def conversations_of(
         self, app: str, user: str, *, after: Position = Position(0), before: Position | None = None
-    ) -> Iterator[tuple[Position, Conversation]]:
-        """The groups that a user is a member of, with their numbers; order as above."""
+    ) -> Iterator[Numbered]:
+        """The groups that a user is a member of; order as above."""
 
     def conversations_with(
         self, app: str, key: str, value: bytes, *, after: Position = Position(0), before: Position | None = None
-    ) -> Iterator[tuple[Position, Conversation]]:
-        """Conversations of every kind whose attribute may be this value or an array that has it, with their numbers.
-
-        `value` is a scalar as JSON. Among them are those that are not indexed, so look at each; order as above.
-        """
+    ) -> Iterator[Numbered]:
+        """Those of every kind whose attribute may be this JSON scalar or have it: look at each. Order as above."""
 
     def unique_group(self, app: str, members: Iterable[str]) -> str | None:
         """The oldest of the groups created as the one of exactly these members."""
@@ -350,10 +348,8 @@ class Transaction(Protocol):
         """End a body; nothing happens if there is none."""
 
     def trim(self, before_ms: ExpiryMs, limit: int) -> int:
-        """Fold up to `limit` of the oldest records stamped before this clock into base; how many it were.
-
-        Fewer than there are if they are of messages to many; none only if there are none.
-        """
+        """Fold up to `limit` of the oldest records stamped before this clock into base, fewer if they are of messages to
+        many; how many it were."""
 
 
 class Store(Protocol):

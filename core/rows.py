@@ -137,6 +137,10 @@ class Gap(msgspec.Struct, frozen=True, array_like=True, gc=False):
     at_ms: UnixMs
 
 
+Numbered = tuple[Position, Conversation]
+"""A conversation, and the number by which it stands in the order of creation."""
+
+
 class ConversationRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A conversation's record."""
 

@@ -193,7 +193,7 @@ def _of_record(command: CreateConversation | UpdateConversation | MembersCommand
         case _:
             users, values, size = min(len(command.users), MEMBERS_MAX), 0, ATTRIBUTES_BYTES_MAX
     rows = _RECORD_ROWS + _LISTED_ROWS * users + min(values, 2 * INDEX_TERMS_MAX)
-    return rows, rows * ROW_BYTES + size
+    return rows, rows * ROW_BYTES + size + 2 * NAME_BYTES_MAX * users
 
 
 def leaves(command: Command, reserve: int) -> int:

@@ -9,7 +9,7 @@ import msgspec
 from postroom.core.domain.attributes import EVERYTHING, Term, canonical, terms
 from postroom.core.ids import Position
 from postroom.core.model import Conversation, Kind, UserList
-from postroom.core.rows import ConversationRow
+from postroom.core.rows import ConversationRow, Numbered
 
 from . import keys
 from .engine import Engine, Table
@@ -18,8 +18,6 @@ from .keys import LISTED_AT, U64, user_key
 _encode = msgspec.msgpack.Encoder().encode
 _row = msgspec.msgpack.Decoder(ConversationRow).decode
 _name = msgspec.msgpack.Decoder(tuple[Kind, str]).decode
-
-Numbered = tuple[Position, Conversation]
 
 
 class ConversationViews:

@@ -19,7 +19,7 @@ from ..events import (
     Queued,
 )
 from ..expiry import expired
-from ..ids import POSITION_MAX, ExpiryMs, Place, Position, UnixMs, message_at, position_of
+from ..ids import POSITION_MAX, ExpiryMs, MessageId, Place, Position, UnixMs, message_at, position_of
 from ..limits import DEDUP_TTL_MS
 from ..model import Receipt, Rules
 from ..ports import Headers, ReadViews, Views
@@ -75,7 +75,21 @@ def decide_send(command: SendMessage, views: ReadViews, headers: Headers, now: N
         dedup_expires_ms=ExpiryMs(max(now.wall_ms, now.expiry_ms) + DEDUP_TTL_MS if digest else 0),
         awaited=bool(digest) and command.wait_ack_ms is not None,
     )
-    header = Header(
+    wait: Wait = "offline"
+    if command.wait_ack_ms is not None and online(views, command.app, recipient):
+        wait = "pending"
+    return Decision(
+        (*created, event),
+        Receipt(id=id, at_ms=at_ms),
+        Body(_header(command, id, at_ms), command.body),
+        command.queue or command.history,
+        wait,
+        audience,
+    )
+
+
+def _header(command: SendMessage, id: MessageId, at_ms: UnixMs) -> Header:
+    return Header(
         type="message",
         app=command.app,
         id=id,
@@ -91,17 +105,6 @@ def decide_send(command: SendMessage, views: ReadViews, headers: Headers, now: N
         mention_all=command.mention_all,
         push=command.push,
         sender_copy=command.sender_copy,
-    )
-    wait: Wait = "offline"
-    if command.wait_ack_ms is not None and online(views, command.app, recipient):
-        wait = "pending"
-    return Decision(
-        (*created, event),
-        Receipt(id=id, at_ms=at_ms),
-        Body(header, command.body),
-        command.queue or command.history,
-        wait,
-        audience,
     )
 
 

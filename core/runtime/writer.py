@@ -153,7 +153,7 @@ class Writer:
         self._taken = batch
         began = trio.current_time()
         outcomes, later = await self.in_thread(lambda: self._settler.settle(batch))
-        self._counters.batch_commands.add(len(batch))
+        self._counters.batch_commands.add(len(batch) - len(later))
         self._counters.commit_ms.add((trio.current_time() - began) * 1000)
         self._taken = list(outcomes)
         self._inbox.put_back(later)

@@ -10,10 +10,9 @@ from ..ids import Position
 from ..limits import INDEX_SOURCES_MAX, INDEX_VALUES_MAX
 from ..model import Conversation, Kind
 from ..ports import ReadViews
+from ..rows import Numbered
 from ..where import Among, Filter, candidates
 
-Numbered = tuple[Position, Conversation]
-"""A conversation, behind the number that orders it."""
 Open = Callable[[ReadViews, Position, Position | None], Iterator[Numbered]]
 """The rows of an index beyond a number; or, if another is given, below that, downwards."""
 

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from postroom.core.commands import (
+    AddMembers,
     CollectResult,
     Command,
+    CreateConversation,
     DeleteMessage,
     EditMessage,
     EndStaleSessions,
@@ -18,27 +20,33 @@ from postroom.core.commands import (
     Leave,
     Login,
     Logout,
+    MuteConversation,
+    Operation,
     RecallMessage,
+    RemoveMembers,
     ReserveResult,
     SendMessage,
     StartEpoch,
     TakeFeed,
+    UnmuteConversation,
+    UpdateConversation,
 )
 from postroom.core.domain import Decision, Welcome
-from postroom.core.events import PresenceTaken
+from postroom.core.events import CopiesExpired, PresenceTaken
 from postroom.core.ids import ExpiryMs, MessageId, Position, UnixMs
 from postroom.core.limits import (
     BODY_BYTES_MAX,
     DEDUP_BYTES_MAX,
     FEED_EVENTS_MAX,
     GAP_TTL_MS,
+    MEMBERS_MAX,
     NAME_BYTES_MAX,
     RESULT_MESSAGES_MAX,
     ROOMS_PER_USER_MAX,
     SWEEP_STEP,
     SWEEP_STEP_MIN,
 )
-from postroom.core.model import FEEDS, PresenceEvent, Receipt, Rules, peer, room
+from postroom.core.model import FEEDS, PresenceEvent, Receipt, Rules, group, peer, room
 from postroom.core.space import BATCH_BYTES, LEAVE_BYTES, LOGOUT_BYTES, SWEEPING_LEAVES, estimate
 from postroom.storage.lmdb import LmdbStore
 from postroom.storage.lmdb.space import RESERVE_BYTES_MIN
@@ -82,6 +90,14 @@ class Scale(Machine):
     def covered(self, command: Command) -> Decision:
         """Run it; what it was taken to cost covers what it wrote, in rows and in bytes."""
         most, cost = estimate(command, self.rules)
+        decision, rows, written = self.weigh(command)
+        assert 0 < rows <= most, command
+        assert 0 < written <= cost, command
+        return decision
+
+    def spread(self, command: Command, recipients: int) -> Decision:
+        """The same of what has to do in so many queues."""
+        most, cost = estimate(command, self.rules, recipients)
         decision, rows, written = self.weigh(command)
         assert 0 < rows <= most, command
         assert 0 < written <= cost, command
@@ -157,6 +173,68 @@ def test_a_logout_by_the_rooms_that_are_left_with_it(scale: Scale, rooms: int, r
         scale.run(SendMessage(app="demo", sender=ALICE, to=room(name(number)), body=b"hi", history=True))
     _, _, written = scale.weigh(Logout(app="demo", user=BOB, session=session, rooms_max=rooms_max))
     assert written <= LOGOUT_BYTES + LEAVE_BYTES * min(rooms, rooms_max)
+
+
+def member(number: int) -> str:
+    """A user, with a name as long as they come."""
+    return f"{number:03}".ljust(NAME_BYTES_MAX, "m")
+
+
+def test_records_and_lists(scale: Scale) -> None:
+    g = group("g".ljust(NAME_BYTES_MAX, "g"))
+    attributes = b'{"a":[%s],"b":"%s"}' % (b",".join(b"%d" % number for number in range(300)), b"x" * 60_000)
+    users = tuple(member(number) for number in range(MEMBERS_MAX))
+    scale.covered(
+        CreateConversation(app="demo", conversation=g, attributes=attributes, members=users[:200], unique=True)
+    )
+    scale.covered(AddMembers(app="demo", conversation=g, users=users))
+    scale.covered(MuteConversation(app="demo", conversation=g, users=users))
+    operations = (Operation("a", "set", b"[%s]" % b",".join(b'"%d"' % number for number in range(300))),)
+    scale.covered(UpdateConversation(app="demo", conversation=g, operations=operations))
+    scale.covered(UpdateConversation(app="demo", conversation=g, operations=(Operation("c", "increment", b"1"),)))
+    scale.covered(UnmuteConversation(app="demo", conversation=g, users=users))
+    scale.covered(RemoveMembers(app="demo", conversation=g, users=users[:-1]))
+
+
+@pytest.mark.parametrize("members", [0, 1, 3, 40, MEMBERS_MAX])
+def test_messages_to_groups(scale: Scale, members: int) -> None:
+    """Some are online, all queues are full, and what they push out are changes."""
+    scale.rules = Rules(queue_messages=2, history_ttl_ms=10_000)
+    g, users = group("g"), tuple(member(number) for number in range(members))
+    scale.run(CreateConversation(app="demo", conversation=g, members=users))
+    for user in users[::2]:
+        scale.run(Login(app="demo", user=user))
+    for number in range(3):
+        send = SendMessage(
+            app="demo", sender=ALICE, to=g, body=b"hi", queue=True, history=True, dedup=f"{number}", push=b"p" * 4_000
+        )
+        receipt = scale.spread(send, members).result
+        assert isinstance(receipt, Receipt)
+        for _ in range(2):
+            scale.spread(EditMessage(app="demo", id=receipt.id, by=ALICE, body=b"ho"), members)
+        scale.spread((RecallMessage, DeleteMessage)[number % 2](app="demo", id=receipt.id, by=ALICE), members)
+
+
+def test_copies_that_leave_with_the_history_can_be_folded(scale: Scale) -> None:
+    """In the least reserve: trimming must not stand still at what a sweep did while the disk was full."""
+    users = tuple(member(number) for number in range(60))
+    scale.run(CreateConversation(app="demo", conversation=group("g"), members=users))
+    scale.run(SendMessage(app="demo", sender=ALICE, to=group("g"), body=b"hi", queue=True, history=True))
+    scale.clock.run(10_000)
+    kinds = []
+    while (events := scale.run(ExpireHistory(app="demo")).events) != ():
+        kinds += [type(event).__name__ for event in events]
+    assert kinds.count("CopiesExpired") == 3
+    while True:
+        with scale.store.transaction() as transaction:
+            record = next(transaction.log(), None)
+            if record is None:
+                return
+            before = transaction.written_bytes
+            transaction.trim(ExpiryMs(1 << 60), 1)
+            written = transaction.written_bytes - before
+        if isinstance(record.event, CopiesExpired):
+            assert written + BATCH_BYTES + SWEEPING_LEAVES <= RESERVE_BYTES_MIN
 
 
 def test_results(scale: Scale) -> None:

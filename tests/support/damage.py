@@ -124,6 +124,13 @@ def happen_to_groups(machine: Machine) -> None:
     machine.run(MuteConversation(app="demo", conversation=g, users=("bob1", "erin")))
     machine.run(UnmuteConversation(app="demo", conversation=g, users=("erin",)))
     machine.run(UpdateConversation(app="demo", conversation=g, operations=(Operation("name", "set", b'"f"'),)))
+    for change in (EditMessage, RecallMessage, DeleteMessage):
+        said = machine.run(
+            SendMessage(app="demo", sender="alice", to=g, body=b"said to the group.", queue=True, history=True)
+        ).result
+        assert isinstance(said, Receipt)
+        body = {"body": b"edited in the group."} if change is EditMessage else {}
+        machine.run(change(app="demo", id=said.id, by="alice", **body))
 
 
 def populated(directory: Path) -> list[MessageId]:
