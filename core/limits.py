@@ -70,6 +70,40 @@ HISTORY_COPIES_MAX: Final = 2_000
 HISTORY_EXPIRED_MAX: Final = 25
 """Messages of one event that forgets them: some five rows each, on other pages; see DEDUP_EXPIRED_MAX."""
 
+# Filters and orders
+WHERE_BYTES_MAX: Final = 64 * KIB
+"""What a URL, or a body of a query, has room for; read and checked in some 2 ms."""
+WHERE_DEPTH_MAX: Final = 20
+"""Nesting of a filter, of a value in it, and names of a path: some levels of Python calls each."""
+WHERE_CONDITIONS_MAX: Final = 100
+"""Each looks at its field of every row."""
+WHERE_VALUES_MAX: Final = 1_000
+"""Values to compare with, in all conditions together, what is in them included."""
+WHERE_PATH_BYTES_MAX: Final = 1_000
+WHERE_PATTERNS_MAX: Final = 10
+PATTERN_BYTES_MAX: Final = 1_000
+PATTERN_MEMORY_BYTES: Final = 256 * KIB
+"""RE2's, a pattern: 128 of them stay compiled, and each query has up to ten more in hand."""
+PATTERN_PROGRAM_MAX: Final = 3_000
+"""Steps of all patterns of a filter. RE2 takes at worst some 20 ns for a byte and a step, so that a row, of whose fields
+each may have 16 KiB searched, takes a second at worst; any letter of any script takes 1,200 of them, a word a few."""
+PATTERN_TEXT_BYTES_MAX: Final = 16 * KIB
+"""Text of one field that a pattern is looked for in; what has more does not match."""
+ORDER_KEYS_MAX: Final = 5
+ORDER_TEXT_CHARACTERS_MAX: Final = 100
+"""What of a text decides where its row is sorted."""
+
+FIND_CONVERSATIONS_MAX: Final = 1_000
+"""Conversations one query gives at most."""
+SORTED_CONVERSATIONS_MAX: Final = 10_000
+"""Of an order that no index has: what is passed over and what is given, together; twice as many are kept meanwhile."""
+FIND_ONLINE_MAX: Final = 1_000
+"""Users asked about at once."""
+INDEX_SOURCES_MAX: Final = 8
+"""Conditions that indexes narrow a search by; each look at a row of one is a look at all."""
+INDEX_VALUES_MAX: Final = 100
+"""Values of one such condition: each is a scan of its own."""
+
 # Presence
 FEED_EVENTS_MAX: Final = 2_000
 """Events a feed keeps; the newest replaces the oldest. `apply` reads it: another number is another version of the views."""

@@ -144,3 +144,14 @@ class PresenceEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
     user: str
     room: str = ""
     """Of `join` and `leave`."""
+
+
+class StoreStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """A store's size."""
+
+    file_bytes: int
+    used_bytes: int
+    """Up to the last page ever used; the rest of the file is room kept ahead."""
+    reserve_bytes: int
+    """Of that room, what is kept for acks and the like when the disk is full."""
+    log_records: int

@@ -8,11 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Final, Protocol
 
-import msgspec
-
 from .events import Record
 from .ids import POSITION_MAX, ExpiryMs, MessageId, Place, Position, UnixMs
-from .model import Conversation, Feed, Kind, PresenceEvent, UserList
+from .model import Conversation, Feed, Kind, PresenceEvent, StoreStatistics, UserList
 from .rows import (
     Body,
     ChangedRow,
@@ -121,7 +119,7 @@ class ReadViews(Protocol):
         other_than: str | None = None,
         recalled: bool = False,
     ) -> Iterator[tuple[Place, bool]]:
-        """Kept messages to a conversation, of a sender, or both, from `first` to `last`, both included.
+        """Kept messages to a conversation, of a sender, or both, from `first` to `last`, both included; of neither: all.
 
         A peer conversation is named by the recipient. Each comes with whether it is shown: a recalled one is not unless
         `recalled`, nor one from `other_than` (if there is a conversation and no sender).
@@ -158,14 +156,21 @@ class ReadViews(Protocol):
     def conversation(self, app: str, conversation: Conversation) -> ConversationRow | None:
         """Its record."""
 
-    def conversations(self, app: str, kind: Kind, *, after: Position = Position(0)) -> Iterator[tuple[Position, str]]:
-        """Numbers and names of the app's conversations of a kind beyond a number, in the order of their creation."""
+    def conversations(
+        self, app: str, kind: Kind, *, after: Position = Position(0), before: Position | None = None
+    ) -> Iterator[tuple[Position, str]]:
+        """Numbers and names of the app's conversations of a kind beyond a number, in the order of their creation.
 
-    def conversations_of(self, app: str, user: str, *, after: Position = Position(0)) -> Iterator[Numbered]:
+        With `before` it is those below that number, the newest first.
+        """
+
+    def conversations_of(
+        self, app: str, user: str, *, after: Position = Position(0), before: Position | None = None
+    ) -> Iterator[Numbered]:
         """The groups that a user is a member of; order as above."""
 
     def conversations_with(
-        self, app: str, key: str, value: bytes, *, after: Position = Position(0)
+        self, app: str, key: str, value: bytes, *, after: Position = Position(0), before: Position | None = None
     ) -> Iterator[Numbered]:
         """Those of every kind whose attribute may be this JSON scalar or have it: look at each. Order as above."""
 
@@ -345,17 +350,6 @@ class Transaction(Protocol):
     def trim(self, before_ms: ExpiryMs, limit: int) -> int:
         """Fold up to `limit` of the oldest records stamped before this clock into base, fewer if they are of messages to
         many; how many it were."""
-
-
-class StoreStatistics(msgspec.Struct, frozen=True, kw_only=True):
-    """A store's size."""
-
-    file_bytes: int
-    used_bytes: int
-    """Up to the last page ever used; the rest of the file is room kept ahead."""
-    reserve_bytes: int
-    """Of that room, what is kept for acks and the like when the disk is full."""
-    log_records: int
 
 
 class Store(Protocol):

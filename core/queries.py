@@ -1,27 +1,31 @@
-"""Questions to the broker about what it keeps, answered from what is on disk; and what looks the answers up.
+"""Questions to the broker about what it keeps, answered from what is on disk. `core.search` looks the answers up."""
 
-A query goes through the history in slices, each in one short snapshot: whoever asks for a million messages holds up nobody.
-"""
-
-import heapq
-from collections.abc import Iterator
-from itertools import chain, islice
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 import msgspec
 
 from .checks import check_name
-from .domain.rooms import messages_in
 from .errors import InvalidCommand, UnknownResult
-from .ids import MessageId, Place, Position, UnixMs, position_of
-from .limits import FEED_TAKE_MAX, FIND_MESSAGES_MAX, QUERY_CONVERSATIONS_MAX, QUERY_SLICE_ROWS, RESULT_MESSAGES_MAX
-from .model import FEEDS, Conversation, ConversationInfo, Feed, Kind, Message, PresenceEvent, peer
-from .ports import LAST_PLACE, ReadViews
+from .ids import MessageId, UnixMs
+from .limits import (
+    FEED_TAKE_MAX,
+    FIND_CONVERSATIONS_MAX,
+    FIND_MESSAGES_MAX,
+    FIND_ONLINE_MAX,
+    QUERY_CONVERSATIONS_MAX,
+    RESULT_MESSAGES_MAX,
+    SORTED_CONVERSATIONS_MAX,
+)
+from .model import FEEDS, Conversation, ConversationInfo, Feed, Kind, Message, PresenceEvent
+from .ports import LAST_PLACE
+from .where import parse, parse_order
 
 A = TypeVar("A")
 
-Row = tuple[Place, bool]
-"""A kept message, and whether it is shown."""
+RECORD_KINDS: Final[tuple[Kind, ...]] = ("group", "room", "service")
+"""Kinds of conversations that have records."""
+IN_ORDER: Final = ((), ("created_ms",), ("-created_ms",))
+"""Orders in which conversations come anyway."""
 
 
 class Query(msgspec.Struct, Generic[A], frozen=True, kw_only=True):
@@ -36,8 +40,8 @@ class Query(msgspec.Struct, Generic[A], frozen=True, kw_only=True):
 class MessageQuery(Query[A], Generic[A], frozen=True, kw_only=True):
     """Which kept messages are meant: those that meet everything that is given, of which something must be.
 
-    Every message whose send was answered before is among them. One that was deleted or recalled is not, nor one past the
-    app's retention.
+    Every message whose send was answered before is among them. One that was deleted or recalled is not (but see
+    `FindMessages.recalled`), nor one past the app's retention.
     """
 
     sender: str | None = None
@@ -49,11 +53,14 @@ class MessageQuery(Query[A], Generic[A], frozen=True, kw_only=True):
     end_ms: UnixMs = LAST_PLACE.at_ms
     """The first and the last time, both included; if they are in the wrong order, nothing is between them."""
     everything: bool = False
-    """Every kept message of the app, if neither sender nor conversations nor receiver are given."""
+    """Or every kept message of the app; then none of the others is given."""
 
     def check(self) -> None:
         """Raises InvalidCommand."""
-        if self.sender is None and self.receiver is None and not self.conversations:
+        some = self.sender is not None or self.receiver is not None or bool(self.conversations)
+        if some and self.everything:
+            raise InvalidCommand("everything: leaves no room for sender, conversations or receiver")
+        if not some and not self.everything:
             raise InvalidCommand("sender, conversations, receiver: one of them must be given")
         for field, name in (("sender", self.sender), ("receiver", self.receiver)):
             if name is not None:
@@ -68,13 +75,20 @@ class MessageQuery(Query[A], Generic[A], frozen=True, kw_only=True):
 
 
 class Bound(msgspec.Struct, frozen=True):
-    """Where a search begins or ends."""
+    """Where a search begins or ends: a place, or a whole millisecond."""
 
     at_ms: UnixMs
     id: MessageId | None = None
     """A kept message stands for its own place, whatever `at_ms` says; another id for `(at_ms, id)`; none for the whole
-    millisecond."""
+    millisecond. Up to 64 bits."""
     included: bool = False
+
+    def check(self, field: str) -> None:
+        """Raises InvalidCommand."""
+        if not 0 <= self.at_ms <= LAST_PLACE.at_ms:
+            raise InvalidCommand(f"{field}: must not be negative, or beyond all time")
+        if self.id is not None and not 0 <= self.id < 1 << 64:
+            raise InvalidCommand(f"{field}: no message can have this id")
 
 
 class FindMessages(MessageQuery[tuple[Message, ...]], frozen=True, kw_only=True):
@@ -99,6 +113,9 @@ class FindMessages(MessageQuery[tuple[Message, ...]], frozen=True, kw_only=True)
             raise InvalidCommand("offset: must not be negative")
         if not 1 <= self.limit <= FIND_MESSAGES_MAX:
             raise InvalidCommand(f"limit: must be 1 to {FIND_MESSAGES_MAX}")
+        for field, bound in (("start", self.start), ("stop", self.stop)):
+            if bound is not None:
+                bound.check(field)
 
 
 class CountMessages(MessageQuery[int], frozen=True, kw_only=True):
@@ -120,6 +137,8 @@ class ReserveMessages(Query[str], frozen=True, kw_only=True):
         self.find.check()
         if self.find.app != self.app:
             raise InvalidCommand("find: must be of the same app")
+        if self.find.recalled:
+            raise InvalidCommand("recalled: what is recalled is not in a result")
         if self.find.limit > RESULT_MESSAGES_MAX:
             raise InvalidCommand(f"limit: a result holds at most {RESULT_MESSAGES_MAX} messages")
         if not 1 <= self.ttl_ms <= LAST_PLACE.at_ms:
@@ -164,21 +183,46 @@ class FindMembers(Query[tuple[str, ...]], frozen=True, kw_only=True):
         check_name("room", self.room)
 
 
+def check_conversations(kinds: tuple[Kind, ...], where: bytes) -> None:
+    """Which conversations are meant. Raises InvalidCommand."""
+    if not kinds or not set(kinds) <= set(RECORD_KINDS):
+        raise InvalidCommand(f"kinds: some of {', '.join(RECORD_KINDS)}")
+    parse(where)
+
+
 class FindConversations(Query[tuple[ConversationInfo, ...]], frozen=True, kw_only=True):
     """Conversations that meet a filter, oldest first unless `order` says otherwise.
 
-    The filter sees a row of each: its attributes' top-level keys, and `id`, `kind`, `created_ms`, `updated_ms`, `members`,
-    `muted` and `unique`, which stand before attributes of the same name.
+    The filter sees a row of each: its attributes' top-level keys, and `id`, `kind`, `created_ms`, `updated_ms`, `unique`, of a
+    group `members` and `muted`, which stand before attributes of the same name; `attributes.NAME` means those.
+
+    Looked up by an index, not one by one: the equalities at the top of the filter by `id`, by a member and by any scalar
+    attribute, or one in an array; also several at once, `$in` with up to 100 values, and `$all`. And the order by `created_ms`,
+    rising or falling.
     """
 
     kinds: tuple[Kind, ...]
+    """Of `group`, `room`, `service`."""
     where: bytes = b"{}"
-    """A filter as a JSON object."""
+    """A filter as a JSON object; `core.where` has the language."""
     order: tuple[str, ...] = ()
-    """Keys of the row to sort by; one that begins with "-" falls."""
+    """Names of the row to sort by, at most 5; one that begins with "-" falls. Of a text its first 100 characters count."""
     offset: int = 0
+    """How many to pass over; the time that takes grows with it. With another order than by `created_ms`, `offset` and `limit`
+    together are at most 10,000."""
     limit: int = 100
     """At most 1,000."""
+
+    def check(self) -> None:
+        """Raises InvalidCommand."""
+        check_conversations(self.kinds, self.where)
+        parse_order(self.order)
+        if self.offset < 0:
+            raise InvalidCommand("offset: must not be negative")
+        if not 1 <= self.limit <= FIND_CONVERSATIONS_MAX:
+            raise InvalidCommand(f"limit: must be 1 to {FIND_CONVERSATIONS_MAX}")
+        if self.order not in IN_ORDER and self.offset + self.limit > SORTED_CONVERSATIONS_MAX:
+            raise InvalidCommand(f"offset: with an order, at most {SORTED_CONVERSATIONS_MAX} together with limit")
 
 
 class CountConversations(Query[int], frozen=True, kw_only=True):
@@ -187,11 +231,19 @@ class CountConversations(Query[int], frozen=True, kw_only=True):
     kinds: tuple[Kind, ...]
     where: bytes = b"{}"
 
+    def check(self) -> None:
+        """Raises InvalidCommand."""
+        check_conversations(self.kinds, self.where)
+
 
 class GetConversation(Query[ConversationInfo | None], frozen=True, kw_only=True):
     """One conversation's record; None if it has none."""
 
     conversation: Conversation
+
+    def check(self) -> None:
+        """Raises InvalidCommand."""
+        check_name("conversation", self.conversation.id)
 
 
 class FindOnline(Query[tuple[str, ...]], frozen=True, kw_only=True):
@@ -199,86 +251,9 @@ class FindOnline(Query[tuple[str, ...]], frozen=True, kw_only=True):
 
     users: tuple[str, ...]
 
-
-class Search:
-    """One query on its way through the history."""
-
-    def __init__(self, query: MessageQuery[A], as_of: Position, horizon_ms: UnixMs) -> None:
-        """`as_of`: what was sent after this event is not looked for. `horizon_ms`: what is as old as this is over."""
-        self._query = query
-        self._as_of = as_of
-        self._first = Place(UnixMs(max(query.start_ms, horizon_ms + 1)), MessageId(0))
-        self._last = Place(query.end_ms, LAST_PLACE.id)
-        self._newest_first = isinstance(query, FindMessages) and query.newest_first
-        self._met: Place | None = None
-        self._offset, self._limit = 0, 0
-        if isinstance(query, FindMessages):
-            self._offset, self._limit = query.offset, query.limit
-        self.ids: list[MessageId] = []
-        """What was found so far, of a FindMessages."""
-        self.count = 0
-        """How many were met so far, those passed over included."""
-        self.rows = 0
-        """How many rows were looked at for that."""
-
-    def go_on(self, views: ReadViews, rows_max: int = QUERY_SLICE_ROWS) -> bool:
-        """Look at the next rows; whether there may be more."""
-        sources = list(self._sources(views)) if self._first <= self._last else []
-        rows_max = max(rows_max, len(sources) + 1)  # a place may come from every source, and is looked at again
-        merged = sources[0] if len(sources) == 1 else heapq.merge(*sources, reverse=self._newest_first)
-        looked, place = 0, self._first
-        for place, shown in islice(merged, rows_max):
-            looked += 1
-            if not shown or place == self._met or position_of(place.id) > self._as_of:
-                continue
-            self._met = place
-            self.count += 1
-            if not self._limit or self.count <= self._offset:
-                continue
-            self.ids.append(place.id)
-            if len(self.ids) == self._limit:
-                break
-        self.rows += looked
-        if self._newest_first:
-            self._last = place
-        else:
-            self._first = place
-        return looked == rows_max and not (self._limit and len(self.ids) == self._limit)
-
-    def _sources(self, views: ReadViews) -> Iterator[Iterator[Row]]:
-        """Each in order."""
-        query = self._query
-        conversations: list[Conversation | None] = list(dict.fromkeys(query.conversations))
-        if query.receiver is not None and peer(query.receiver) not in conversations:
-            conversations.append(peer(query.receiver))
-        for conversation in conversations or [None]:
-            yield views.timeline(
-                query.app,
-                conversation,
-                query.sender,
-                first=self._first,
-                last=self._last,
-                newest_first=self._newest_first,
-            )
-        if query.receiver is not None and query.receiver != query.sender:  # nobody receives their own in a room
-            yield from self._received_in_rooms(views, query.receiver)
-
-    def _received_in_rooms(self, views: ReadViews, user: str) -> Iterator[Iterator[Row]]:
-        """A source a room: a user's stays in one follow each other."""
-        rooms: dict[str, list[Iterator[Row]]] = {}
-        for stay in views.stays(self._query.app, user, since_ms=self._first.at_ms):
-            if stay.since <= self._last:
-                rooms.setdefault(stay.room, []).append(
-                    messages_in(
-                        stay,
-                        views,
-                        self._query.app,
-                        first=self._first,
-                        last=self._last,
-                        sender=self._query.sender,
-                        newest_first=self._newest_first,
-                        other_than=user,
-                    )
-                )
-        for stays in rooms.values():
-            yield chain.from_iterable(reversed(stays) if self._newest_first else stays)
+    def check(self) -> None:
+        """Raises InvalidCommand."""
+        if len(self.users) > FIND_ONLINE_MAX:
+            raise InvalidCommand(f"users: at most {FIND_ONLINE_MAX}")
+        for user in self.users:
+            check_name("users", user)

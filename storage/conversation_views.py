@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from heapq import merge
+from operator import itemgetter
 
 import msgspec
 
@@ -48,23 +49,39 @@ class ConversationViews:
         for term in after - before:
             self._engine.put(self._rows, keys.term_key(app, *term) + number, name)
 
-    def conversations(self, app: str, kind: Kind, *, after: Position = Position(0)) -> Iterator[tuple[Position, str]]:
+    def conversations(
+        self, app: str, kind: Kind, *, after: Position = Position(0), before: Position | None = None
+    ) -> Iterator[tuple[Position, str]]:
         prefix = keys.CREATED + keys.app_digest(app) + keys.KINDS[kind]
-        for key, value in self._engine.scan(self._rows, prefix + U64.pack(after + 1), prefix):
-            yield _number(key), value.decode()
+        for number, value in self._numbered(prefix, after, before):
+            yield number, value.decode()
 
-    def conversations_of(self, app: str, user: str, *, after: Position = Position(0)) -> Iterator[Numbered]:
-        return self._numbered(keys.MEMBER_OF + user_key(app, user), after)
+    def conversations_of(
+        self, app: str, user: str, *, after: Position = Position(0), before: Position | None = None
+    ) -> Iterator[Numbered]:
+        return self._named(keys.MEMBER_OF + user_key(app, user), after, before)
 
     def conversations_with(
-        self, app: str, key: str, value: bytes, *, after: Position = Position(0)
+        self, app: str, key: str, value: bytes, *, after: Position = Position(0), before: Position | None = None
     ) -> Iterator[Numbered]:
         term = key, canonical(msgspec.json.decode(value))
-        return merge(*(self._numbered(keys.term_key(app, *each), after) for each in (term, EVERYTHING)))
+        found = (self._named(keys.term_key(app, *each), after, before) for each in (term, EVERYTHING))
+        return merge(*found, key=itemgetter(0), reverse=before is not None)
 
-    def _numbered(self, prefix: bytes, after: Position) -> Iterator[Numbered]:
-        for key, value in self._engine.scan(self._rows, prefix + U64.pack(after + 1), prefix):
-            yield _number(key), Conversation(*_name(value))
+    def _named(self, prefix: bytes, after: Position, before: Position | None) -> Iterator[Numbered]:
+        for number, value in self._numbered(prefix, after, before):
+            yield number, Conversation(*_name(value))
+
+    def _numbered(self, prefix: bytes, after: Position, before: Position | None) -> Iterator[tuple[Position, bytes]]:
+        """The values of keys that end with a number beyond `after`; or below `before`, downwards."""
+        if before is None:
+            found = self._engine.scan(self._rows, prefix + U64.pack(after + 1), prefix)
+        elif before <= 0:
+            return
+        else:
+            found = self._engine.scan_back(self._rows, prefix + U64.pack(before - 1), prefix)
+        for key, value in found:
+            yield Position(U64.unpack_from(key, len(prefix))[0]), value
 
     # Lists of users.
 
@@ -111,10 +128,6 @@ class ConversationViews:
 
     def remove_unique(self, app: str, row: ConversationRow, members: Iterable[str]) -> None:
         self._engine.delete(self._rows, keys.unique_key(app, sorted(members)) + U64.pack(row.number))
-
-
-def _number(key: bytes) -> Position:
-    return Position(U64.unpack_from(key, len(key) - U64.size)[0])
 
 
 def _created_key(app: str, row: ConversationRow) -> bytes:

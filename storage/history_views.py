@@ -53,18 +53,28 @@ class HistoryViews:
         other_than: str | None = None,
         recalled: bool = False,
     ) -> Iterator[tuple[Place, bool]]:
+        if conversation is None and sender is None:
+            for place, value in self._between(keys.KEPT + keys.app_digest(app), first, last, newest_first=newest_first):
+                yield place, recalled or not _kept(value).recalled
+            return
         if conversation is None:
             assert sender is not None
             prefix = keys.from_key(app, sender)
         else:
             prefix = keys.to_key(app, conversation) + (user_key(app, sender) if sender is not None else keys.ANYBODY)
         without = user_key(app, other_than) if other_than is not None else None
+        for place, value in self._between(prefix, first, last, newest_first=newest_first):
+            yield place, (recalled or value[:1] == _SHOWN) and (without is None or value[1:] != without)
+
+    def _between(
+        self, prefix: bytes, first: Place, last: Place, *, newest_first: bool
+    ) -> Iterator[tuple[Place, bytes]]:
         low, high = prefix + PAIR.pack(*first), prefix + PAIR.pack(*last)
         scan, start = (self._engine.scan_back, high) if newest_first else (self._engine.scan, low)
         for key, value in scan(self._rows, start, prefix):
             if key < low or key > high:
                 return
-            yield _place(key), (recalled or value[:1] == _SHOWN) and (without is None or value[1:] != without)
+            yield _place(key), value
 
     def put_kept(self, app: str, place: Place, kept: Kept) -> None:
         self._engine.put_rows(self._rows, kept_rows(app, place, kept))

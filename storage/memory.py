@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from sortedcontainers import SortedDict
 
 from postroom.core.errors import Corruption
-from postroom.core.ports import StoreStatistics
+from postroom.core.model import StoreStatistics
 
 from .engine import SETS, TABLES, Sets, State, Table
 from .transaction import StoredSnapshot, StoredTransaction

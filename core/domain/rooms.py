@@ -95,6 +95,7 @@ def messages_in(
     sender: str | None = None,
     newest_first: bool,
     other_than: str | None = None,
+    recalled: bool = False,
 ) -> Iterator[tuple[Place, bool]]:
     """Kept messages to the room during a stay: places bound the search, positions decide."""
     end = end_of(stay, views)
@@ -106,6 +107,7 @@ def messages_in(
         last=min(last, stay.until or LAST_PLACE),
         newest_first=newest_first,
         other_than=other_than,
+        recalled=recalled,
     )
     if end is not None and not newest_first:  # what follows was sent after a crash, and may be much
         rows = takewhile(lambda row: position_of(row[0].id) < end, rows)

@@ -10,22 +10,27 @@ import trio
 
 from ..commands import CollectResult, Command, ReserveResult, TakeFeed
 from ..domain import Found, Presence
+from ..domain.messages import online
 from ..errors import InvalidCommand, Overloaded
-from ..ids import MessageId
+from ..ids import MessageId, UnixMs
 from ..limits import OVERLOADED_RETRY_MS, QUERIES_MAX
-from ..model import Message, PresenceEvent, Rules
+from ..model import ConversationInfo, Message, PresenceEvent, Rules
 from ..ports import Snapshot, Store
 from ..queries import (
     CollectMessages,
+    CountConversations,
     CountMessages,
+    FindConversations,
     FindMembers,
     FindMessages,
+    FindOnline,
+    GetConversation,
     MessageQuery,
     Query,
     ReserveMessages,
-    Search,
     TakePresence,
 )
+from ..search import ConversationSearch, Search, info, places
 from .clock import ExpiryClock
 from .pending import Settled
 from .reading import read_messages
@@ -73,7 +78,7 @@ class History:
         found: Any
         match query:
             case FindMessages():
-                found = await self._messages(query.app, await self._find(query))
+                found = await self._messages(query.app, await self._find(query), recalled=query.recalled)
             case CountMessages():
                 found = (await self._search(query)).count
             case ReserveMessages():
@@ -85,9 +90,34 @@ class History:
             case FindMembers():
                 found = await self._read(lambda snapshot: tuple(snapshot.views.members(query.app, query.room)))
             case _:
-                raise InvalidCommand(f"{type(query).__name__} is no query")
+                found = await self._answer_of_conversations(query)
         answer: A = found
         return answer
+
+    async def _answer_of_conversations(self, query: Query[A]) -> Any:
+        match query:
+            case FindConversations():
+                return tuple((await self._conversations(query)).found)
+            case CountConversations():
+                return (await self._conversations(query)).count
+            case GetConversation():
+                return await self._read(partial(_conversation, query=query, horizon_ms=self._horizon(query.app)))
+            case FindOnline():
+                return await self._read(partial(_online, query=query))
+            case _:
+                raise InvalidCommand(f"{type(query).__name__} is no query")
+
+    async def _conversations(self, query: FindConversations | CountConversations) -> ConversationSearch:
+        """Gone through to its end, as a search for messages is."""
+        as_of = await self._read(lambda snapshot: snapshot.views.position)
+        search = ConversationSearch(query, as_of, self._horizon(query.app))
+        while await self._read(lambda snapshot: search.go_on(snapshot.views)):
+            pass
+        return search
+
+    def _horizon(self, app: str) -> UnixMs:
+        """Messages of this time and before are over."""
+        return self._rules(app).history_horizon(self._expiry.now())
 
     async def _find(self, query: FindMessages) -> tuple[MessageId, ...]:
         return tuple((await self._search(query)).ids)
@@ -109,9 +139,10 @@ class History:
 
     async def _search(self, query: MessageQuery[A]) -> Search:
         """Gone through to its end. Each slice is a turn of its own among the readers."""
-        rules = self._rules(query.app)
-        as_of = await self._read(lambda snapshot: snapshot.views.position)
-        search = Search(query, as_of, rules.history_horizon(self._expiry.now()))
+        as_of, between = await self._read(
+            lambda snapshot: (snapshot.views.position, places(query, snapshot.views, snapshot.bodies))
+        )
+        search = Search(query, as_of, self._horizon(query.app), between)
         while await self._read(lambda snapshot: search.go_on(snapshot.views)):
             pass
         return search
@@ -123,13 +154,22 @@ class History:
         await self._carry_out(CollectResult(app=query.app, handle=query.handle), Found)
         return messages
 
-    async def _messages(self, app: str, ids: tuple[MessageId, ...]) -> tuple[Message, ...]:
-        horizon_ms = self._rules(app).history_horizon(self._expiry.now())
+    async def _messages(self, app: str, ids: tuple[MessageId, ...], *, recalled: bool = False) -> tuple[Message, ...]:
+        horizon_ms = self._horizon(app)
         messages: list[Message] = []
         left = iter(ids)
         while part := tuple(islice(left, _BODIES)):
-            messages += await self._read(partial(read_messages, ids=part, horizon_ms=horizon_ms))
+            messages += await self._read(partial(read_messages, ids=part, horizon_ms=horizon_ms, recalled=recalled))
         return tuple(messages)
 
     async def _read(self, read: Callable[[Snapshot], T]) -> T:
         return await read_snapshot(self._store, read, self._readers)
+
+
+def _conversation(snapshot: Snapshot, query: GetConversation, horizon_ms: UnixMs) -> ConversationInfo | None:
+    row = snapshot.views.conversation(query.app, query.conversation)
+    return info(snapshot.views, query.app, row, horizon_ms) if row is not None else None
+
+
+def _online(snapshot: Snapshot, query: FindOnline) -> tuple[str, ...]:
+    return tuple(user for user in query.users if online(snapshot.views, query.app, user))

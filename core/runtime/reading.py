@@ -100,8 +100,11 @@ def read_missed(
     return Missed(frames[::-1], complete)
 
 
-def read_messages(snapshot: Snapshot, ids: Iterable[MessageId], horizon_ms: UnixMs) -> list[Message]:
-    """Kept messages as they are now; those deleted, recalled or past retention by now are left out. Raises Corruption."""
+def read_messages(
+    snapshot: Snapshot, ids: Iterable[MessageId], horizon_ms: UnixMs, *, recalled: bool = False
+) -> list[Message]:
+    """Kept messages as they are now; those deleted or past retention by now are left out, and those recalled unless
+    `recalled`. Raises Corruption."""
     found = []
     for id in ids:
         body = current_body(snapshot, id)
@@ -109,7 +112,7 @@ def read_messages(snapshot: Snapshot, ids: Iterable[MessageId], horizon_ms: Unix
             continue
         header = body.header
         kept = snapshot.views.kept(header.app, Place(header.at_ms, id))
-        if kept is None or kept.recalled or header.at_ms <= horizon_ms:
+        if kept is None or (kept.recalled and not recalled) or header.at_ms <= horizon_ms:
             continue
         found.append(
             Message(
@@ -121,6 +124,7 @@ def read_messages(snapshot: Snapshot, ids: Iterable[MessageId], horizon_ms: Unix
                 at_ms=header.at_ms,
                 lane=header.lane,
                 via=header.via,
+                recalled=kept.recalled,
                 mentions=header.mentions,
                 mention_all=header.mention_all,
             )

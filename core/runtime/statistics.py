@@ -6,8 +6,7 @@ from typing import Final
 
 import msgspec
 
-from ..model import Lane
-from ..ports import StoreStatistics
+from ..model import Lane, StoreStatistics
 from ..rows import Totals
 
 BATCH_BOUNDS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)

@@ -8,7 +8,7 @@ from pathlib import Path
 import lmdb
 
 from postroom.core.errors import StorageFailure
-from postroom.core.ports import StoreStatistics
+from postroom.core.model import StoreStatistics
 
 from ..transaction import StoredSnapshot, StoredTransaction
 from .engine import LmdbEngine

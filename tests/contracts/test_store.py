@@ -684,6 +684,14 @@ def test_conversations_are_found_in_the_order_of_their_creation(store: Store) ->
         assert list(views.conversations_of("demo", "bob")) == numbered
         assert list(views.conversations_of("demo", "bob", after=Position(2))) == numbered[2:]
         assert list(views.conversations_with("demo", "a", b"2")) == numbered
+        assert list(views.conversations("demo", "group", before=Position(3))) == [(2, "g2"), (1, "g1")]
+        assert list(views.conversations_of("demo", "bob", before=Position(9))) == numbered[::-1]
+        for before in (0, 1):
+            assert list(views.conversations_of("demo", "bob", before=Position(before))) == []
+        assert list(views.conversations_with("demo", "a", b"1", before=Position(6))) == [
+            (5, room("g5")),
+            *numbered[::-1],
+        ]
         assert list(views.conversations_with("demo", "b", b"null", after=Position(1))) == numbered[1:]
         assert list(views.conversations_with("demo", "a", b"1")) == [*numbered, (5, room("g5"))]
         assert views.unique_group("demo", ("carol", "bob")) == "g1"

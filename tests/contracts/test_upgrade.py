@@ -11,9 +11,10 @@ from postroom.core.errors import Corruption, UnknownFormat
 from postroom.core.ids import MessageId, UnixMs
 from postroom.core.model import Rules, peer
 from postroom.core.ports import Snapshot
-from postroom.core.queries import CountMessages, FindMessages, Search
+from postroom.core.queries import CountMessages, FindMessages
 from postroom.core.rows import Header, Kept
 from postroom.core.runtime.reading import current_body, read_messages, resolve
+from postroom.core.search import Search
 from postroom.storage.backup import backup
 from postroom.storage.engine import BASE, LIVE
 from postroom.storage.errors import NotEnoughRoom

@@ -45,11 +45,11 @@ from postroom.core.queries import (
     FindMessages,
     Query,
     ReserveMessages,
-    Search,
     TakePresence,
 )
 from postroom.core.runtime import history as history_of_runtime
 from postroom.core.runtime.sweeper import Sweeper
+from postroom.core.search import Search
 from postroom.storage.engine import LIVE
 from postroom.storage.lmdb import LmdbStore
 from postroom.storage.memory import MemoryStore

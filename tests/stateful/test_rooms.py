@@ -46,8 +46,9 @@ from postroom.core.events import GapsExpired, HistoryExpired, LoggedIn, LoggedOu
 from postroom.core.ids import ExpiryMs, MessageId, Position, UnixMs
 from postroom.core.model import Conversation, Feed, Receipt, Rules
 from postroom.core.ports import Store
-from postroom.core.queries import CountMessages, FindMessages, Search
+from postroom.core.queries import CountMessages, FindMessages
 from postroom.core.runtime.reading import read_messages, read_missed
+from postroom.core.search import Search
 from postroom.storage.engine import LIVE
 from postroom.storage.lmdb import LmdbStore
 from postroom.storage.memory import MemoryStore

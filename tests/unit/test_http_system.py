@@ -5,7 +5,7 @@ from prometheus_client import CollectorRegistry
 
 from postroom.core import errors as core_errors
 from postroom.core.errors import Internal, Overloaded, Refusal, SessionEnded, TooManyRooms, UnknownResult
-from postroom.core.ports import StoreStatistics
+from postroom.core.model import StoreStatistics
 from postroom.core.rows import Totals
 from postroom.core.runtime.statistics import BrokerStatistics, Histogram
 from postroom.transports.http import errors as http_errors

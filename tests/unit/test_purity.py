@@ -14,7 +14,14 @@ from postroom.core.ports import Headers, ReadViews, Views
 
 CORE = Path(__file__).resolve().parents[2] / "core"
 NOT_PURE = {"__init__", "open"}  # what `postroom.core` offers, and the one module that opens a store
-PURE = sorted([*(CORE / "domain").rglob("*.py"), *(path for path in CORE.glob("*.py") if path.stem not in NOT_PURE)])
+PURE = sorted(
+    [
+        *(CORE / "domain").rglob("*.py"),
+        *(CORE / "search").rglob("*.py"),
+        *(CORE / "where").rglob("*.py"),
+        *(path for path in CORE.glob("*.py") if path.stem not in NOT_PURE),
+    ]
+)
 IMPURE = {"trio", "lmdb", "time", "random", "secrets", "uuid", "datetime", "os", "socket", "threading", "logging", "io"}
 IMPURE_CALLS = {"open", "print", "input", "hash", "id"}
 """`hash` of a str differs between processes, and `id` between runs."""

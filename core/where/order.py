@@ -1,0 +1,60 @@
+"""The order of found rows, and what a row is sorted by."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from ..errors import InvalidCommand
+from ..limits import ORDER_KEYS_MAX, ORDER_TEXT_CHARACTERS_MAX
+from .values import ARRAY, NOTHING, OBJECT, STRING, Comparable, Path, comparable, leaves, parse_path
+
+
+class Falling:
+    """A value that sorts the other way round."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Comparable) -> None:
+        self.value = value
+
+    def __lt__(self, other: "Falling") -> bool:
+        return other.value < self.value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Falling) and other.value == self.value
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class Order(msgspec.Struct, frozen=True):
+    """By what, the most important first, and which of it falls."""
+
+    paths: tuple[Path, ...] = ()
+    falling: tuple[bool, ...] = ()
+
+    def key(self, row: Mapping[str, object]) -> tuple[Any, ...]:
+        """What a row sorts by. Of an array it is the least element, or the greatest if the order falls."""
+        return tuple(
+            Falling(_sortable(row, path, max)) if falls else _sortable(row, path, min)
+            for path, falls in zip(self.paths, self.falling, strict=True)
+        )
+
+
+def parse_order(keys: tuple[str, ...]) -> Order:
+    """Dotted names, `-` in front of those that fall. Raises InvalidCommand."""
+    if len(keys) > ORDER_KEYS_MAX:
+        raise InvalidCommand(f"order: at most {ORDER_KEYS_MAX} keys")
+    names = [key.removeprefix("-") for key in keys]
+    return Order(tuple(parse_path(name, "order") for name in names), tuple(key.startswith("-") for key in keys))
+
+
+def _sortable(row: Mapping[str, object], path: Path, best: Any) -> Comparable:
+    """Bounded: what is kept of a row that is to be sorted is not its texts in full."""
+    values = [comparable(value) for leaf in leaves(row, path) for value in (leaf if isinstance(leaf, list) else [leaf])]
+    value: Comparable = best(values, default=NOTHING)
+    if value[0] == STRING:
+        return STRING, value[1][:ORDER_TEXT_CHARACTERS_MAX]
+    if value[0] in (OBJECT, ARRAY):
+        return value[0], repr(value[1])[:ORDER_TEXT_CHARACTERS_MAX]
+    return value
