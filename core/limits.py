@@ -41,7 +41,7 @@ MEMBERS_MAX: Final = 500
 MUTED_MAX: Final = 500
 """Users, members or not, who want no push notifications from a group."""
 ATTRIBUTES_BYTES_MAX: Final = 128 * KIB
-"""A conversation's attributes as JSON: what LeanCloud's objects hold."""
+"""A conversation's attributes as JSON: as much as the storage services hold that people come from."""
 OPERATIONS_MAX: Final = 1_000
 """Changes of attributes in one command."""
 INDEX_TERMS_MAX: Final = 1_000

@@ -36,6 +36,10 @@ def meant(where: Any) -> Any:
         ([{"a": 1}, {"b": 2}], {"$and": [{"a": 1}, {"b": 2}]}),
         ({"$or": [{"m": "a"}, {"m": "b", "c": "d"}]}, {"$or": [{"members": "a"}, {"$and": [{"members": "b"}, {"c": "d"}]}]}),
         ({"$and": [{"m": "a"}]}, {"$and": [{"members": "a"}]}),
+        # An app's own fields with a name of the core's.
+        ({"id": 7, "kind": "x"}, {"$and": [{"attributes.id": 7}, {"attributes.kind": "x"}]}),
+        ({"members.a": 1}, {"attributes.members.a": 1}),
+        ({"attributes": 1}, {"attributes.attributes": 1}),
         # Times.
         ({"createdAt": DATE}, {"created_ms": MS}),
         ({"updatedAt": {"$gt": DATE, "$lte": "2023-11-14T22:13:20.001Z"}}, {"updated_ms": {"$gt": MS, "$lte": MS}}),
@@ -75,9 +79,6 @@ def test_what_is_no_filter(text: str) -> None:
     [
         {"lm": {"$gt": DATE}},
         {"uniqueId": "x"},
-        {"members": "x"},
-        {"kind": "x"},
-        {"id.x": 1},
         {"$or": 5},
         {"$or": [5]},
         {"createdAt": {"__type": "Date", "iso": "yesterday"}},
@@ -108,6 +109,7 @@ def test_orders() -> None:
     assert order_of(None) == order_of("") == order_of(" , ,-") == ()
     assert order_of("-createdAt, name,m") == ("-created_ms", "name", "members")
     assert order_of("tr,-sys,attr.x") == ("kind", "-kind", "attr.x")
+    assert order_of("-created_ms") == ("-attributes.created_ms",)
     with pytest.raises(InvalidCommand, match=r"^order: rows cannot be found by lm"):
         order_of("-lm")
 

@@ -25,8 +25,10 @@ NAMES: Final[Mapping[str, str]] = {
 TIMES: Final = ("createdAt", "updatedAt")
 KIND_OF: Final[Mapping[str, Kind]] = {"tr": "room", "sys": "service"}
 """Fields that are true of one kind and not there in the others."""
-NOT_QUERIED: Final = frozenset((*NAMES.values(), "kind", "lm", "uniqueId")) - {"unique"}
-"""What is not kept so that it could be found, and fields of an app that have the name of one of the core's."""
+HIDDEN: Final = frozenset((*NAMES.values(), "kind", "attributes")) - {"unique"}
+"""Fields of an app that have the name of one of the core's."""
+NOT_QUERIED: Final = ("lm", "uniqueId")
+"""What is not kept so that it could be found."""
 
 
 def where_of(text: str | None, kinds: tuple[Kind, ...]) -> bytes:
@@ -84,7 +86,7 @@ def _renamed(parameter: str, key: str) -> str:
     name, dot, rest = key.partition(".")
     if name in NOT_QUERIED:
         raise InvalidCommand(f"{parameter}: rows cannot be found by {name}")
-    return NAMES.get(name, name) + dot + rest
+    return (f"attributes.{name}" if name in HIDDEN else NAMES.get(name, name)) + dot + rest
 
 
 def _time(operand: Any) -> Any:
