@@ -209,7 +209,9 @@ class FakeBroker:
             raise self.failure
 
     @asynccontextmanager
-    async def connect(self, *, app: str, user: str, sink: Sink | None = None) -> AsyncIterator[FakeSession]:
+    async def connect(
+        self, *, app: str, user: str, sink: Sink | None = None, token_ms: UnixMs | None = None
+    ) -> AsyncIterator[FakeSession]:
         assert sink is not None
         if self.login_error is not None:
             raise self.login_error
