@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from postroom.core import BrokerThread, Kicked, Rules, open_broker
 from postroom.core.commands import Kick
@@ -106,7 +107,9 @@ async def test_the_user_leaves_their_rooms_with_the_last_session() -> None:
         assert broker.statistics().rooms == 0
 
 
-async def test_a_login_that_was_decided_before_the_kick_is_closed_and_one_after_it_refused() -> None:
+async def test_a_login_that_was_decided_before_the_kick_is_closed_and_one_after_it_refused(
+    mock_clock: MockClock,
+) -> None:
     """Both wait for the same commit: the order of the log decides."""
     async with open_office(clock=HandClock()) as (broker, store):
         commits, before, after = Commits(broker), Tray(), Tray()
@@ -136,7 +139,7 @@ async def test_a_login_that_was_decided_before_the_kick_is_closed_and_one_after_
         assert kinds[-3:] == ["LoggedIn", "UserKicked", "LoggedOut"]
 
 
-async def test_a_session_that_needs_no_token_may_come_back() -> None:
+async def test_a_session_that_needs_no_token_may_come_back(mock_clock: MockClock) -> None:
     async with open_office(clock=HandClock()) as (broker, _):
         await broker.submit(KICK)
         async with broker.connect(app="demo", user="bob", sink=Tray()):
@@ -158,7 +161,7 @@ async def test_what_is_refused() -> None:
         assert not any(isinstance(event, UserKicked) for event in events(store))
 
 
-async def test_users_online_and_today() -> None:
+async def test_users_online_and_today(mock_clock: MockClock) -> None:
     clock = HandClock()
     async with open_office(clock=clock) as (broker, _):
         assert await count(broker) == (0, 0)
@@ -181,7 +184,7 @@ async def test_users_online_and_today() -> None:
         assert await broker.ask(FindOnline(app="demo", users=("bob",))) == ()
 
 
-async def test_the_day_of_an_app_is_its_own() -> None:
+async def test_the_day_of_an_app_is_its_own(mock_clock: MockClock) -> None:
     """It is 14:13 in UTC."""
     rules = {"demo": Rules(day_offset_ms=9 * 3_600_000), "other": Rules()}
     clock = HandClock()
@@ -193,7 +196,7 @@ async def test_the_day_of_an_app_is_its_own() -> None:
         assert [await count(broker, app) for app in rules] == [(0, 0), (0, 1)]
 
 
-async def test_a_clock_that_was_ahead_keeps_its_day() -> None:
+async def test_a_clock_that_was_ahead_keeps_its_day(mock_clock: MockClock) -> None:
     clock = HandClock()
     async with open_office(clock=clock) as (broker, _):
         clock.jump(3 * DAY_MS)
