@@ -56,3 +56,11 @@ def take(bucket: Bucket, rate: Rate, cost: int, now: MonotonicMs) -> tuple[Bucke
         until = max(now + rate.penalty_ms, bucket.at + rate.per_ms)
         return msgspec.structs.replace(bucket, blocked_until=MonotonicMs(until)), until - now
     return bucket, bucket.at + rate.per_ms - now
+
+
+def give_back(bucket: Bucket, rate: Rate, cost: int, taken: MonotonicMs) -> Bucket:
+    """The bucket with what was taken at `taken` back in it; what an interval gave is worth nothing after its end."""
+    if rate.refill == "interval" and taken < bucket.at:
+        return bucket
+    level = min(rate.tokens * rate.per_ms, bucket.level + cost * rate.per_ms)
+    return msgspec.structs.replace(bucket, level=level)

@@ -29,9 +29,9 @@ def _anyrtc(its: AnyrtcConfig, base: str) -> list[str]:
 
 def _leancloud(its: LeancloudConfig, base: str) -> list[str]:
     return [
-        f"LeanCloud (next): app id {its.app_id}, app key {its.app_key}, master key {its.master_key}",
-        f"  curl -H 'X-LC-Id: {its.app_id}' -H 'X-LC-Key: {its.master_key},master' \\",
-        f"    {base}/1.2/rtm/all-conversations",
+        f"LeanCloud: app id {its.app_id}, app key {its.app_key}, master key {its.master_key}",
+        f"  curl -H 'X-LC-Id: {its.app_id}' -H 'X-LC-Key: {its.app_key}' -H 'Content-Type: application/json' \\",
+        f"""    {base}/1.2/rtm/conversations -d '{{"name": "team", "m": ["alice", "bob"]}}'""",
     ]
 
 

@@ -17,7 +17,7 @@ import trio
 from postroom.core import Broker, Options, StorageFailure, open_broker
 from postroom.core.runtime.clock import SystemClock
 
-from . import anyrtc, logs
+from . import anyrtc, leancloud, logs
 from .config import Address, Config, parse_address, secret_values
 from .development import development_lines
 from .http.asgi import AsgiApp
@@ -32,7 +32,7 @@ from .http.sockets import bind as bind_sockets
 from .http.system import Readiness, system_dialect
 from .native.session import NativeService, serve_session
 
-TRANSPORTS: Final = (anyrtc.TRANSPORT,)
+TRANSPORTS: Final = (anyrtc.TRANSPORT, leancloud.TRANSPORT)
 CONNECT: Final = "/v1/connect"
 GRACE_S: Final = 10
 """How long what is being served may take to end: more than the 5 s that a command waits for its place, and a commit."""

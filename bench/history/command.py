@@ -48,6 +48,8 @@ def history(
     page         the newest 100 of the big room
     received     the newest 100 that a user received, as a peer or in two rooms while there
     offset       100 of the big room, after passing over a fifth of what it has at first
+    everything   the newest 100 of all that is kept
+    groups       the 20 groups of a member, of one for every 100 messages
     count_small  how many a room with 1,000 has
     count_tenth  how many a sender sent up to when the store had a tenth
     count_all    how many a sender sent, which is all
@@ -56,10 +58,10 @@ def history(
     grows with the answer and with what an offset passes over. --seconds is for each question, at each size. How far the
     filling is goes to stderr.
 
-    Beside it, in turn: a raw LMDB cursor that walks along the same number of rows, and reads as many bodies as are found,
-    and a raw fsync loop.
+    Beside it, in turn: a raw LMDB cursor that walks along the same number of rows, and reads the bodies of messages that are
+    found, and a raw fsync loop.
 
-    Exit status 1 if an answer has another number of messages than it should have.
+    Exit status 1 if an answer is of another number than it should be.
     """
     from .run import run
     from .settings import Settings

@@ -8,6 +8,7 @@ from typing import Final
 import click
 
 from postroom.core import Broker, Delivery, Receipt, SendMessage
+from postroom.core.commands import CreateConversation
 from postroom.core.ids import UnixMs
 
 from ..failure import BenchFailure
@@ -44,6 +45,7 @@ class Fill:
 
     async def first_stage(self) -> UnixMs:
         """The member is in both rooms for as long as it lasts. The time of its last message. Raises BenchFailure."""
+        await self._create(self._settings.first_groups())
         async with self._broker.connect(app=APP, user=MEMBER, sink=_Ear()) as session:
             for to in (BIG, SMALL):
                 await session.join(to.id)
@@ -54,7 +56,14 @@ class Fill:
         """Nothing of it has the time of the first stage's last message. Raises BenchFailure."""
         while time.time_ns() // 1_000_000 <= self._newest_ms:
             time.sleep(0.001)  # noqa: ASYNC251 - nobody else is at work
+        await self._create(self._settings.second_groups())
         await self._submit(self._settings.second_stage())
+
+    async def _create(self, groups: Iterator[CreateConversation]) -> None:
+        while commands := list(islice(groups, BATCH)):
+            for outcome in await self._broker.submit_many(commands):
+                if not isinstance(outcome, Receipt):
+                    raise BenchFailure(f"a group was refused: {outcome}")
 
     async def _submit(self, messages: Iterator[SendMessage]) -> None:
         async def producer() -> None:

@@ -11,9 +11,11 @@ from typing import Any, Final
 
 import msgspec
 
-from postroom.core import Conversation, SendMessage, peer, room
+from postroom.core import SendMessage, group, peer, room
+from postroom.core.commands import CreateConversation
 from postroom.core.ids import UnixMs
-from postroom.core.queries import CountMessages, FindMessages, MessageQuery
+from postroom.core.queries import CountMessages, FindConversations, FindMessages, Query
+from postroom.storage import keys
 
 APP: Final = "bench"
 SENDER: Final = "sender"
@@ -27,6 +29,9 @@ STAGES: Final = 10
 """The first stage is one part in so many."""
 MEMBER_MESSAGES: Final = 50
 SMALL_MESSAGES: Final = 1_000
+MEMBER_GROUPS: Final = 20
+GROUP_MESSAGES: Final = 100
+"""There is a group for so many messages, though none is sent to it."""
 FEW: Final = 20
 PAGE: Final = 100
 _BIG, _SMALL, _MEMBER = -1, -2, -3
@@ -37,11 +42,11 @@ class Case(msgspec.Struct, frozen=True):
     """Something to ask, and what must come back."""
 
     kind: str
-    query: MessageQuery[Any]
+    query: Query[Any]
     answer: int
-    """How many messages are found or counted."""
-    timeline: tuple[Conversation | None, str | None]
-    """Which one the raw cursor walks along: of a conversation or, if there is none, of a sender."""
+    """How many messages or groups are found or counted."""
+    prefix: bytes
+    """What the keys begin with that the raw cursor walks along."""
     rows: int
     """How far: the answer and what is passed over."""
 
@@ -84,6 +89,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         count = self.messages - self.first
         return self._stage([_BIG] * (count // 2), count, self.seed + 1)
 
+    def first_groups(self) -> Iterator[CreateConversation]:
+        """The member's, and others."""
+        for number in range(MEMBER_GROUPS):
+            yield _group(f"member-{number}", MEMBER)
+        yield from self._groups(0, self.first)
+
+    def second_groups(self) -> Iterator[CreateConversation]:
+        """Others."""
+        yield from self._groups(self.first, self.messages)
+
+    def _groups(self, first: int, last: int) -> Iterator[CreateConversation]:
+        for number in range(first, last, GROUP_MESSAGES):
+            yield _group(f"{number}", f"user-{number % self.recipients:07}")
+
     def _stage(self, targets: list[int], count: int, seed: int) -> Iterator[SendMessage]:
         chance, body = random.Random(seed), self.body()
         targets += chance.choices(range(self.recipients), k=count - len(targets))
@@ -98,13 +117,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         big = self.first // 2 + (size - self.first) // 2
         few, page, offset = min(FEW, self.member), min(PAGE, self.first // 4), self.first // 10
         assert page + offset <= self.first // 2 <= big
-        of_member, of_big, of_small = ((to, None) for to in (peer(MEMBER), BIG, SMALL))
-        of_all = (None, SENDER)
+        of_member, of_big, of_small = (keys.to_key(APP, to) + keys.ANYBODY for to in (peer(MEMBER), BIG, SMALL))
+        of_all = keys.from_key(APP, SENDER)
+        groups = FindConversations(app=APP, kinds=("group",), where=b'{"members":"%s"}' % MEMBER.encode())
         return [
             Case("newest", _find(few, conversations=(peer(MEMBER),)), few, of_member, few),
             Case("page", _find(page, conversations=(BIG,)), page, of_big, page),
             Case("received", _find(page, receiver=MEMBER), page, of_big, page),
             Case("offset", _find(page, conversations=(BIG,), offset=offset), page, of_big, page + offset),
+            Case("everything", _find(page, everything=True), page, keys.KEPT + keys.app_digest(APP), page),
+            Case("groups", groups, MEMBER_GROUPS, keys.MEMBER_OF + keys.user_key(APP, MEMBER), MEMBER_GROUPS),
             Case("count_small", CountMessages(app=APP, conversations=(SMALL,)), self.small, of_small, self.small),
             Case(
                 "count_tenth", CountMessages(app=APP, sender=SENDER, end_ms=first_until), self.first, of_all, self.first
@@ -115,3 +137,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 def _find(limit: int, **of: Any) -> FindMessages:
     return FindMessages(app=APP, limit=limit, newest_first=True, **of)
+
+
+def _group(name: str, member: str) -> CreateConversation:
+    attributes = b'{"topic":"%s"}' % name.encode()
+    return CreateConversation(app=APP, conversation=group(name), attributes=attributes, members=(SENDER, member))

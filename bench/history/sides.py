@@ -16,7 +16,7 @@ from postroom.storage.lmdb import LmdbStore
 from ..failure import BenchFailure
 from ..figures import Slice
 from ..together import together
-from .settings import APP, Case
+from .settings import Case
 
 
 class Asking:
@@ -47,11 +47,11 @@ class Asking:
     def _check(self, answer: Any) -> None:
         found = answer if isinstance(answer, int) else len(answer)
         if found != self._case.answer:
-            raise BenchFailure(f"{self._case.kind}: {found} messages were found, {self._case.answer} are there")
+            raise BenchFailure(f"{self._case.kind}: {found} were found, {self._case.answer} are there")
 
 
 class RawCursor:
-    """Implements `rounds.Side`: keys and values of as many rows of a timeline and, for what is found, the bodies.
+    """Implements `rounds.Side`: keys and values of as many rows of a timeline, and the bodies of messages that are found.
 
     It decodes nothing. It shares the broker's environment, which a process may open only once.
     """
@@ -59,12 +59,6 @@ class RawCursor:
     def __init__(self, store: LmdbStore, case: Case) -> None:
         self._environment, databases = store._environment, store._databases
         self._live, self._bodies = databases["live"], databases["bodies"]
-        conversation, sender = case.timeline
-        if conversation is not None:
-            self._prefix = keys.to_key(APP, conversation) + keys.ANYBODY
-        else:
-            assert sender is not None
-            self._prefix = keys.from_key(APP, sender)
         self._case = case
         self._bodies_of = case.answer if isinstance(case.query, FindMessages) else 0
 
@@ -87,17 +81,17 @@ class RawCursor:
         with self._environment.begin() as transaction, transaction.cursor(db=self._live) as cursor:
             walk: Iterator[tuple[bytes, bytes]]
             if newest_first:
-                _last(cursor, self._prefix)
+                _last(cursor, self._case.prefix)
                 walk = cursor.iterprev()
             else:
-                cursor.set_range(self._prefix)
+                cursor.set_range(self._case.prefix)
                 walk = cursor.iternext()
             passed = rows - self._bodies_of
             count = sum(1 for _ in islice(walk, passed))
             key = cursor.key()
             for key, _ in islice(walk, self._bodies_of):
                 count += transaction.get(key[-keys.U64.size :], db=self._bodies) is not None
-        if count != rows or not key.startswith(self._prefix):
+        if count != rows or not key.startswith(self._case.prefix):
             raise BenchFailure(f"{self._case.kind}: the cursor met {count} rows, {rows} are there")
 
 

@@ -12,9 +12,9 @@ import pytest
 import trio
 from websockets.exceptions import InvalidStatus
 
-from postroom.core import DeleteMessage, EditMessage, RecallMessage, SendMessage, peer
+from postroom.core import DeleteMessage, EditMessage, RecallMessage, SendMessage, group, peer
 from postroom.core.buckets import Rate
-from postroom.core.commands import Kick
+from postroom.core.commands import CreateConversation, Kick
 from postroom.core.limits import BODY_BYTES_MAX, SESSIONS_PER_USER_MAX
 from postroom.transports.config import Limits
 from postroom.transports.native.frames import TEXT_BYTES_MAX
@@ -100,6 +100,26 @@ async def test_a_message_from_socket_to_disk_to_socket(served: Served) -> None:
         assert bob.welcome["queued"] == 0
 
 
+async def test_a_message_to_a_group(served: Served) -> None:
+    create = CreateConversation(app=APP.name, conversation=group("g1"), members=("alice", "bob"))
+    await served.broker.submit(create)
+    async with session(served, "alice") as alice, session(served, "bob") as bob:
+        name = {"kind": "group", "id": "g1"}
+        ok = await alice.send(name, "hi", queue=True, history=True)
+        message = await bob.next()
+        assert (message["id"], message["conversation"], message["seq"]) == (ok["id"], name, 1)
+        assert await bob.ask(type="ack", id=message["id"]) == {"type": "ok"}
+        await served.broker.submit(RecallMessage(app=APP.name, id=int(ok["id"]), by="alice"))
+        assert await bob.next() == {
+            "type": "recalled",
+            "id": ok["id"],
+            "conversation": name,
+            "by": "alice",
+            "queued": True,
+            "seq": 2,
+        }
+
+
 async def test_what_waited_comes_in_order_until_it_is_acknowledged(served: Served) -> None:
     async with session(served, "alice") as alice:
         await alice.say([{"type": "send", "ref": n, "to": BOB, "payload": n, "queue": True} for n in range(1, 101)])
@@ -177,7 +197,7 @@ async def test_refusals_leave_the_connection_open(served: Served) -> None:
         answers = [
             await alice.send(BOB, "x" * (BODY_BYTES_MAX + 1)),
             await alice.send({"kind": "peer", "id": ""}, "hi"),
-            await alice.send({"kind": "group", "id": "g1"}, "hi"),
+            await alice.send({"kind": "service", "id": "s1"}, "hi"),
             await alice.send({"kind": "room", "id": "r1"}, "hi", queue=True),
             await alice.send(BOB, "hi", lane="express"),
             await alice.ask(type="join", room=""),
@@ -187,6 +207,8 @@ async def test_refusals_leave_the_connection_open(served: Served) -> None:
             await alice.ask(type="dance"),
         ]
         assert {(answer["type"], answer["code"]) for answer in answers} == {("error", "invalid")}
+        nobody_s = await alice.send({"kind": "group", "id": "g1"}, "hi", queue=True, history=True)
+        assert nobody_s["code"] == "unknown_conversation"
         unknown = await alice.ask(type="ack", id="17")
         assert unknown["code"] == "unknown_id"
         assert (await alice.send(BOB, "hi"))["type"] == "ok"

@@ -210,5 +210,5 @@ def test_a_failure_of_the_store_is_found_in_groups() -> None:
 def test_development_lines_are_commands() -> None:
     lines = development_lines(DEMO_APP, "http://127.0.0.1:8080")
     assert sum("curl" in line for line in lines) == 4
-    assert next(line for line in lines if "(next)" in line).startswith("LeanCloud")
+    assert next(line for line in lines if "(next)" in line).startswith("Easemob")
     assert any(line.strip().startswith("ws://127.0.0.1:8080/v1/connect?token=$(postroom token") for line in lines)

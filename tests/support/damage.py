@@ -117,11 +117,11 @@ def happen_to_groups(machine: Machine) -> None:
     g = group("g")
     attributes = b'{"name":"friends","tags":["a","b"]}'
     machine.run(
-        CreateConversation(app="demo", conversation=g, attributes=attributes, members=("bob0", "bob1"), unique=True)
+        CreateConversation(app="demo", conversation=g, attributes=attributes, members=("gil", "hal"), unique=True)
     )
     machine.run(AddMembers(app="demo", conversation=g, users=("carol", "dan")))
     machine.run(RemoveMembers(app="demo", conversation=g, users=("dan",)))
-    machine.run(MuteConversation(app="demo", conversation=g, users=("bob1", "erin")))
+    machine.run(MuteConversation(app="demo", conversation=g, users=("hal", "erin")))
     machine.run(UnmuteConversation(app="demo", conversation=g, users=("erin",)))
     machine.run(UpdateConversation(app="demo", conversation=g, operations=(Operation("name", "set", b'"f"'),)))
     for change in (EditMessage, RecallMessage, DeleteMessage):

@@ -29,14 +29,22 @@ from postroom.core import (
     SendMessage,
     Session,
     StorageFailure,
+    group,
     open_broker,
     peer,
 )
-from postroom.core.errors import ShuttingDown
+from postroom.core.commands import CreateConversation
+from postroom.core.errors import ConversationExists, ShuttingDown
 from postroom.core.ids import MessageId, Position
 
 APP: Final = "demo"
 USERS: Final = 12
+GROUPS: Final = {
+    "g0": ("u0", "u1", "u2"),
+    "g1": tuple(f"u{number}" for number in range(4, 9)),
+    "g2": tuple(f"u{number}" for number in range(USERS)),
+}
+"""Groups and their members."""
 RULES: Final = {APP: Rules(queue_messages=10_000)}
 """A cap that no round reaches: what is missing was lost, not evicted."""
 
@@ -45,17 +53,25 @@ def spec(key: str) -> SendMessage:
     """What is sent under a key, the same in every process."""
     chance = random.Random(key)
     kept = chance.random()
+    to = peer(f"u{chance.randrange(USERS)}")
+    if chance.random() < 0.2:
+        to = group(chance.choice(tuple(GROUPS)))
     return SendMessage(
         app=APP,
         sender=f"p{key.split('.')[1]}",
-        to=peer(f"u{chance.randrange(USERS)}"),
+        to=to,
         body=key.encode() + b" " * chance.choice((0, 40, 400, 2_000, 9_000)),
         queue=kept < 0.9,
-        history=kept < 0.4 or kept > 0.95,
+        history=kept < 0.4 or kept > 0.95 or to.kind == "group",
         lane=chance.choice(("high", "normal", "low")),
         dedup=key if chance.random() < 0.6 else None,
-        wait_ack_ms=chance.choice((None, None, None, 30)),
+        wait_ack_ms=chance.choice((None, None, None, 30)) if to.kind == "peer" else None,
     )
+
+
+def recipients(command: SendMessage) -> tuple[str, ...]:
+    """Whose queues it goes to."""
+    return GROUPS[command.to.id] if command.to.kind == "group" else (command.to.id,)
 
 
 def say(*words: object) -> None:
@@ -186,6 +202,9 @@ async def main(directory: Path, seed: str, options: Options, retries: list[str])
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:
             async with open_broker(directory, rules=RULES, options=options) as broker:
+                for name, members in GROUPS.items():
+                    with suppress(ConversationExists):
+                        await broker.submit(CreateConversation(app=APP, conversation=group(name), members=members))
                 say("up")
                 victim = Victim(broker, seed)
                 tasks: list[Task] = [partial(victim.retry, retries), *victim.sending, *victim.receiving]

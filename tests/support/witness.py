@@ -20,7 +20,7 @@ from postroom.core.runtime.reading import resolve
 from postroom.storage.reading import Reader
 from postroom.storage.verify import Report, verify
 
-from .victim import APP, USERS, spec
+from .victim import APP, USERS, recipients, spec
 
 HOME: Final = Path(__file__).resolve().parents[2]
 PATIENCE_S: Final = 60
@@ -268,7 +268,7 @@ class Witness:
         waiting = set(positions)
         for key, id in self._sent.items():
             command = spec(key)
-            if not command.queue or command.to.id != user or id <= self._acking[user]:
+            if not command.queue or user not in recipients(command) or id <= self._acking[user]:
                 continue
             states = self._states.get(id, [""])
             assert id in waiting or "deleted" in states, f"{key} was answered and is not in {user}'s queue"

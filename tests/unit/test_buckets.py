@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from postroom.core.buckets import Bucket, Rate, full, take
+from postroom.core.buckets import Bucket, Rate, full, give_back, take
 from postroom.core.ids import MonotonicMs
 
 SMOOTH = Rate(tokens=10, per_ms=1_000)
@@ -82,6 +82,37 @@ def test_the_first_call_over_the_limit_starts_the_penalty() -> None:
     assert tap.take(60_000) == 50_000  # the window would be over, the penalty is not
     assert tap.take(109_999) == 1  # and calls within it do not lengthen it
     assert [tap.take(110_000) for _ in range(3)] == [0, 0, 60_000]
+
+
+def test_what_is_given_back_can_be_taken_again() -> None:
+    for rate in (SMOOTH, WINDOW, PENALTY):
+        tap = Tap(rate)
+        tap.take(0, rate.tokens)
+        tap.bucket = give_back(tap.bucket, rate, 1, MonotonicMs(0))
+        assert tap.take(0) == 0
+        assert tap.take(0) > 0
+
+
+def test_no_more_is_given_back_than_there_is_room_for() -> None:
+    tap = Tap(SMOOTH)
+    tap.take(0)
+    tap.bucket = give_back(tap.bucket, SMOOTH, 5, MonotonicMs(0))
+    assert [tap.take(0) for _ in range(11)] == [0] * 10 + [100]
+
+
+def test_what_another_window_gave_is_not_given_back() -> None:
+    tap = Tap(WINDOW)
+    tap.take(0)
+    assert [tap.take(1_500) for _ in range(3)] == [0, 0, 0]
+    tap.bucket = give_back(tap.bucket, WINDOW, 1, MonotonicMs(0))
+    assert tap.take(1_500) == 1_000
+
+
+def test_giving_back_does_not_end_a_penalty() -> None:
+    tap = Tap(PENALTY)
+    assert [tap.take(now) for now in (0, 0, 0)] == [0, 0, 60_000]
+    tap.bucket = give_back(tap.bucket, PENALTY, 1, MonotonicMs(0))
+    assert tap.take(1) == 59_999
 
 
 def test_a_cost_beyond_the_burst_is_ours_to_prevent() -> None:

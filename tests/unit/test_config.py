@@ -155,7 +155,6 @@ def test_dialects_that_are_not_built_cost_one_warning_line_each() -> None:
     _, warnings = parse((APP + ANYRTC + EASEMOB + LEANCLOUD + WILDFIRE).encode())
     assert [line.partition(":")[0] for line in warnings] == [
         "apps[0].easemob",
-        "apps[0].leancloud",
         "apps[0].wildfire",
     ]
     assert all("not built yet" in line and line.isprintable() for line in warnings)
@@ -707,7 +706,7 @@ def test_every_limit_is_documented_with_its_default() -> None:
 def test_the_example_is_the_demo_app() -> None:
     config, warnings = parse(EXAMPLE.encode())
     assert config == development()
-    assert len(warnings) == 3
+    assert len(warnings) == 2
     check_exposure(config)
 
 

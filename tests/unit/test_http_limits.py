@@ -60,6 +60,21 @@ def test_what_has_no_rate_is_not_limited() -> None:
         limiter.take("shop", "op")
 
 
+def test_a_call_that_failed_gives_back_what_it_took() -> None:
+    limiter = Limiter({("shop", "op"): Rate(1, 1_000)}, Clock())
+    for bucket in ("", "op.a"):
+        for _ in range(5):
+            limiter.give_back("shop", "op", bucket, limiter.take("shop", "op", bucket))
+        limiter.take("shop", "op", bucket)
+        with pytest.raises(RateLimited):
+            limiter.take("shop", "op", bucket)
+
+
+def test_what_has_no_rate_has_nothing_to_give_back() -> None:
+    limiter = Limiter({}, Clock())
+    limiter.give_back("shop", "op", "", limiter.take("shop", "op"))
+
+
 def test_windows_with_a_penalty() -> None:
     clock = Clock()
     limiter = Limiter({("shop", "op"): Rate(2, 60_000, "interval", 60_000)}, clock)

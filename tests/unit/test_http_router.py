@@ -46,7 +46,7 @@ def broker_route(method: str, template: str) -> AnyRoute:
 
 
 def dialect(name: str, prefix: str, *routes: AnyRoute, cors: Cors | None = None, tier: int = 0) -> Dialect:
-    return Dialect(name=name, prefix=prefix, routes=routes, refuse=refuse, cors=cors, tier=tier)
+    return Dialect(name=name, prefixes=(prefix,), routes=routes, refuse=refuse, cors=cors, tier=tier)
 
 
 OWN = dialect("own", "", route("GET", "/healthz"))
@@ -138,6 +138,13 @@ def test_an_unknown_path_belongs_to_whose_prefix_it_has(path: str, owner: str) -
     assert isinstance(found, NoRoute)
     assert isinstance(found.refusal, NotFound)
     assert found.dialect.name == owner
+
+
+def test_a_dialect_may_have_several_prefixes() -> None:
+    both = Dialect(name="both", prefixes=("/1.2/rtm", "/1.1"), routes=(), refuse=refuse)
+    router = Router(OWN, [both, dialect("longer", "/1.1/x/")])
+    owners = {path: router.match("GET", path).dialect.name for path in ("/1.2/rtm/a", "/1.1/b", "/1.1/x/c", "/1.3")}
+    assert owners == {"/1.2/rtm/a": "both", "/1.1/b": "both", "/1.1/x/c": "longer", "/1.3": "own"}
 
 
 def test_two_routes_alike_are_a_mistake_of_ours() -> None:

@@ -59,7 +59,7 @@ class _Bound:
             self._history("GET", "query/{handle}", "collect", history.parse_collect, history.render_messages),
             self._history("GET", "count", "count", self._parsed(history.parse_count), history.render_count),
         )
-        return Dialect(name="anyrtc", prefix=PREFIX, routes=routes, refuse=refuse, cors=CORS)
+        return Dialect(name="anyrtc", prefixes=(PREFIX,), routes=routes, refuse=refuse, cors=CORS)
 
     def _send(self, name: str, parse: ParseWith, render: Render) -> Route:
         return Route(

@@ -26,7 +26,7 @@ from postroom.core.errors import (
     UnknownResult,
 )
 from postroom.transports.http.dialect import named
-from postroom.transports.http.errors import MethodNotAllowed, NotFound, RequestTimeout, Unauthorized
+from postroom.transports.http.errors import Forbidden, MethodNotAllowed, NotFound, RequestTimeout, Unauthorized
 from postroom.transports.http.types import HttpReply, json_reply, retry_after
 
 from .history import not_there
@@ -44,6 +44,7 @@ ANSWERS: Final[dict[type[Refusal], Answer]] = {
     UnknownResult: Answer(200, "resource not exist"),
     InvalidCommand: Answer(400, "invalid_parameter"),
     Unauthorized: Answer(401, "unauthorized"),
+    Forbidden: Answer(401, "unauthorized"),
     UnknownApp: Answer(401, "unauthorized"),
     TokenRevoked: Answer(401, "unauthorized"),
     NotFound: Answer(404, "not_found"),

@@ -13,7 +13,7 @@ from .addresses import parse_address
 from .errors import ConfigError
 from .tables import DIALECT_TABLES, AppConfig, Config, HistoryConfig, QueueConfig, ServerConfig, tables
 
-BUILT_DIALECTS: Final = ("native", "anyrtc")
+BUILT_DIALECTS: Final = ("native", "anyrtc", "leancloud")
 """What answers today. The tables of the others are checked and wait."""
 SESSION_SECRET_BYTES_MIN: Final = 32
 """HS256 is as strong as its key up to 32 bytes (RFC 7518, 3.2)."""

@@ -4,8 +4,8 @@ Nothing here awaits or sees a socket. The shell (`transports.http.shell`) carrie
 carry bytes to and from the shell.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Generator, Mapping
+from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
@@ -23,6 +23,16 @@ LAST: Final = 9
 """The tier of a dialect that would match nearly any path."""
 
 
+Steps = Generator[Command | Query[Any], Any, Any]
+"""What takes more than one: it yields commands and queries, is given what each was answered with or has its Refusal raised
+in it, and returns the outcome. Between two of them anything may happen."""
+Work = Command | Query[Any] | Steps
+
+Counted = Literal["calls", "successes"]
+"""What uses up a rate: every permitted call, before its parameters are looked at, or what is carried out: the rate is
+looked at after the parameters, and a call that is refused after that gives back what it took."""
+
+
 class Caller(msgspec.Struct, frozen=True):
     """Whom the credentials of a request belong to."""
 
@@ -30,6 +40,8 @@ class Caller(msgspec.Struct, frozen=True):
     """The app's name in the config."""
     user: str | None = None
     """The one user the caller may speak for; None: for anyone in the app."""
+    role: str = ""
+    """What else its credentials say, in a word of the dialect's own."""
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -47,18 +59,19 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     method: str
     template: str
     """The path; a segment `{name}` matches any one segment, also an empty one."""
-    limit: str
-    """The operation's name in `[apps.limits]`."""
+    limit: str = ""
+    """The operation's name in `[apps.limits]`, if it has one."""
     bucket: str = ""
     """Routes of one limit that each have a bucket of their own name it here."""
+    counted: Counted = "calls"
     authenticate: Callable[[HttpRequest], Caller]
     """Raises Unauthorized."""
     permit: Callable[[Call], None]
-    """Whether this caller may do this. Raises Unauthorized."""
-    parse: Callable[[Call], Command | Query[Any]]
-    """Raises InvalidCommand."""
+    """Whether this caller may do this. Raises Unauthorized, Forbidden."""
+    parse: Callable[[Call], Work]
+    """Raises InvalidCommand; of steps before the first is taken."""
     render: Callable[[Call, Any], HttpReply]
-    """Of a command it is given the Receipt, of a query the answer."""
+    """Of a command it is given the Receipt, of a query the answer, of steps what they return."""
 
 
 class LocalRoute(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,7 +105,7 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     """A transport bound to the apps that speak it."""
 
     name: str
-    prefix: str
+    prefixes: tuple[str, ...]
     """Where its paths begin: an unknown path below is refused in its form."""
     routes: tuple[AnyRoute, ...]
     refuse: Callable[[Refusal, str], HttpReply]

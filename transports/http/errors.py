@@ -41,3 +41,9 @@ class Unauthorized(HttpRefusal):
     """No credentials, wrong ones, or not those of whom the caller speaks for."""
 
     code: ClassVar[str] = "unauthorized"
+
+
+class Forbidden(HttpRefusal):
+    """The credentials are good, and not for this."""
+
+    code: ClassVar[str] = "forbidden"

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from postroom.core.buckets import Bucket, Rate, full, take
+from postroom.core.buckets import Bucket, Rate, full, give_back, take
 from postroom.core.errors import RateLimited
 from postroom.core.ids import MonotonicMs
 
@@ -18,14 +18,22 @@ class Limiter:
         self._now = now
         self._buckets: dict[tuple[str, str], Bucket] = {}
 
-    def take(self, app: str, operation: str, bucket: str = "") -> None:
-        """Count one call, in a bucket of its own if that is named. Raises RateLimited, with the wait; a refused call costs
-        nothing."""
+    def take(self, app: str, operation: str, bucket: str = "") -> MonotonicMs:
+        """Count one call, in a bucket of its own if that is named; when that was. Raises RateLimited, with the wait; a
+        refused call costs nothing."""
         key = app, bucket or operation
         rate = self._rates.get((app, operation))
-        if rate is None:
-            return
         now = self._now()
+        if rate is None:
+            return now
         self._buckets[key], wait_ms = take(self._buckets.get(key) or full(rate, now), rate, 1, now)
         if wait_ms:
             raise RateLimited("rate limit exceeded", retry_after_ms=wait_ms)
+        return now
+
+    def give_back(self, app: str, operation: str, bucket: str, taken: MonotonicMs) -> None:
+        """Do not count the call that `take` counted at `taken`."""
+        key = app, bucket or operation
+        rate = self._rates.get((app, operation))
+        if rate is not None:
+            self._buckets[key] = give_back(self._buckets[key], rate, 1, taken)

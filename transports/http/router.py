@@ -64,12 +64,14 @@ class Router:
     def __init__(self, own: Dialect, others: Iterable[Dialect]) -> None:
         """`own` speaks for paths that no dialect claims. Raises ValueError if a tier has a method and path twice."""
         self._own = own
-        self._dialects = sorted([own, *others], key=lambda dialect: (dialect.tier, -len(dialect.prefix)))
+        self._dialects = sorted([own, *others], key=lambda dialect: dialect.tier)
         tiers: dict[int, _Node] = {}
         for dialect in self._dialects:
             for route in dialect.routes:
                 _add(tiers.setdefault(dialect.tier, _Node()), dialect, route)
         self._tiers = [tiers[tier] for tier in sorted(tiers)]
+        claims = [(dialect, prefix) for dialect in self._dialects for prefix in dialect.prefixes]
+        self._claims = sorted(claims, key=lambda claim: (claim[0].tier, -len(claim[1])))
 
     def match(self, method: str, path: str) -> Match | NoRoute:
         """The route for a method and a raw path. HEAD goes where GET does, unless that may take something away."""
@@ -87,7 +89,7 @@ class Router:
         return NoRoute(self._owner(path), NotFound())
 
     def _owner(self, path: str) -> Dialect:
-        return next((dialect for dialect in self._dialects if path.startswith(dialect.prefix)), self._own)
+        return next((dialect for dialect, prefix in self._claims if path.startswith(prefix)), self._own)
 
 
 def _add(root: _Node, dialect: Dialect, route: AnyRoute) -> None:

@@ -1,11 +1,13 @@
 """The one way from a request to an answer, for every dialect; the only await between a socket and the core.
 
 The order of checks is the same everywhere (anyRTC 2): route (404), method (405), authentication (401), permission
-(401), rate limit (429), parameters (400), then the work.
+(401, 403), rate limit (429), parameters (400), then the work. A route whose successes are counted swaps the last two
+checks (LeanCloud 8).
 """
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import closing
 from functools import partial
 from time import monotonic
 from typing import Any, Protocol, TypeVar
@@ -22,7 +24,7 @@ from postroom.core.queries import Query
 from postroom.transports.logs import get_logger
 
 from .decode import utf8
-from .dialect import Call, Dialect, LocalRoute, Route
+from .dialect import Call, Dialect, LocalRoute, Route, Work
 from .errors import MethodNotAllowed
 from .limits import Limiter
 from .router import Match, NoRoute, Router
@@ -137,25 +139,56 @@ class Shell:
 
     async def _call(self, route: Route, request: HttpRequest, id: str, gone: Gone) -> HttpReply | None:
         call = Call(request, id, route.authenticate(request))
+        app = call.caller.app
         try:
             route.permit(call)
-            self._limiter.take(call.caller.app, route.limit, route.bucket)
+            if route.counted == "calls":
+                self._limiter.take(app, route.limit, route.bucket)
             if request.oversized:
                 raise InvalidCommand("body: too large")
             work = route.parse(call)
-            if isinstance(work, Command):
-                work = _with_dedup(work, request)
+            dedup = _dedup_key(request) if not isinstance(work, Query) else None
+            if route.counted == "successes":
+                taken = self._limiter.take(app, route.limit, route.bucket)
         except Refusal as refusal:
-            self._counters.refused[call.caller.app, refusal.code] += 1
+            self._counters.refused[app, refusal.code] += 1
             raise
-        outcome: Any
+        try:
+            outcome = await self._carry_out(work, dedup, gone)
+        except _ClientLeft:
+            return None
+        except Refusal:
+            if route.counted == "successes":
+                self._limiter.give_back(app, route.limit, route.bucket, taken)
+            raise
+        return route.render(call, outcome)
+
+    async def _carry_out(self, work: Work, dedup: str | None, gone: Gone) -> Any:
+        """The outcome of the work, of steps one after the other. Raises Refusal, StorageFailure, _ClientLeft."""
+        if isinstance(work, Command | Query):
+            return await self._one(work, dedup, gone)
+        with closing(work):
+            try:
+                step = next(work)
+                while True:
+                    try:
+                        outcome = await self._one(step, dedup, gone)
+                    except Refusal as refusal:
+                        step = work.throw(refusal)
+                    else:
+                        step = work.send(outcome)
+            except StopIteration as end:
+                return end.value
+
+    async def _one(self, work: Command | Query[Any], dedup: str | None, gone: Gone) -> Any:
         if isinstance(work, Query):
-            outcome = await _unless_gone(partial(self._broker.ask, work), gone)
-        elif isinstance(work, SendMessage) and work.wait_ack_ms is not None:
-            outcome = await _unless_gone(partial(self._broker.submit, work), gone)
-        else:
-            outcome = await self._broker.submit(work)
-        return route.render(call, outcome) if outcome is not None else None
+            return await _unless_gone(partial(self._broker.ask, work), gone)
+        if isinstance(work, SendMessage):
+            if dedup is not None:
+                work = msgspec.structs.replace(work, dedup=dedup)
+            if work.wait_ack_ms is not None:
+                return await _unless_gone(partial(self._broker.submit, work), gone)
+        return await self._broker.submit(work)
 
 
 def _refused(dialect: Dialect, refusal: Refusal, id: str) -> HttpReply:
@@ -165,19 +198,24 @@ def _refused(dialect: Dialect, refusal: Refusal, id: str) -> HttpReply:
     return reply
 
 
-def _with_dedup(command: Command, request: HttpRequest) -> Command:
-    """The command, made safe to retry if the request has an Idempotency-Key. Raises InvalidCommand."""
+def _dedup_key(request: HttpRequest) -> str | None:
+    """What makes a send safe to retry: the request's Idempotency-Key, if it has one. Raises InvalidCommand."""
     key = request.header("idempotency-key")
-    if key is None or not isinstance(command, SendMessage):
-        return command
+    if key is None:
+        return None
     if not 1 <= len(key) <= DEDUP_BYTES_MAX:
         raise InvalidCommand(f"Idempotency-Key: must be 1 to {DEDUP_BYTES_MAX} bytes")
-    return msgspec.structs.replace(command, dedup=utf8(key, "Idempotency-Key"))
+    return utf8(key, "Idempotency-Key")
 
 
-async def _unless_gone(work: Callable[[], Awaitable[A]], gone: Gone) -> A | None:
-    """What the work gives or raises; None if the client left first, which frees its place among those that wait."""
-    outcome: A | None = None
+class _ClientLeft(Exception):
+    """Nobody waits for the answer any more."""
+
+
+async def _unless_gone(work: Callable[[], Awaitable[A]], gone: Gone) -> A:
+    """What the work gives or raises; raises _ClientLeft if the client left first, which frees its place among those that
+    wait."""
+    outcomes: list[A] = []
     raised: Refusal | StorageFailure | None = None
     async with trio.open_nursery() as nursery:
 
@@ -187,10 +225,12 @@ async def _unless_gone(work: Callable[[], Awaitable[A]], gone: Gone) -> A | None
 
         nursery.start_soon(watch)
         try:
-            outcome = await work()
+            outcomes.append(await work())
         except (Refusal, StorageFailure) as error:
             raised = error
         nursery.cancel_scope.cancel()
     if raised is not None:
         raise raised
-    return outcome
+    if not outcomes:
+        raise _ClientLeft
+    return outcomes[0]

@@ -31,13 +31,14 @@ from postroom.core.errors import (
 )
 
 from .dialect import Dialect, LocalRoute, named
-from .errors import MethodNotAllowed, NotFound, RequestTimeout, Unauthorized
+from .errors import Forbidden, MethodNotAllowed, NotFound, RequestTimeout, Unauthorized
 from .types import HttpReply, HttpRequest, json_reply, retry_after
 
 STATUS: Final[dict[type[Refusal], int]] = {
     InvalidCommand: 400,
     Unauthorized: 401,
     TokenRevoked: 401,
+    Forbidden: 403,
     UnknownApp: 404,
     UnknownMessage: 404,
     UnknownConversation: 404,
@@ -98,7 +99,7 @@ def system_dialect(
         LocalRoute(method="GET", template="/metrics", answer=metrics_text),
         *(LocalRoute(method="GET", template=path, answer=_upgrade) for path in websockets),
     ]
-    return Dialect(name="postroom", prefix="", routes=tuple(routes), refuse=refuse)
+    return Dialect(name="postroom", prefixes=("",), routes=tuple(routes), refuse=refuse)
 
 
 def _healthz(request: HttpRequest) -> HttpReply:

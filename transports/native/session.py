@@ -51,7 +51,7 @@ _log = get_logger("postroom.native")
 class Limiter(Protocol):
     """Counts calls against the configured rates."""
 
-    def take(self, app: str, operation: str) -> None:
+    def take(self, app: str, operation: str) -> object:
         """Count one call. Raises RateLimited."""
 
 

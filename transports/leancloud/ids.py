@@ -1,0 +1,56 @@
+"""How messages, conversations and clients are named on the wire (LeanCloud 4.1, 6.3)."""
+
+import base64
+import hashlib
+import re
+import secrets
+from collections.abc import Iterable
+from typing import Final
+
+from postroom.core.errors import InvalidCommand
+from postroom.core.ids import POSITION_MAX, MessageId
+
+from .errors import NameTooLong
+
+NAME_CHARS_MAX: Final = 64
+_OURS: Final = b"postroom"
+_TEXT: Final = re.compile(r"[A-Za-z0-9_-]{22}")
+
+
+def message_name(id: MessageId) -> str:
+    """A message's id as its clients see it: 16 bytes, `postroom` and the number, in URL-safe base64."""
+    return base64.urlsafe_b64encode(_OURS + id.to_bytes(8)).rstrip(b"=").decode()
+
+
+def message_id(name: str) -> MessageId | None:
+    """The id behind a message's name; None if it is none that this server gave."""
+    if not _TEXT.fullmatch(name):
+        return None
+    raw = base64.urlsafe_b64decode(name + "==")
+    id = MessageId(int.from_bytes(raw[8:]))
+    ours = raw[:8] == _OURS and id <= POSITION_MAX and message_name(id) == name  # one name each: no stray bits
+    return id if ours else None
+
+
+def new_object_id() -> str:
+    """24 random hex characters."""
+    return secrets.token_hex(12)
+
+
+def unique_id(members: Iterable[str]) -> str:
+    """What a conversation that is unique by its members shows of them (LeanCloud 4.2)."""
+    return hashlib.md5("".join(sorted(members)).encode()).hexdigest()
+
+
+def pair_id(one: str, other: str) -> str:
+    """What the messages of two users show as their conversation; no path takes it (LeanCloud 7.13)."""
+    return hashlib.md5(f"peer:{':'.join(sorted((one, other)))}".encode()).hexdigest()
+
+
+def check_client(parameter: str, name: str) -> str:
+    """A client id: any text of 1 to 64 characters. Raises InvalidCommand, NameTooLong."""
+    if not name:
+        raise InvalidCommand(f"{parameter}: must not be empty")
+    if len(name) > NAME_CHARS_MAX:
+        raise NameTooLong(parameter)
+    return name

@@ -1,0 +1,124 @@
+"""The calls of `/1.1/rtm`, which the SDKs use: the same as those of 1.2, under other names (LeanCloud 9)."""
+
+from postroom.core.commands import DeleteMessage, EditMessage, RecallMessage, SendMessage
+from postroom.core.errors import InvalidCommand, UnknownConversation
+from postroom.core.model import Kind, Receipt
+from postroom.core.queries import FindMessages, FindOnline
+from postroom.transports.config import LeancloudConfig
+from postroom.transports.http.dialect import Call, Steps, Work
+from postroom.transports.http.types import HttpReply, HttpRequest, json_reply
+
+from . import clients, people
+from .history import check_signature, find, of_conversation
+from .known import conversation, nowhere, of_any_kind
+from .messages import change, message_of, sent, text_of, which
+from .parameters import Parameters, arguments_of, body_of
+from .times import date
+
+SENDER = "from_peer"
+
+
+def parse_send(call: Call) -> Steps:
+    """`POST rtm/messages`: transient unless it says otherwise. Raises InvalidCommand."""
+    given = Parameters(body_of(call.request))
+    sender, id = given.client(SENDER), given.text("conv_id")
+    transient = given.flag("transient", default="true")
+
+    def to(kind: Kind) -> SendMessage:
+        return message_of(call.caller.app, conversation(kind, id), given, sender=sender, transient=transient)
+
+    try:
+        return _send(to("group"), to("room"))
+    except UnknownConversation:
+        nowhere(target=True)
+
+
+def _send(to_group: SendMessage, to_room: SendMessage) -> Steps:
+    try:
+        return (yield to_group)
+    except UnknownConversation:
+        info = yield from of_any_kind(to_group.app, to_group.to.id)
+    if info is None:
+        nowhere(target=True)
+    if info.conversation.kind != "room":
+        raise InvalidCommand("conv_id: service conversations are not served yet")
+    return (yield to_room)
+
+
+def render_send(call: Call, receipt: Receipt) -> HttpReply:
+    """In the one shape that 1.1 has."""
+    return json_reply(200, {"result": sent(receipt)})
+
+
+def parse_history(call: Call, settings: LeancloudConfig) -> Work:
+    """`GET rtm/messages/history`: of a conversation, of a sender, or all. Raises InvalidCommand, NotSigned."""
+    given = Parameters(call.request.query())
+    id, sender = given.maybe("convid"), given.maybe("from")
+    if sender is not None:
+        sender = given.client("from")
+    if id is None:
+        return find(call.caller.app, given, sender=sender)
+    if settings.sign_history:
+        check_signature(given, settings, id, client="peerid")
+    in_room = find(call.caller.app, given, conversation("room", id), sender)
+    return _history(call.caller.app, given, in_room, sender)
+
+
+def _history(app: str, given: Parameters, in_room: FindMessages, sender: str | None) -> Steps:
+    info = yield from of_any_kind(app, in_room.conversations[0].id)
+    query = in_room if info is None else find(app, given, info.conversation, sender)
+    return (yield from of_conversation(query))
+
+
+def parse_delete(call: Call) -> Steps:
+    """`DELETE rtm/messages/logs`. Raises InvalidCommand."""
+    given = Parameters(arguments_of(call.request))
+    sender, mid, sent_ms = given.client("from"), given.text("msgid"), given.time("timestamp")
+    return _delete(call.caller.app, given.text("convid"), mid, sender, sent_ms)
+
+
+def _delete(app: str, id: str, mid: str, sender: str, sent_ms: int) -> Steps:
+    target = yield from _existing(app, id)
+    return (yield from change(DeleteMessage(**which(app, target, mid, sender, sent_ms), silent=True)))
+
+
+def parse_patch(call: Call) -> Steps:
+    """`POST rtm/patch/message`: an edit, or with `recall` a recall. Raises InvalidCommand, MessageTooLong."""
+    given = Parameters(body_of(call.request))
+    body = None if given.flag("recall") else text_of(given)
+    sender, mid, sent_ms = given.client(SENDER), given.text("msg_id"), given.time("timestamp")
+    return _patch(call.caller.app, given.text("conv_id"), mid, sender, sent_ms, body)
+
+
+def _patch(app: str, id: str, mid: str, sender: str, sent_ms: int, body: bytes | None) -> Steps:
+    named = which(app, (yield from _existing(app, id)), mid, sender, sent_ms)
+    return (yield from change(RecallMessage(**named) if body is None else EditMessage(**named, body=body)))
+
+
+def _existing(app: str, id: str) -> Steps:
+    """The conversation of this id."""
+    info = yield from of_any_kind(app, id)
+    if info is None:
+        nowhere()
+    return info.conversation
+
+
+def parse_online(call: Call) -> FindOnline:
+    """`POST rtm/online`. Raises InvalidCommand."""
+    return clients.parse_online(call, "peers")
+
+
+def parse_room(call: Call) -> Steps:
+    """`GET rtm/transient_group/onlines` and `…/members`. Raises InvalidCommand."""
+    id = Parameters(call.request.query()).text("gid")
+    return people.online(call.caller.app, conversation("room", id))
+
+
+def parse_sign(call: Call) -> Steps:
+    """`POST rtm/sign`. Raises InvalidCommand, NoSuchUser."""
+    clients.refuse_token(Parameters(body_of(call.request)))
+
+
+def answer_date(request: HttpRequest) -> HttpReply:
+    """`GET date`: the server's time, to anybody. The Python SDK asks without credentials."""
+    return json_reply(200, date(request.received_ms))

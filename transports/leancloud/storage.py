@@ -1,0 +1,56 @@
+"""The class `_Conversation` of the storage API, which the SDKs use (LeanCloud 9)."""
+
+import msgspec
+
+from postroom.core.errors import InvalidCommand
+from postroom.core.model import ConversationInfo, Kind
+from postroom.transports.http.dialect import Call, Steps
+from postroom.transports.http.types import HttpReply, json_reply
+
+from . import fields
+from .conversations import create, update
+from .known import nowhere, of_any_kind
+from .parameters import Parameters, body_of
+from .rows import narrowed, row
+
+
+def parse_create(call: Call) -> Steps:
+    """The body says which kind it is. Raises InvalidCommand."""
+    body = body_of(call.request)
+    given = Parameters(body)
+    if given.flag("sys"):
+        raise InvalidCommand("sys: service conversations are not served yet")
+    kind: Kind = "room" if given.flag("tr") else "group"
+    return create(call.caller.app, kind, fields.creation(body))
+
+
+def parse_get(call: Call) -> Steps:
+    """A row of any kind."""
+    return of_any_kind(call.caller.app, call.request.param("cid"))
+
+
+def render_get(call: Call, info: ConversationInfo | None) -> HttpReply:
+    """A missing row is an empty one, not an error."""
+    if info is None:
+        return json_reply(200, {})
+    return json_reply(200, narrowed(row(info), Parameters(call.request.query()).maybe("keys")))
+
+
+def parse_update(call: Call) -> Steps:
+    """Fields or operators, on `m` too. Raises InvalidCommand, ReadOnly.
+
+    A change that is to be made only where a filter matches is refused: to make it anyway would be worse.
+    """
+    if Parameters(call.request.query()).maybe("where") is not None:
+        raise InvalidCommand("where: conditional updates are not served")
+    wanted = fields.update(body_of(call.request), members=True)
+    return _update(call.caller.app, call.request.param("cid"), wanted)
+
+
+def _update(app: str, id: str, wanted: fields.Update) -> Steps:
+    info = yield from of_any_kind(app, id)
+    if info is None:
+        nowhere()
+    if info.conversation.kind != "group":  # which alone has members, whatever is written (4.2)
+        wanted = msgspec.structs.replace(wanted, members=None, muted=None)
+    return (yield from update(app, info.conversation, wanted))
