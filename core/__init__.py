@@ -1,7 +1,7 @@
 """Postroom's core: what an embedding service imports."""
 
 from .commands import DeleteMessage, EditMessage, RecallMessage, SendMessage
-from .errors import InvalidCommand, Refusal, StorageFailure, UnknownId
+from .errors import InvalidCommand, Kicked, Refusal, StorageFailure, UnknownId
 from .model import Conversation, Joined, Message, Receipt, Rules, group, peer, room, service
 from .open import open_broker
 from .runtime.broker import Broker
@@ -19,6 +19,7 @@ __all__ = [
     "EditMessage",
     "InvalidCommand",
     "Joined",
+    "Kicked",
     "Message",
     "Options",
     "RecallMessage",

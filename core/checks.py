@@ -10,6 +10,7 @@ from .commands import (
     CreateConversation,
     EditMessage,
     Join,
+    Kick,
     Leave,
     MembersCommand,
     Operation,
@@ -21,6 +22,7 @@ from .limits import (
     BODY_BYTES_MAX,
     DEDUP_BYTES_MAX,
     JSON_DEPTH_MAX,
+    KICK_REASON_CHARACTERS_MAX,
     MEMBERS_MAX,
     MENTIONS_MAX,
     NAME_BYTES_MAX,
@@ -43,6 +45,11 @@ def check(command: Command) -> None:
             check_conversation(command)
         case Join() | Leave():
             check_name("room", command.room)
+        case Kick():
+            check_name("user", command.user)
+            utf8_length("reason", command.reason)
+            if len(command.reason) > KICK_REASON_CHARACTERS_MAX:
+                raise InvalidCommand(f"reason: at most {KICK_REASON_CHARACTERS_MAX} characters")
         case _:
             by = getattr(command, "by", None)
             if by is not None:

@@ -154,6 +154,21 @@ class UnmuteConversation(MembersCommand, frozen=True, kw_only=True):
     """They want them again."""
 
 
+# Users.
+
+
+class Kick(Command, frozen=True, kw_only=True):
+    """Close every session that a user has open, and refuse every token that was issued until now.
+
+    Answered with a Receipt, also for a user who is offline or was never seen: `id` is the event's, and tokens issued until
+    `at_ms` open no session any more. The sessions end in the order of the log, each when its owner leaves it.
+    """
+
+    user: str
+    reason: str = ""
+    """What the closed sessions are told; at most 64 characters."""
+
+
 # What the runtime asks for.
 
 
@@ -167,6 +182,8 @@ class Login(Command, frozen=True, kw_only=True):
     """A session opens for a user."""
 
     user: str
+    token_ms: UnixMs | None = None
+    """When the token that opens it was issued, by the wall clock; None: it needs none."""
 
 
 class Logout(Command, frozen=True, kw_only=True):

@@ -81,6 +81,12 @@ class TooManySessions(Refusal):
     code = "too_many_sessions"
 
 
+class TokenRevoked(Refusal):
+    """The user was kicked since the token that should open the session was issued."""
+
+    code = "token_revoked"
+
+
 class TooManyRooms(Refusal):
     """The user is in as many rooms as one user may be."""
 
@@ -131,6 +137,14 @@ class Internal(Refusal):
     def __init__(self, incident: str) -> None:
         super().__init__(f"internal error {incident}")
         self.incident = incident
+
+
+class Kicked(Exception):
+    """The session was closed because its user was kicked. `reason` is what the kicker said, maybe nothing."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"kicked: {reason}" if reason else "kicked")
+        self.reason = reason
 
 
 class StorageFailure(Exception):

@@ -125,7 +125,7 @@ class MessageConfirmed(Event, frozen=True, kw_only=True, tag="message-confirmed.
     dedup: str
 
 
-class LoggedIn(Event, frozen=True, kw_only=True, tag="logged-in.2"):
+class LoggedIn(Event, frozen=True, kw_only=True, tag="logged-in.3"):
     """A session opened; its number is this event's position."""
 
     app: str
@@ -139,6 +139,18 @@ class LoggedIn(Event, frozen=True, kw_only=True, tag="logged-in.2"):
     missed: int
     """Entries evicted or expired since the user's last ack."""
     at_ms: UnixMs
+    day: int
+    """The app's day, counted from 1970-01-01; 0 if it was not noted."""
+
+
+class UserKicked(Event, frozen=True, kw_only=True, tag="user-kicked.1"):
+    """A user's sessions are closed, and tokens issued until this time open none."""
+
+    app: str
+    user: str
+    at_ms: UnixMs
+    """By the wall clock as it stood, as tokens are; never before an earlier kick's."""
+    reason: str
 
 
 class LoggedOut(Event, frozen=True, kw_only=True, tag="logged-out.2"):
@@ -351,6 +363,7 @@ AnyEvent = (
     | ConversationMuted
     | ConversationUnmuted
     | CopiesExpired
+    | UserKicked
 )
 
 

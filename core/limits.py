@@ -97,6 +97,8 @@ FIND_CONVERSATIONS_MAX: Final = 1_000
 """Conversations one query gives at most."""
 SORTED_CONVERSATIONS_MAX: Final = 10_000
 """Of an order that no index has: what is passed over and what is given, together; twice as many are kept meanwhile."""
+KICK_REASON_CHARACTERS_MAX: Final = 64
+"""A close frame's reason has 123 bytes; the vendors allow 20 characters."""
 FIND_ONLINE_MAX: Final = 1_000
 """Users asked about at once."""
 INDEX_SOURCES_MAX: Final = 8
@@ -133,7 +135,7 @@ INBOX_BYTES_MAX: Final = 64 * MIB
 INBOX_MARK_PERCENT: Final = {"high": 100, "normal": 90, "low": 50}
 """How full the inbox may be for a lane to enter it."""
 INBOX_CONTROL_PERCENT: Final = 110
-"""Logins, logouts, recalls and deletes have a further tenth: they give room back."""
+"""Logins, logouts, kicks, recalls and deletes have a further tenth: they give room back, or who takes it does not wait."""
 INBOX_WAITING_MAX: Final = 8_192
 SUBMIT_DEADLINE_S: Final = 5
 """How long a command waits for its place; shorter than the 10 s after which clients give up."""

@@ -66,10 +66,16 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     history_ttl_ms: int | None = 180 * DAY_MS
     """How long a message kept for queries stays, by the expiry clock; None is for ever. A copy that
     still waits in a queue keeps its text."""
+    day_offset_ms: int = 0
+    """How far the app's days begin before those of UTC: east of Greenwich it is positive."""
 
     def history_horizon(self, clock: ExpiryMs) -> UnixMs:
         """Messages of this time and before are over."""
         return UnixMs(-1 if self.history_ttl_ms is None else clock - self.history_ttl_ms)
+
+    def day(self, at_ms: UnixMs) -> int:
+        """The day on which something happened, counted from 1970-01-01, which is 0."""
+        return max(0, (at_ms + self.day_offset_ms) // DAY_MS)
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -134,6 +140,15 @@ class ConversationInfo(msgspec.Struct, frozen=True, kw_only=True):
     """It was created as the one group of exactly its members."""
     last_message_ms: UnixMs | None
     """When the newest message that is kept was sent to it; None if none is."""
+
+
+class UserCount(msgspec.Struct, frozen=True, kw_only=True):
+    """How many users an app has, by two measures."""
+
+    online: int
+    """With a session open now."""
+    today: int
+    """Who logged in today, each counted once; who was online all the time since yesterday is not among them."""
 
 
 class PresenceEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -28,6 +28,7 @@ from .rows import (
     Totals,
     UserRow,
 )
+from .user_ports import ReadUsers, UserViews
 
 FIRST_PLACE: Final = Place(UnixMs(0), MessageId(0))
 """Before every message."""
@@ -35,7 +36,7 @@ LAST_PLACE: Final = Place(UnixMs((1 << 63) - 1), MessageId(POSITION_MAX))
 """Behind every message."""
 
 
-class ReadViews(Protocol):
+class ReadViews(ReadUsers, Protocol):
     """The state as of the last event applied."""
 
     @property
@@ -195,7 +196,7 @@ class ReadViews(Protocol):
         """Reserved results in the order in which they end."""
 
 
-class Views(ReadViews, Protocol):
+class Views(ReadViews, UserViews, Protocol):
     """The state, to be changed by `apply` alone."""
 
     def advance(self, record: Record) -> None:

@@ -16,7 +16,7 @@ from .limits import (
     RESULT_MESSAGES_MAX,
     SORTED_CONVERSATIONS_MAX,
 )
-from .model import FEEDS, Conversation, ConversationInfo, Feed, Kind, Message, PresenceEvent
+from .model import FEEDS, Conversation, ConversationInfo, Feed, Kind, Message, PresenceEvent, UserCount
 from .ports import LAST_PLACE
 from .where import parse, parse_order
 
@@ -244,6 +244,13 @@ class GetConversation(Query[ConversationInfo | None], frozen=True, kw_only=True)
     def check(self) -> None:
         """Raises InvalidCommand."""
         check_name("conversation", self.conversation.id)
+
+
+class AppUsers(Query[UserCount], frozen=True, kw_only=True):
+    """How many users are online, and how many logged in today.
+
+    Who is online is known to the process alone: a crash makes it nobody. The day is the app's own (`Rules.day_offset_ms`).
+    """
 
 
 class FindOnline(Query[tuple[str, ...]], frozen=True, kw_only=True):

@@ -76,6 +76,14 @@ class SessionRow(NamedTuple):
     epoch: int
 
 
+class DayUsers(NamedTuple):
+    """An app's newest day with a login, and how many users logged in on it."""
+
+    day: int = 0
+    """Counted from 1970-01-01; 0 if there was none yet."""
+    users: int = 0
+
+
 class DedupRow(msgspec.Struct, frozen=True, array_like=True):
     """The first outcome of a dedup key."""
 

@@ -19,6 +19,7 @@ from .commands import (
     ExpireHistory,
     ExpireQueue,
     ExpireResults,
+    Kick,
     Leave,
     Login,
     Logout,
@@ -153,7 +154,7 @@ def estimate(command: Command, rules: Rules, recipients: int = 0) -> tuple[int, 
     match command:
         case SendMessage():
             rows = usual = _SEND_ROWS + _KEPT_ROWS if command.history else _SEND_ROWS
-        case StartEpoch():
+        case StartEpoch() | Kick():
             rows = usual = _EPOCH_ROWS
         case Login() | DeleteMessage():
             rows = rules.queue_messages + _QUEUE_ROWS
@@ -197,8 +198,9 @@ def _of_record(command: CreateConversation | UpdateConversation | MembersCommand
 
 
 def leaves(command: Command, reserve: int) -> int:
-    """What of the reserve a command may not touch: messages none of it, logins its lower half, the rest by their order."""
-    if isinstance(command, Login):
+    """What of the reserve a command may not touch: messages none of it, logins and kicks its lower half, the rest by their
+    order."""
+    if isinstance(command, Login | Kick):
         return reserve // 2
     return min(reserve, _LEAVES.get(type(command), reserve))
 

@@ -18,6 +18,8 @@ CLOCK_ROW: Final = Struct(">QQIQ")
 """Position, expiry clock, epoch, where the epoch began."""
 STAY_ENDS: Final = Struct(">QQQ")
 """Of a stay: the place where it ended, and the position where it began."""
+DAY_ROW: Final = Struct(">IQ")
+"""A day, and how many users logged in on it."""
 SHARED_CHANGE: Final = Struct(">QI")
 LISTED_AT: Final = Struct(">QI")
 """Where somebody stands on a list: the position of the event that put them there, and their index in it."""
@@ -52,6 +54,9 @@ ON_LIST: Final = b"l"
 MEMBER_OF: Final = b"v"
 TERM: Final = b"y"
 UNIQUE: Final = b"U"
+KICKED: Final = b"K"
+LOGIN_DAY: Final = b"D"
+DAY_USERS: Final = b"A"
 
 ANYBODY: Final = bytes(16)
 """In the place of a sender's digest: whoever it was."""
@@ -132,6 +137,11 @@ def unique_key(app: str, members: Sequence[str]) -> bytes:
 def term_key(app: str, key: str, value: str) -> bytes:
     """What the keys of all conversations with this value of an attribute begin with."""
     return TERM + app_digest(app) + digest(key, value)
+
+
+def login_day_key(app: str, user: str) -> bytes:
+    """Where the last day of a user lies; all of an app lie together."""
+    return LOGIN_DAY + app_digest(app) + user_key(app, user)
 
 
 def stay_key(user: bytes, stay: Stay) -> bytes:

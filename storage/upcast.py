@@ -9,6 +9,8 @@ from postroom.core.ids import COUNTER_BITS, EPOCH_MS, MessageId, Position, UnixM
 
 UNKNOWN_MS: Final = UnixMs(0)
 """When it happened was not noted."""
+UNKNOWN_DAY: Final = 0
+"""Nor on which day: it counts nobody."""
 
 
 class MessageRecalled1(Event, frozen=True, kw_only=True, tag="message-recalled.1"):
@@ -35,6 +37,19 @@ class LoggedIn1(Event, frozen=True, kw_only=True, tag="logged-in.1"):
     missed: int
 
 
+class LoggedIn2(Event, frozen=True, kw_only=True, tag="logged-in.2"):
+    """Without the day, for which nobody was counted."""
+
+    app: str
+    user: str
+    session: Position
+    epoch: int
+    first: bool
+    queued: int
+    missed: int
+    at_ms: UnixMs
+
+
 class LoggedOut1(Event, frozen=True, kw_only=True, tag="logged-out.1"):
     """Without the time."""
 
@@ -44,7 +59,7 @@ class LoggedOut1(Event, frozen=True, kw_only=True, tag="logged-out.1"):
     last: bool
 
 
-Written = AnyEvent | MessageRecalled1 | LoggedIn1 | LoggedOut1
+Written = AnyEvent | MessageRecalled1 | LoggedIn1 | LoggedIn2 | LoggedOut1
 """Whatever a log may hold."""
 
 
@@ -57,7 +72,9 @@ def upcast(event: Written) -> AnyEvent:
             sent_ms = UnixMs((event.id >> COUNTER_BITS) + EPOCH_MS)
             return MessageRecalled(**msgspec.structs.asdict(event), sent_ms=sent_ms)
         case LoggedIn1():
-            return LoggedIn(**msgspec.structs.asdict(event), at_ms=UNKNOWN_MS)
+            return LoggedIn(**msgspec.structs.asdict(event), at_ms=UNKNOWN_MS, day=UNKNOWN_DAY)
+        case LoggedIn2():
+            return LoggedIn(**msgspec.structs.asdict(event), day=UNKNOWN_DAY)
         case LoggedOut1():
             return LoggedOut(**msgspec.structs.asdict(event), at_ms=UNKNOWN_MS)
         case _:

@@ -21,6 +21,7 @@ from ..commands import (
     ExpireQueue,
     ExpireResults,
     Join,
+    Kick,
     Leave,
     Login,
     Logout,
@@ -63,11 +64,12 @@ from ..events import (
     RoomJoined,
     RoomLeft,
     StaysExpired,
+    UserKicked,
 )
 from ..ids import Position
 from ..model import Rules
 from ..ports import Headers, ReadViews, Views
-from . import conversations, groups, history, messages, presence, queues, results, rooms, sessions
+from . import conversations, groups, history, messages, presence, queues, results, rooms, sessions, users
 from .decision import Collected, Decision, Entered, Found, Now, Presence, Result, Wait, Welcome
 
 __all__ = [
@@ -90,6 +92,7 @@ _DECIDE: Final[dict[type[Command], Callable[[Any, ReadViews, Headers, Now, Rules
     RecallMessage: messages.decide_recall,
     DeleteMessage: messages.decide_delete,
     StartEpoch: sessions.decide_epoch,
+    Kick: users.decide_kick,
     Login: sessions.decide_login,
     Logout: sessions.decide_logout,
     Ack: sessions.decide_ack,
@@ -173,10 +176,13 @@ def _apply_rest(
     | ResultsExpired
     | StaysExpired
     | GapsExpired
+    | UserKicked
     | conversations.RecordEvent,
 ) -> None:
     """What ends no body and is less frequent."""
     match event:
+        case UserKicked():
+            users.apply_kicked(views, event)
         case PresenceTaken():
             presence.apply_taken(views, event)
         case ResultReserved():

@@ -23,7 +23,7 @@ from ..limits import DEDUP_EXPIRED_MAX, SESSIONS_PER_USER_MAX
 from ..model import Rules
 from ..ports import Headers, ReadViews, Views
 from ..rows import Entry, SessionRow
-from . import presence, rooms
+from . import presence, rooms, users
 from .decision import Collected, Decision, Now, Welcome, parts
 from .queues import expired_count, leave, lost
 from .times import at, note
@@ -35,8 +35,9 @@ def decide_epoch(command: StartEpoch, views: ReadViews, headers: Headers, now: N
 
 
 def decide_login(command: Login, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
-    """A session, after what is over has been accounted for. Raises TooManySessions."""
+    """A session, after what is over has been accounted for. Raises TokenRevoked, TooManySessions."""
     app, user = command.app, command.user
+    users.check_token(views, app, user, command.token_ms)
     rows = views.sessions(app, user)
     stale = [row for row in rows if row.epoch != views.epoch]
     if len(rows) - len(stale) >= SESSIONS_PER_USER_MAX:
@@ -61,6 +62,7 @@ def decide_login(command: Login, views: ReadViews, headers: Headers, now: Now, r
             queued=queued,
             missed=missed,
             at_ms=at_ms,
+            day=rules.day(at_ms),
         )
     )
     return Decision(tuple(events), Welcome(session, queued, missed))
@@ -148,6 +150,7 @@ def decide_expire_dedup(command: ExpireDedup, views: ReadViews, headers: Headers
 def apply_login(views: Views, event: LoggedIn) -> None:
     """The user is online."""
     views.put_session(event.app, event.user, SessionRow(event.session, event.epoch))
+    users.count_login(views, event.app, event.user, event.day)
     if event.first and event.at_ms:
         note(views, event.app, event.at_ms)
         presence.append(views, event.app, "login", event.at_ms, event.user)

@@ -11,6 +11,7 @@ import trio
 from ..checks import check, check_name
 from ..commands import Command, Login, Logout, SendMessage, StartEpoch
 from ..errors import Refusal, ShuttingDown, StorageFailure, UnknownApp
+from ..ids import UnixMs
 from ..limits import PAGE_BYTES
 from ..model import LANES, Confirmation, Lane, Receipt, Rules
 from ..ports import Snapshot, Store
@@ -57,7 +58,7 @@ class Broker:
         self._fanout = Fanout(self._waits, self._counters)
         self._writer = Writer(store, self._settler, self._inbox, self._fanout, self._counters, self._rules_of)
         self._host = SessionHost(store, self._writer, self._waits, self._expiry, self._counters, nursery, self._order)
-        self._history = History(store, self._expiry, self._rules_of, self._order)
+        self._history = History(store, clock, self._expiry, self._rules_of, self._order, self._fanout.online)
         self._failure: StorageFailure | None = None
         self._ended = False
         # Whoever cancels the block of `open_broker` still wants what was taken carried out.
@@ -136,14 +137,17 @@ class Broker:
         return await self._history.answer(query)
 
     @asynccontextmanager
-    async def connect(self, *, app: str, user: str, sink: Sink | None = None) -> AsyncIterator[Session]:
+    async def connect(
+        self, *, app: str, user: str, sink: Sink | None = None, token_ms: UnixMs | None = None
+    ) -> AsyncIterator[Session]:
         """A session of the user, open as long as the block runs; its login is on disk when the block begins.
 
-        Iterate the session, or give it a sink. Raises TooManySessions, UnknownApp, InvalidCommand, Overloaded, NoSpace.
+        Iterate the session, or give it a sink. `token_ms`: when the token that opens it was issued, if one does; a kick of
+        the user revokes it. Raises TokenRevoked, TooManySessions, UnknownApp, InvalidCommand, Overloaded, NoSpace.
         """
         check_name("user", user)
         session = Session(self._host, app, user, self._options.session_buffer_bytes, sink)
-        pending = self._pending(Login(app=app, user=user), Call())
+        pending = self._pending(Login(app=app, user=user, token_ms=token_ms), Call())
         pending.session = session
         # A login that was taken happens, so somebody must stay to log it out: bounded by the deadline and one commit.
         with trio.CancelScope(shield=True):

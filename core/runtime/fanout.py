@@ -1,7 +1,9 @@
 """Making a commit known: to the sessions it concerns and to the senders that wait, in the order of the log."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable
+from typing import assert_never
 
 import trio
 
@@ -20,6 +22,7 @@ from ..events import (
     Record,
     RoomJoined,
     RoomLeft,
+    UserKicked,
 )
 from ..limits import OFFERS_AT_ONCE_MAX
 from ..model import Receipt, room
@@ -39,6 +42,8 @@ class Fanout:
 
     def __init__(self, waits: Waits, counters: Counters) -> None:
         self._sessions: dict[tuple[str, str], list[Session]] = {}
+        self._online: Counter[str] = Counter()
+        """Users with a session, by app."""
         self._closing = False
         self._left = trio.Event()
         self._waits = waits
@@ -54,6 +59,10 @@ class Fanout:
     def sessions(self) -> list[Session]:
         """All that are open."""
         return [session for sessions in self._sessions.values() for session in sessions]
+
+    def online(self, app: str) -> int:
+        """How many users of the app have a session that nobody has left."""
+        return self._online[app]
 
     def close(self) -> None:
         """Tell every session, and every one that opens from now on, that the broker shuts down."""
@@ -98,8 +107,8 @@ class Fanout:
         if session in sessions:
             sessions.remove(session)
             self._counters.sessions[session.app] -= 1
-        if not sessions:
-            self._sessions.pop(key, None)
+        if not sessions and self._sessions.pop(key, None) is not None:
+            self._online[session.app] -= 1
         self._left.set()
 
     def _wait(self, pending: Pending, settled: Settled) -> None:
@@ -134,10 +143,21 @@ class Fanout:
                 self._rooms.joined(event)
             case RoomLeft() as event:
                 self._rooms.left(event)
-            case LoggedIn() as event:
+            case LoggedIn() | LoggedOut() | UserKicked() as event:
+                self._tell_of_sessions(event, pending)
+
+    def _tell_of_sessions(self, event: LoggedIn | LoggedOut | UserKicked, pending: Pending) -> None:
+        match event:
+            case LoggedIn():
                 self._attach(pending, event)
-            case LoggedOut() as event if event.last:
-                self._waits.offline(event.app, event.user)
+            case LoggedOut():
+                if event.last:
+                    self._waits.offline(event.app, event.user)
+            case UserKicked():
+                for session in self._sessions.get((event.app, event.user), ()):
+                    session.kick(event.reason)
+            case _:
+                assert_never(event)
 
     def _offer(
         self, record: Record, event: MessageSent | MessageEdited | MessageRecalled | MessageDeleted, body: Body
@@ -203,7 +223,9 @@ class Fanout:
         session = pending.session
         if session is None:
             return
-        self._sessions.setdefault((event.app, event.user), []).append(session)
+        sessions = self._sessions.setdefault((event.app, event.user), [])
+        self._online[event.app] += not sessions
+        sessions.append(session)
         self._counters.sessions[event.app] += 1
         session.opened(Welcome(event.session, event.queued, event.missed))
         if self._closing:

@@ -11,12 +11,14 @@ import trio
 from ..commands import CollectResult, Command, ReserveResult, TakeFeed
 from ..domain import Found, Presence
 from ..domain.messages import online
+from ..domain.users import users_on
 from ..errors import InvalidCommand, Overloaded
 from ..ids import MessageId, UnixMs
 from ..limits import OVERLOADED_RETRY_MS, QUERIES_MAX
-from ..model import ConversationInfo, Message, PresenceEvent, Rules
+from ..model import ConversationInfo, Message, PresenceEvent, Rules, UserCount
 from ..ports import Snapshot, Store
 from ..queries import (
+    AppUsers,
     CollectMessages,
     CountConversations,
     CountMessages,
@@ -31,7 +33,7 @@ from ..queries import (
     TakePresence,
 )
 from ..search import ConversationSearch, Search, info, places
-from .clock import ExpiryClock
+from .clock import Clock, ExpiryClock
 from .pending import Settled
 from .reading import read_messages
 from .snapshots import read_snapshot
@@ -53,11 +55,16 @@ class History:
     def __init__(
         self,
         store: Store,
+        clock: Clock,
         expiry: ExpiryClock,
         rules: Callable[[str], Rules],
         order: Callable[[Command], Awaitable[Settled]],
+        online: Callable[[str], int],
     ) -> None:
+        """`order` carries a command out, `online` knows how many of an app's users have a session."""
         self._store = store
+        self._clock = clock
+        self._online = online
         self._expiry = expiry
         self._rules = rules
         self._order = order
@@ -104,6 +111,8 @@ class History:
                 return await self._read(partial(_conversation, query=query, horizon_ms=self._horizon(query.app)))
             case FindOnline():
                 return await self._read(partial(_online, query=query))
+            case AppUsers():
+                return await self._users(query.app)
             case _:
                 raise InvalidCommand(f"{type(query).__name__} is no query")
 
@@ -114,6 +123,16 @@ class History:
         while await self._read(lambda snapshot: search.go_on(snapshot.views)):
             pass
         return search
+
+    async def _users(self, app: str) -> UserCount:
+        """Its day is that of the time a login would be given now."""
+        rules, wall_ms = self._rules(app), self._clock.wall_ms()
+
+        def today(snapshot: Snapshot) -> int:
+            views = snapshot.views
+            return users_on(views, app, rules.day(max(wall_ms, views.totals(app).newest_at_ms)))
+
+        return UserCount(today=await self._read(today), online=self._online(app))
 
     def _horizon(self, app: str) -> UnixMs:
         """Messages of this time and before are over."""

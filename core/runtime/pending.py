@@ -13,6 +13,7 @@ from ..commands import (
     CreateConversation,
     DeleteMessage,
     EditMessage,
+    Kick,
     Login,
     Logout,
     MembersCommand,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from .waits import Waiter
 
 _OVERHEAD_BYTES: Final = 512
-_CONTROL: Final = frozenset((Login, Logout, RecallMessage, DeleteMessage))
+_CONTROL: Final = frozenset((Login, Logout, Kick, RecallMessage, DeleteMessage))
 _NEVER_REFUSED: Final = frozenset((Ack, Logout))
 
 

@@ -11,7 +11,7 @@ from typing import Literal, Protocol, Self
 import trio
 
 from ..domain import Entered, Welcome
-from ..errors import Corruption, StorageFailure
+from ..errors import Corruption, Kicked, StorageFailure
 from ..ids import MessageId, Position
 from ..limits import PAGE_BYTES
 from ..model import Conversation, Joined, room
@@ -20,7 +20,7 @@ from .delivery import Delivery
 from .reading import Missed, Page
 from .window import Sent, SentWindow
 
-CloseReason = Literal["shutdown", "failure"]
+CloseReason = Literal["shutdown", "failure", "kicked"]
 
 _log = logging.getLogger("postroom.core.session")
 
@@ -33,7 +33,7 @@ class Sink(Protocol):
         called, which must not happen within `offer`."""
 
     def close(self, reason: CloseReason) -> None:
-        """The broker ends the session; leave its `connect` block soon."""
+        """The broker ends the session; leave its `connect` block soon. Of a kick, `Session.kick_reason` says more."""
 
 
 class Host(Protocol):
@@ -97,13 +97,21 @@ class Session:
         """The session's number: the position of its login; 0 before that."""
         return self.welcome.session
 
+    @property
+    def kick_reason(self) -> str:
+        """What a kick that ended the session said; nothing if none did."""
+        return self._error.reason if isinstance(self._error, Kicked) else ""
+
     # Receiving.
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Delivery:
-        """The next frame. Ends when the broker closes. Raises StorageFailure if its store failed, Corruption if a body did."""
+        """The next frame. Ends when the broker closes.
+
+        Raises Kicked once the user was, StorageFailure if the store failed, Corruption if a body did.
+        """
         assert isinstance(self._sink, _Handover)  # frames of a session with a sink of its own go there
         return await self._sink.take()
 
@@ -249,6 +257,12 @@ class Session:
         if self._closed is None:
             self._error = error
             self.close("failure")
+
+    def kick(self, reason: str) -> None:
+        """Its user was kicked. What it has not handed out stays in the queue, if it is queued."""
+        if self._closed is None:
+            self._error = Kicked(reason)
+            self.close("kicked")
 
     def detach(self, reason: CloseReason = "shutdown") -> None:
         """Nothing more goes to its sink; whoever iterates it stops."""

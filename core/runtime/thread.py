@@ -13,7 +13,7 @@ import trio
 from ..commands import Command
 from ..domain import Welcome
 from ..errors import Refusal, StorageFailure
-from ..ids import MessageId
+from ..ids import MessageId, UnixMs
 from ..model import Joined, Receipt, Rules
 from ..open import open_broker
 from ..ports import Store
@@ -94,9 +94,9 @@ class BrokerThread:
 
         return self.call(statistics)
 
-    def connect(self, *, app: str, user: str) -> "SessionThread":
+    def connect(self, *, app: str, user: str, token_ms: UnixMs | None = None) -> "SessionThread":
         """A session of the user; enter it to log in, iterate it to receive."""
-        return SessionThread(self, app, user)
+        return SessionThread(self, app, user, token_ms)
 
     def call(self, work: Callable[[], Awaitable[T]]) -> Future[T]:
         """Run a coroutine function in the broker's loop; its outcome is the future's.
@@ -180,10 +180,11 @@ class BrokerThread:
 class SessionThread:
     """A session from another thread, from `BrokerThread.connect`."""
 
-    def __init__(self, thread: BrokerThread, app: str, user: str) -> None:
+    def __init__(self, thread: BrokerThread, app: str, user: str, token_ms: UnixMs | None) -> None:
         self._thread = thread
         self._app = app
         self._user = user
+        self._token_ms = token_ms
         self._session: Session
         self._leave: trio.Event
         self._left: Future[None] = Future()
@@ -212,7 +213,7 @@ class SessionThread:
         return self
 
     def __next__(self) -> Delivery:
-        """The next frame; ends when the session or the broker is closed."""
+        """The next frame; ends when the session or the broker is closed. Raises Kicked once the user was."""
         received = self.receive()
         try:
             return received.result()
@@ -273,7 +274,8 @@ class SessionThread:
     async def _hold(self, opened: Future[None]) -> None:
         self._leave = trio.Event()
         try:
-            async with self._thread._broker.connect(app=self._app, user=self._user) as self._session:
+            connecting = self._thread._broker.connect(app=self._app, user=self._user, token_ms=self._token_ms)
+            async with connecting as self._session:
                 opened.set_result(None)
                 await self._leave.wait()
         except (Refusal, StorageFailure) as error:

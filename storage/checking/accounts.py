@@ -1,5 +1,7 @@
-"""The accounting identity: accepted = acked + queued + evicted + expired + withdrawn, per recipient and per app."""
+"""What was counted: accepted = acked + queued + evicted + expired + withdrawn, per recipient and per app, and each app's
+users of its newest day."""
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
@@ -10,7 +12,7 @@ from postroom.core.rows import QueueEnds, Totals, UserRow
 
 from .. import keys
 from ..engine import Engine
-from ..keys import unpack_entry
+from ..keys import DAY_ROW, U32, unpack_entry
 from .report import Problems, Progress
 from .rows import MISFITS, row_name
 
@@ -41,6 +43,8 @@ class AccountCheck:
             self._app(key, value)
         for app in self._sums:
             self._problems.add("accounts", f"app {app!r} has recipients and no totals")
+        for key, value in self._engine.scan("live", keys.DAY_USERS, keys.DAY_USERS):
+            self._day(key, value)
 
     def _user(self, key: bytes, value: bytes) -> None:
         name = row_name(key, value)
@@ -86,6 +90,22 @@ class AccountCheck:
         parts = sum(getattr(totals, term) for term in _TERMS[1:])
         if totals.accepted != parts:
             self._problems.add("accounts", f"{name}: accepted {totals.accepted} is not the sum of the rest, {parts}")
+
+    def _day(self, key: bytes, value: bytes) -> None:
+        """Those whose last day is the app's newest are the ones it counted."""
+        name, prefix = row_name(key, value), keys.LOGIN_DAY + key[1:]
+        try:
+            day, count = DAY_ROW.unpack(value)
+            days = Counter(U32.unpack(last)[0] for _, last in self._engine.scan("live", prefix, prefix))
+        except MISFITS:
+            self._problems.add("accounts", f"{name} or one of its users' days cannot be read")
+            return
+        if days[day] != count:
+            self._problems.add(
+                "accounts", f"{name}: counts {count} users on day {day}, {days[day]} have it as their last"
+            )
+        if max(days, default=0) > day:
+            self._problems.add("accounts", f"{name}: the newest day is {day}, a user's is {max(days)}")
 
     def _ends(self, key: bytes) -> QueueEnds:
         ends = self._engine.set_last("live-queues", key)

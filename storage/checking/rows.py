@@ -54,6 +54,9 @@ KINDS: Final = {
     keys.MEMBER_OF: "user's conversation",
     keys.TERM: "attribute",
     keys.UNIQUE: "group by its members",
+    keys.KICKED: "kick",
+    keys.LOGIN_DAY: "user's day",
+    keys.DAY_USERS: "day's users",
 }
 """The kind of row by its key's first letter."""
 
@@ -119,6 +122,9 @@ _FORMS: Final[dict[bytes, Callable[[bytes], object]]] = {
     keys.MEMBER_OF: _conversation,
     keys.TERM: _conversation,
     keys.UNIQUE: bytes.decode,
+    keys.KICKED: keys.U64.unpack,
+    keys.LOGIN_DAY: keys.U32.unpack,
+    keys.DAY_USERS: keys.DAY_ROW.unpack,
 }
 
 

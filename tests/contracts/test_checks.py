@@ -21,6 +21,7 @@ from postroom.core.commands import (
     ExpireQueue,
     ExpireResults,
     Join,
+    Kick,
     Leave,
     Login,
     Logout,
@@ -37,7 +38,7 @@ from postroom.core.commands import (
 )
 from postroom.core.domain import Welcome
 from postroom.core.errors import Refusal
-from postroom.core.ids import ExpiryMs, MessageId, Position
+from postroom.core.ids import ExpiryMs, MessageId, Position, UnixMs
 from postroom.core.model import FEEDS, Receipt, Rules, group, peer, room, service
 from postroom.storage.checking.accounts import AccountCheck
 from postroom.storage.checking.bodies import BodyCheck
@@ -83,6 +84,7 @@ class Chance:
                 queue_messages=random.randint(1, 6),
                 overflow=random.choice(["oldest", "oldest", "refuse"]),
                 history_ttl_ms=random.choice([180 * 86_400_000, 3_600_000, 2_000, None]),
+                day_offset_ms=random.choice([0, 0, 12 * 3_600_000, -14 * 3_600_000]),
             )
         elif what == 2:
             machine.trim(ExpiryMs(machine.clock.expiry_ms - random.choice([0, 500, 5_000])), random.randint(1, 40))
@@ -104,7 +106,9 @@ class Chance:
     def _command(self) -> Command:
         random = self._random
         app, user = random.choice(APPS), random.choice(USERS)
-        kind = random.randrange(28)
+        kind = random.randrange(29)
+        if kind == 28:
+            return Kick(app=app, user=user)
         if kind >= 25:
             return self._of_groups(app)
         if kind < 6 or not self._sent or not self._sessions:
@@ -112,7 +116,8 @@ class Chance:
             dedup = random.choice([None, None, f"k{random.randrange(9)}"])
             text = b"x" * random.randrange(5)
             if random.randrange(3) == 0:
-                return Login(app=app, user=user)
+                token_ms = random.choice([None, None, UnixMs(self._machine.clock.wall_ms - random.randrange(10_000))])
+                return Login(app=app, user=user, token_ms=token_ms)
             if random.randrange(2) == 0:
                 return SendMessage(app=app, sender=user, to=room(random.choice(ROOMS)), body=text, history=history)
             return SendMessage(

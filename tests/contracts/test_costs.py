@@ -17,6 +17,7 @@ from postroom.core.commands import (
     ExpireHistory,
     ExpireResults,
     Join,
+    Kick,
     Leave,
     Login,
     Logout,
@@ -39,6 +40,7 @@ from postroom.core.limits import (
     DEDUP_BYTES_MAX,
     FEED_EVENTS_MAX,
     GAP_TTL_MS,
+    KICK_REASON_CHARACTERS_MAX,
     MEMBERS_MAX,
     NAME_BYTES_MAX,
     RESULT_MESSAGES_MAX,
@@ -235,6 +237,14 @@ def test_copies_that_leave_with_the_history_can_be_folded(scale: Scale) -> None:
             written = transaction.written_bytes - before
         if isinstance(record.event, CopiesExpired):
             assert written + BATCH_BYTES + SWEEPING_LEAVES <= RESERVE_BYTES_MIN
+
+
+def test_kicks_and_first_logins_of_a_day(scale: Scale) -> None:
+    for _ in range(2):
+        scale.login()
+        for user in (BOB, ALICE):
+            scale.covered(Kick(app="demo", user=user, reason="😀" * KICK_REASON_CHARACTERS_MAX))
+        scale.clock.run(86_400_000)
 
 
 def test_results(scale: Scale) -> None:

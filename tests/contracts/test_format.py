@@ -15,6 +15,7 @@ from postroom.core.rows import (
     Body,
     ChangedRow,
     ConversationRow,
+    DayUsers,
     DedupRow,
     Entry,
     Gap,
@@ -217,6 +218,14 @@ def test_users_of_a_conversation(users: UserList, letter: bytes) -> None:
 def test_a_group_that_is_the_one_of_its_members() -> None:
     rows = written(lambda views: views.put_unique("demo", ROW, ("bob", "ann")))
     assert rows == {b"U" + keys.digest("demo", "ann", "bob") + NUMBER: b"g"}
+
+
+def test_users() -> None:
+    demo, bob = keys.digest("demo"), keys.digest("demo", "bob")
+    assert written(lambda views: views.put_kicked("demo", "bob", UnixMs(7))) == {b"K" + bob: (7).to_bytes(8)}
+    assert written(lambda views: views.put_login_day("demo", "bob", 9)) == {b"D" + demo + bob: (9).to_bytes(4)}
+    day = (9).to_bytes(4) + (3).to_bytes(8)
+    assert written(lambda views: views.put_day_users("demo", DayUsers(9, 3))) == {b"A" + demo: day}
 
 
 @pytest.mark.parametrize(("feed", "letter"), [("users", b"u"), ("rooms", b"r")])

@@ -20,6 +20,7 @@ from postroom.core.rows import (
     Body,
     ChangedRow,
     ConversationRow,
+    DayUsers,
     DedupRow,
     Entry,
     Gap,
@@ -402,6 +403,28 @@ def test_sessions_by_user_and_by_epoch(store: Store) -> None:
         assert [user for _, user, _ in transaction.views.stale_sessions()] == ["carol"]
         with pytest.raises(AssertionError):
             transaction.views.remove_session("demo", "bob", Position(10))
+
+
+def test_kicks_and_days_of_users(store: Store) -> None:
+    with store.snapshot() as snapshot:
+        views = snapshot.views
+        assert views.kicked_ms("demo", "bob") is None
+        assert (views.login_day("demo", "bob"), views.day_users("demo")) == (0, DayUsers(0, 0))
+    with store.transaction() as transaction:
+        changed = transaction.views
+        for at_ms, day in ((7, 1), (9, 20_717)):
+            changed.put_kicked("demo", "bob", UnixMs(at_ms))
+            changed.put_login_day("demo", "bob", day)
+            changed.put_day_users("demo", DayUsers(day, at_ms))
+        assert changed.kicked_ms("demo", "bob") == 9
+    with store.snapshot() as snapshot:
+        views = snapshot.views
+        assert views.kicked_ms("demo", "bob") == 9
+        assert (views.login_day("demo", "bob"), views.day_users("demo")) == (20_717, DayUsers(20_717, 9))
+        for app, user in (("demo", "carol"), ("other", "bob")):
+            assert views.kicked_ms(app, user) is None
+            assert views.login_day(app, user) == 0
+        assert views.day_users("other") == DayUsers(0, 0)
 
 
 def test_dedup_outcomes_and_their_ends(store: Store) -> None:

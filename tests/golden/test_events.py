@@ -42,6 +42,7 @@ from postroom.core.events import (
     RoomJoined,
     RoomLeft,
     StaysExpired,
+    UserKicked,
     Withdrawn,
 )
 from postroom.core.ids import ExpiryMs, MessageId, Position, UnixMs
@@ -96,7 +97,10 @@ EVENTS: list[AnyEvent] = [
         queued=(Queued("bob", 44, 212_163_205, owns_body=True),),
     ),
     MessageConfirmed(app="demo", id=ID, sender="alice", dedup="k1"),
-    LoggedIn(app="demo", user="bob", session=POSITION, epoch=7, first=True, queued=3, missed=2, at_ms=AT_MS),
+    LoggedIn(
+        app="demo", user="bob", session=POSITION, epoch=7, first=True, queued=3, missed=2, at_ms=AT_MS, day=20_717
+    ),
+    UserKicked(app="demo", user="bøb", at_ms=AT_MS, reason="späm"),
     LoggedOut(app="demo", user="bob", session=POSITION, last=True, at_ms=AT_MS),
     RoomJoined(app="demo", room="rööm", user="bob", at_ms=AT_MS),
     RoomLeft(app="demo", room="rööm", user="bob", at_ms=AT_MS),
@@ -143,7 +147,10 @@ OF_OLD: dict[str, AnyEvent] = {
         app="demo", id=ID, by="alice", at_ms=AT_MS, queued=(Queued("bob", 43, 212_163_204),), sent_ms=BY_ID_MS
     ),
     "logged-in.1": LoggedIn(
-        app="demo", user="bob", session=POSITION, epoch=7, first=True, queued=3, missed=2, at_ms=UNKNOWN_MS
+        app="demo", user="bob", session=POSITION, epoch=7, first=True, queued=3, missed=2, at_ms=UNKNOWN_MS, day=0
+    ),
+    "logged-in.2": LoggedIn(
+        app="demo", user="bob", session=POSITION, epoch=7, first=True, queued=3, missed=2, at_ms=AT_MS, day=0
     ),
     "logged-out.1": LoggedOut(app="demo", user="bob", session=POSITION, last=True, at_ms=UNKNOWN_MS),
 }

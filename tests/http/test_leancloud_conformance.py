@@ -7,17 +7,22 @@ contract's; what is missing is of calls that are not served.
 import re
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
+import jwt
 import msgspec
 import pytest
+from websockets.exceptions import InvalidStatus
 
 from postroom.core import room
+from postroom.core.runtime.clock import SystemClock
 from tests.support.leancloud import APP, FORM, LEANCLOUD, NOBODY, A, Lean, M, leancloud
+from tests.support.native_client import Client, session
 
 pytestmark = pytest.mark.usefixtures("host")
 
-SERVED = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 23, 28, 31, 32}
+SERVED = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 23, 28, 29, 31, 32}
 SIGNED = "a615addbec0246c0be3695851f384aff,1700000000000"
 SIGNED_BY_MASTER = "88500459f205e3c67ee68684f71a48a4,1700000000000,master"
 ID = {"X-LC-Id": "demo-app"}
@@ -38,7 +43,15 @@ async def lean() -> AsyncIterator[Lean]:
         yield server
 
 
-# Who calls. (`/stats` and `/broadcasts` of the contract's checks are not served; `/messages` wants the master key, too.)
+def session_of(lean: Lean, user: str, issued_s: float | None = None) -> AbstractAsyncContextManager[Client]:
+    """A native session, by default with a token of this moment."""
+    issued = {"iat": SystemClock().wall_ms() / 1000 if issued_s is None else issued_s}
+    claims = {"app": APP.name, "sub": user, "exp": 4_000_000_000} | issued
+    text = jwt.encode(claims, APP.session_secret, "HS256")
+    return session(lean.served, user, additional_headers={"Authorization": f"Bearer {text}"})
+
+
+# Who calls. (`/broadcasts` of the contract's checks is not served; `/messages` wants the master key, too.)
 
 
 async def test_l01_no_credentials_or_wrong_ones(lean: Lean) -> None:
@@ -65,10 +78,14 @@ async def test_l02_a_signature_of_the_app_key(lean: Lean) -> None:
 
 async def test_l03_a_signature_of_the_master_key(lean: Lean) -> None:
     assert await lean.ok("GET", "/messages", by=ID | {"X-LC-Sign": SIGNED_BY_MASTER}) == []
+    said = await lean.ok("GET", "/stats", by=ID | {"X-LC-Sign": SIGNED_BY_MASTER})
+    assert said == {"result": {"online_user_count": 0, "user_count_today": 0}}
+    assert {type(number) for number in said["result"].values()} == {int}
 
 
 async def test_l04_a_key_decides_alone(lean: Lean) -> None:
     assert await lean.ok("GET", "/messages", by=M | {"X-LC-Sign": SIGNED}) == []
+    assert set(await lean.ok("GET", "/stats", by=M | {"X-LC-Sign": SIGNED})) == {"result"}
     assert await lean.bad("GET", "/messages", by=A | {"X-LC-Sign": SIGNED_BY_MASTER}) == (403, 403)
 
 
@@ -86,7 +103,10 @@ async def test_l05_what_only_the_master_key_may(lean: Lean) -> None:
         ("GET", f"/chatrooms/{rid}/members/online-count"),
         ("POST", "/clients/check-online"),
         ("GET", "/clients/alice/messages"),
+        ("POST", "/clients/alice/kick"),
+        ("GET", "/stats"),
         ("GET", "/messages"),
+        ("POST", "/1.1/rtm/client/kick"),
         ("POST", "/1.1/rtm/messages"),
         ("GET", "/1.1/rtm/messages/history"),
         ("POST", "/1.1/rtm/patch/message"),
@@ -319,6 +339,39 @@ async def test_l28_who_is_online(lean: Lean) -> None:
     assert await lean.ok("POST", path, {"client_ids": ["alice"]}) == {"results": []}
 
 
+async def test_l29_kicking_a_client(lean: Lean) -> None:
+    path = "/clients/alice/kick"
+    assert await lean.bad("POST", path, {"reason": "x" * 21}) == (400, 1)
+    assert await lean.bad("POST", path, {"reason": 1}) == (400, 1)
+    assert await lean.bad("POST", f"/clients/{'a' * 65}/kick") == (400, 4103)
+    async with session_of(lean, "alice") as alice, session_of(lean, "bob") as bob:
+        assert await lean.ok("POST", path, {"reason": "😀" * 20}) == {}
+        assert await alice.closed() == (4115, "😀" * 20)
+        assert await lean.ok("POST", path) == {}  # offline, and without a body
+        assert await lean.ok("POST", "/1.1/rtm/client/kick", {"client_id": "bob", "reason": "spam"}) == {}
+        assert await bob.closed() == (4115, "spam")
+    assert await lean.bad("POST", "/1.1/rtm/client/kick", {}) == (400, 1)
+    assert await lean.bad("POST", "/1.1/rtm/client/kick", {"client_id": "bob", "reason": "x" * 21}) == (400, 1)
+    for user in ("alice", "bob"):
+        with pytest.raises(InvalidStatus) as caught:
+            async with session_of(lean, user, issued_s=0):
+                pass
+        assert caught.value.response.status_code == 401
+
+
+async def test_who_is_online_and_who_came_today(lean: Lean) -> None:
+    async def stats() -> tuple[int, int]:
+        result = (await lean.ok("GET", "/stats"))["result"]
+        return result["online_user_count"], result["user_count_today"]
+
+    async with lean.broker.connect(app="shop", user="alice"), lean.broker.connect(app="shop", user="alice"):
+        assert await stats() == (1, 1)
+        async with lean.broker.connect(app="shop", user="bob"):
+            assert await stats() == (2, 2)
+        assert await stats() == (1, 2)
+    assert await stats() == (0, 2)
+
+
 async def test_no_session_token_is_anybodys(lean: Lean) -> None:
     assert await lean.bad("GET", "/clients/sign", by=A) == (400, 1)
     assert await lean.bad("GET", "/clients/sign?session_token=x", by=A) == (400, 211)
@@ -329,7 +382,7 @@ async def test_no_session_token_is_anybodys(lean: Lean) -> None:
 
 
 async def test_paths_and_methods_that_are_not_there(lean: Lean) -> None:
-    for path in ("/stats", "/1.1/nothing", "/conversations/x/y/z", "/broadcasts"):
+    for path in ("/subscribers", "/1.1/nothing", "/conversations/x/y/z", "/broadcasts"):
         assert await lean.bad("GET", path) == (404, 404)
     reply = await lean.call("PATCH", "/conversations", {})
     assert (reply.status_code, reply.json()) == (405, {"code": 405, "error": "Not found."})

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
+import jwt
 import msgspec
 import pytest
 import trio
@@ -13,7 +14,7 @@ from websockets.exceptions import InvalidStatus
 
 from postroom.core import DeleteMessage, EditMessage, RecallMessage, SendMessage, group, peer
 from postroom.core.buckets import Rate
-from postroom.core.commands import CreateConversation
+from postroom.core.commands import CreateConversation, Kick
 from postroom.core.limits import BODY_BYTES_MAX, SESSIONS_PER_USER_MAX
 from postroom.transports.config import Limits
 from postroom.transports.native.frames import TEXT_BYTES_MAX
@@ -236,6 +237,67 @@ async def test_what_is_no_frame_closes_the_connection(served: Served, message: s
     async with session(served, "alice") as alice:
         await alice.say_raw(message)
         assert (await alice.closed())[0] == code
+
+
+# Kicks.
+
+
+def bearer(text: str) -> dict[str, Any]:
+    """A session that opens with this token."""
+    return {"additional_headers": {"Authorization": f"Bearer {text}"}}
+
+
+def signed(**claims: Any) -> str:
+    """A token of bob's as somebody else would make it."""
+    return jwt.encode({"app": APP.name, "sub": "bob", "exp": 4_000_000_000} | claims, APP.session_secret, "HS256")
+
+
+async def kick(served: Served, user: str = "bob", reason: str = "") -> float:
+    """The time of the kick, in seconds."""
+    return (await served.broker.submit(Kick(app=APP.name, user=user, reason=reason))).at_ms / 1000
+
+
+async def refused(served: Served, text: str) -> None:
+    """A token that is revoked opens nothing, and says so before the upgrade."""
+    with pytest.raises(InvalidStatus) as caught:
+        async with session(served, "bob", **bearer(text)):
+            pass
+    response = caught.value.response
+    assert (response.status_code, json.loads(response.body)["code"]) == (401, "token_revoked")
+    assert response.headers["WWW-Authenticate"] == "Bearer"
+
+
+async def test_a_kick_closes_every_session_of_the_user_and_revokes_their_tokens(served: Served) -> None:
+    old = token("bob")
+    async with (
+        session(served, "bob", **bearer(old)) as phone,
+        session(served, "bob") as desk,
+        session(served, "cy") as cy,
+    ):
+        at_s = await kick(served, reason="späm 😀")
+        assert await phone.closed() == await desk.closed() == (4115, "späm 😀")
+        assert (await cy.send(BOB, "still here", queue=True))["type"] == "ok"
+    for text in (old, signed(), signed(iat=at_s), signed(iat=int(at_s))):
+        await refused(served, text)
+    for text in (signed(iat=at_s + 0.001), signed(iat=int(at_s) + 1)):
+        async with session(served, "bob", **bearer(text)) as bob:
+            assert bob.welcome["queued"] == 1
+            assert (await bob.next())["payload"] == "still here"
+
+
+async def test_a_kick_of_somebody_who_is_away_revokes_their_tokens(served: Served) -> None:
+    async with session(served, "bob", **bearer(signed())):
+        pass  # without `iat`, as long as nobody was kicked
+    await kick(served)
+    await refused(served, signed())
+    async with session(served, "alice"):
+        pass
+
+
+async def test_a_reason_that_is_too_long_for_a_close_frame_is_cut(served: Served) -> None:
+    async with session(served, "bob") as bob:
+        await kick(served, reason="é" * 64)
+        assert await bob.closed() == (4115, "é" * 61)
 
 
 # The end.

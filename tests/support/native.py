@@ -137,6 +137,7 @@ class FakeSession:
         self.sink = sink
         self.acks: list[tuple[int, int | None]] = []
         self.resumed = 0
+        self.kick_reason = ""
         self.moves: list[tuple[str, str, MessageId | None]] = []
         self.missed: list[Delivery] = []
         """What a join with `since` replays, and says that it is everything if there is something."""
@@ -186,6 +187,8 @@ class FakeBroker:
         self.login_error: Exception | None = None
         self.offered_at_login: list[Delivery] = []
         self.online = False
+        self.token_ms: UnixMs | None = None
+        """What the last login said of its token."""
         self.batches: list[list[SendMessage]] = []
         self.outcomes: dict[bytes, Receipt | Refusal] = {}
         self.failure: Exception | None = None
@@ -209,11 +212,14 @@ class FakeBroker:
             raise self.failure
 
     @asynccontextmanager
-    async def connect(self, *, app: str, user: str, sink: Sink | None = None) -> AsyncIterator[FakeSession]:
+    async def connect(
+        self, *, app: str, user: str, sink: Sink | None = None, token_ms: UnixMs | None = None
+    ) -> AsyncIterator[FakeSession]:
         assert sink is not None
         if self.login_error is not None:
             raise self.login_error
         self.online = True
+        self.token_ms = token_ms
         self.session = FakeSession(self, sink)
         for delivery in self.offered_at_login:
             assert sink.offer(delivery)

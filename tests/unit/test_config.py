@@ -81,7 +81,7 @@ def test_the_smallest_file_has_every_default() -> None:
     assert server.h11.settings(25) == LeanSettings()
     assert (server.log_retention_ms, server.session_buffer_bytes) == (31 * DAY_MS, 1 << 20)
     (app,) = config.apps
-    assert (app.name, app.session_secret, app.dialects) == ("shop", SECRET, ())
+    assert (app.name, app.session_secret, app.dialects, app.day_utc_offset_min) == ("shop", SECRET, (), 0)
     assert (app.queue.messages, app.queue.days, app.queue.overflow) == (200, 7, "oldest")
     assert (app.history.days, app.history.ttl_ms) == (180, 180 * DAY_MS)
 
@@ -109,6 +109,7 @@ def test_what_a_file_says_is_what_comes_out() -> None:
         "[server.h11]\nheader_kib = 8\nbody_kib = 256\nrequests = 5\nconnections = 6\nconnections_per_address = 7\n"
         "idle_s = 1\nheader_s = 2.5\nbody_s = 3\nwrite_s = 4\n"
         + APP
+        + "day_utc_offset_min = -210\n"
         + ANYRTC
         + 'app_certificate = ""\nack_timeout_s = 0.5\n[apps.queue]\nmessages = 10\ndays = 1\noverflow = "refuse"\n'
         + '[apps.history]\ndays = "forever"\n'
@@ -133,7 +134,9 @@ def test_what_a_file_says_is_what_comes_out() -> None:
     assert app.anyrtc.ack_timeout_ms == 500
     assert app.history.ttl_ms is None
     assert config.rules == {
-        "shop": Rules(queue_messages=10, queue_ttl_ms=DAY_MS, overflow="refuse", history_ttl_ms=None)
+        "shop": Rules(
+            queue_messages=10, queue_ttl_ms=DAY_MS, overflow="refuse", history_ttl_ms=None, day_offset_ms=-210 * 60_000
+        )
     }
     assert config.session_secrets == {"shop": SECRET}
 
@@ -224,6 +227,7 @@ WRONG_VALUES: list[tuple[str, str, list[str], str]] = [
     ("apps", "session_secret", ["1", "[]"], "string"),
     ("apps", "session_secret", ['"' + "x" * 31 + '"', '""'], "32 bytes"),
     ("apps", "session_secret", ['"ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQ"'], "PEM"),
+    ("apps", "day_utc_offset_min", ["-841", "841", "1.5", '"480"', "true"], "-840 to 840"),
     ("apps", "queue", ["1", "[]"], "a table"),
     ("apps", "limits", ["1", "[]"], "a table"),
     ("apps", "anyrtc", ["1", "true"], "a table"),

@@ -18,6 +18,7 @@ from postroom.core.errors import (
     RateLimited,
     SessionEnded,
     ShuttingDown,
+    TokenRevoked,
     TooManyRooms,
     TooManySessions,
     UnknownApp,
@@ -146,6 +147,7 @@ async def test_ways_in(headers: dict[str, str], query: dict[str, str]) -> None:
         (NoSpace("no"), 503),
         (ShuttingDown("no"), 503),
         (UnknownApp("no"), 401),
+        (TokenRevoked("no"), 401),
     ],
 )
 async def test_a_refused_login_is_answered_before_the_upgrade(refusal: Refusal, status: int) -> None:
@@ -157,6 +159,7 @@ async def test_a_refused_login_is_answered_before_the_upgrade(refusal: Refusal, 
     assert await rejected(socket, broker) == (status, expected)
     assert socket.rejected is not None
     assert (("Retry-After", "2") in socket.rejected.headers) == bool(refusal.retry_after_ms)
+    assert (("WWW-Authenticate", "Bearer") in socket.rejected.headers) == (status == 401)
 
 
 async def test_a_login_that_the_store_fails() -> None:
@@ -599,6 +602,40 @@ async def test_shutdown_answers_what_was_taken_and_closes_with_1012() -> None:
         await wait_all_tasks_blocked()
         assert [frame["type"] for frame in socket.frames()] == ["ok"]
         assert socket.closed == (1012, "the server is shutting down")
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"), [("", ""), ("spam", "spam"), ("x" * 122 + "é", "x" * 122), ("😀" * 64, "😀" * 30)]
+)
+async def test_a_kick_closes_with_4115_and_as_much_of_its_reason_as_fits(reason: str, told: str) -> None:
+    broker, socket = FakeBroker(), FakeSocket()
+    async with connected(broker, socket) as session:
+        session.kick_reason = reason
+        session.sink.close("kicked")
+        assert not session.sink.offer(message(1))
+        await wait_all_tasks_blocked()
+        assert socket.closed == (4115, told)
+
+
+async def test_what_a_kicked_client_was_about_to_send_is_answered() -> None:
+    broker, socket = FakeBroker(), FakeSocket()
+    broker.hold()
+    async with connected(broker, socket) as session:
+        await socket.say(send(1))
+        await wait_all_tasks_blocked()
+        session.sink.close("kicked")
+        await wait_all_tasks_blocked()
+        await socket.say(send(2))
+        broker.commit()
+        await wait_all_tasks_blocked()
+        assert [(frame["type"], frame["ref"]) for frame in socket.frames()] == [("ok", 1)]
+        assert socket.closed == (4115, "")
+
+
+async def test_a_login_says_when_its_token_was_issued() -> None:
+    broker = FakeBroker()
+    async with connected(broker, FakeSocket()):
+        assert broker.token_ms == NOW
 
 
 async def test_shutdown_does_not_wait_for_long(autojump_clock: MockClock) -> None:

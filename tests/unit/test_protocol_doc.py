@@ -195,7 +195,8 @@ def test_the_tables_are_complete() -> None:
     of_others = {"unknown_message", "recalled", "unknown_result", "conversation_exists", "conversation_full"}
     assert of_frames | of_logins == codes - of_others | of_http
     closing = {int(code) for code in re.findall(r"^\| (1\d{3}|4\d{3}) \|", PAGE, re.MULTILINE)}
-    ours = {session.SHUTDOWN.code, session.INTERNAL.code, session.STUCK.code, session.BAD_FRAME, session.TOO_LARGE}
+    ends = (session.SHUTDOWN, session.INTERNAL, session.STUCK, session.KICKED)
+    ours = {*(end.code for end in ends), session.BAD_FRAME, session.TOO_LARGE}
     assert closing == ours | {1002, 1007}  # RFC 6455: what wsproto finds wrong
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from postroom.core import domain
-from postroom.core.domain import conversations, history, messages, presence, queues, results, rooms, sessions
+from postroom.core.domain import conversations, history, messages, presence, queues, results, rooms, sessions, users
 from postroom.core.domain.decision import Now
 from postroom.core.model import Rules
 from postroom.core.ports import Headers, ReadViews, Views
@@ -27,7 +27,7 @@ IMPURE_CALLS = {"open", "print", "input", "hash", "id"}
 """`hash` of a str differs between processes, and `id` between runs."""
 RUNTIME = {"runtime", "open"}
 
-MODULES = (conversations, history, messages, presence, queues, results, rooms, sessions)
+MODULES = (conversations, history, messages, presence, queues, results, rooms, sessions, users)
 PARTS = {"decide_expire_stays"}
 """Of what is decided about an app's history."""
 DECIDES = {

@@ -38,6 +38,7 @@ from postroom.core.events import (
     RoomJoined,
     RoomLeft,
     StaysExpired,
+    UserKicked,
 )
 from postroom.core.model import Conversation
 
@@ -111,13 +112,8 @@ def words(event: AnyEvent) -> str:
             return _joined(f"message {event.id} deleted by {shown(event.by)}", [*_few(gone), *_copies(event.queued)])
         case MessageConfirmed():
             return f"message {event.id} acknowledged, a retry by {shown(event.sender)} will be told so"
-        case LoggedIn():
-            first = ", now online" if event.first else ""
-            waiting = f"{event.queued} queued, {event.missed} missed"
-            return f"{shown(event.user)} logged in as session {event.session}{first}: {waiting}"
-        case LoggedOut():
-            last = ", now offline" if event.last else ""
-            return f"{shown(event.user)} logged out of session {event.session}{last}"
+        case LoggedIn() | LoggedOut() | UserKicked():
+            return _words_of_sessions(event)
         case Acked():
             which = f", the last seq {event.seq} of message {event.id}" if event.count else ""
             through = f"through {event.through}, {counted(event.count, 'entry')}{which}"
@@ -128,6 +124,23 @@ def words(event: AnyEvent) -> str:
             return f"{shown(event.user)} left room {shown(event.room)}"
         case _:
             return _words_of_the_house(event)
+
+
+def _words_of_sessions(event: LoggedIn | LoggedOut | UserKicked) -> str:
+    """Who came, went, or had to go."""
+    match event:
+        case LoggedIn():
+            first = ", now online" if event.first else ""
+            waiting = f"{event.queued} queued, {event.missed} missed"
+            return f"{shown(event.user)} logged in as session {event.session}{first}: {waiting}"
+        case LoggedOut():
+            last = ", now offline" if event.last else ""
+            return f"{shown(event.user)} logged out of session {event.session}{last}"
+        case UserKicked():
+            because = f": {shown(event.reason)}" if event.reason else ""
+            return f"{shown(event.user)} kicked, tokens until {moment(event.at_ms)} refused{because}"
+        case _:
+            assert_never(event)
 
 
 def _words_of_records(

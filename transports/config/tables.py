@@ -17,13 +17,16 @@ from postroom.core.model import Overflow, Rules
 
 from ..http.lean.settings import LeanSettings
 from .addresses import Address, parse_address
-from .limits import Limits
+from .limits import MINUTE_MS, Limits
 
 DAYS_MAX: Final = 3_650
 """Ten years: an entry's expiry is 31 bits of seconds since 2020, so a wait must end before 2088."""
 SESSION_BUFFER_KIB_MIN: Final = 256
 RECALL_MINUTES_MAX: Final = 7 * 24 * 60
 """Easemob lets an app raise the window to 7 days."""
+
+DAY_OFFSET_MIN_MAX: Final = 14 * 60
+"""Either way: no place of the world is further from UTC."""
 
 # A session reads a page from disk whole, so its buffer must hold one.
 assert SESSION_BUFFER_KIB_MIN * KIB >= PAGE_BYTES
@@ -218,6 +221,7 @@ class AppConfig(Table, frozen=True, kw_only=True):
     easemob: EasemobConfig | None = None
     leancloud: LeancloudConfig | None = None
     wildfire: WildfireConfig | None = None
+    day_utc_offset_min: Annotated[int, Meta(ge=-DAY_OFFSET_MIN_MAX, le=DAY_OFFSET_MIN_MAX)] = 0
     queue: QueueConfig = QueueConfig()
     history: HistoryConfig = HistoryConfig()
     limits: Limits = Limits()
@@ -235,6 +239,7 @@ class AppConfig(Table, frozen=True, kw_only=True):
             queue_ttl_ms=self.queue.ttl_ms,
             overflow=self.queue.overflow,
             history_ttl_ms=self.history.ttl_ms,
+            day_offset_ms=self.day_utc_offset_min * MINUTE_MS,
         )
 
 

@@ -20,6 +20,7 @@ from postroom.core.errors import (
     Refusal,
     SessionEnded,
     ShuttingDown,
+    TokenRevoked,
     TooManyRooms,
     TooManySessions,
     UnknownApp,
@@ -36,6 +37,7 @@ from .types import HttpReply, HttpRequest, json_reply, retry_after
 STATUS: Final[dict[type[Refusal], int]] = {
     InvalidCommand: 400,
     Unauthorized: 401,
+    TokenRevoked: 401,
     Forbidden: 403,
     UnknownApp: 404,
     UnknownMessage: 404,

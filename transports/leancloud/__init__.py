@@ -105,8 +105,10 @@ class _Bound:
         yield self._route("DELETE", one, delete, messages.render_deleted)
 
     def _clients(self) -> Iterable[Route]:
-        """Calls 68, 71, 75, 77 and 81."""
+        """Calls 68, 69, 71, 75, 77, 81 and 82."""
         yield self._route("POST", f"{BASE}/clients/check-online", clients.parse_online, clients.render_online)
+        yield self._route("POST", f"{BASE}/clients/{{uid}}/kick", clients.parse_kick, clients.render_kick)
+        yield self._route("GET", f"{BASE}/stats", clients.parse_stats, clients.render_stats)
         yield self._route("GET", f"{BASE}/clients/{{uid}}/messages", history.parse_client, history.render)
         yield self._route("GET", f"{BASE}/clients/sign", clients.parse_sign, _never, everyone)
         yield self._query(f"{BASE}/all-conversations", KINDS)
@@ -133,6 +135,7 @@ class _Bound:
         for path, render in (("onlines", people.render_count), ("members", people.render_sample)):
             yield self._route("GET", f"{RTM}/transient_group/{path}", realtime.parse_room, render, everyone)
         yield self._route("POST", f"{RTM}/online", realtime.parse_online, clients.render_online)
+        yield self._route("POST", f"{RTM}/client/kick", realtime.parse_kick, clients.render_kick)
         yield self._route("POST", f"{RTM}/sign", realtime.parse_sign, _never, everyone)
         yield LocalRoute(method="GET", template="/1.1/date", answer=realtime.answer_date)
 

@@ -16,6 +16,7 @@ from postroom.core.errors import (
     Refusal,
     SessionEnded,
     ShuttingDown,
+    TokenRevoked,
     TooManyRooms,
     TooManySessions,
     UnknownApp,
@@ -150,6 +151,7 @@ ANSWERS: Final[dict[type[Refusal], Answer]] = {
     # What no call of this dialect meets: an id is given once, and sessions and reserved results are others'.
     ConversationExists: Answer(409, 1),
     SessionEnded: Answer(409, 1),
+    TokenRevoked: UNAUTHORIZED,
     UnknownId: Answer(404, 1),
     UnknownResult: Answer(404, 1),
     TooManyRooms: Answer(429, 429, None, 1_000),

@@ -1,6 +1,6 @@
 """The calls of `/1.1/rtm`, which the SDKs use: the same as those of 1.2, under other names (LeanCloud 9)."""
 
-from postroom.core.commands import DeleteMessage, EditMessage, RecallMessage, SendMessage
+from postroom.core.commands import DeleteMessage, EditMessage, Kick, RecallMessage, SendMessage
 from postroom.core.errors import InvalidCommand, UnknownConversation
 from postroom.core.model import Kind, Receipt
 from postroom.core.queries import FindMessages, FindOnline
@@ -106,6 +106,12 @@ def _existing(app: str, id: str) -> Steps:
 def parse_online(call: Call) -> FindOnline:
     """`POST rtm/online`. Raises InvalidCommand."""
     return clients.parse_online(call, "peers")
+
+
+def parse_kick(call: Call) -> Kick:
+    """`POST rtm/client/kick`. Raises InvalidCommand, NameTooLong."""
+    given = Parameters(body_of(call.request))
+    return clients.kick(call.caller.app, given.client("client_id"), given)
 
 
 def parse_room(call: Call) -> Steps:

@@ -17,6 +17,7 @@ from postroom.core.errors import (
     RateLimited,
     SessionEnded,
     ShuttingDown,
+    TokenRevoked,
     TooManyRooms,
     TooManySessions,
     UnknownApp,
@@ -37,6 +38,7 @@ STATUS: Final[dict[type[Refusal], int]] = {
     Refusal: 500,
     InvalidCommand: 400,
     UnknownApp: 401,
+    TokenRevoked: 401,
     UnknownMessage: 404,
     UnknownConversation: 404,
     UnknownId: 404,
@@ -56,6 +58,9 @@ STATUS: Final[dict[type[Refusal], int]] = {
     Internal: 500,
 }
 """A refusal as an HTTP status. A login meets few of them; a new refusal must find its place here all the same."""
+
+
+_CHALLENGE: Final = ("WWW-Authenticate", "Bearer")
 
 
 class Rejected(Exception):
@@ -87,7 +92,7 @@ def refused(refusal: Refusal) -> HttpReply:
     body: dict[str, str | int] = {"code": refusal.code, "message": refusal.message}
     wait_ms = refusal.retry_after_ms
     if wait_ms is None:
-        return json_reply(status, body)
+        return json_reply(status, body, *(_CHALLENGE,) * (status == 401))
     return json_reply(status, body | {"retry_after_ms": wait_ms}, retry_after(wait_ms))
 
 
@@ -97,7 +102,7 @@ def problem(status: int, code: str, message: str, *headers: tuple[str, str]) -> 
 
 
 def _unauthorized(message: str) -> HttpReply:
-    return problem(401, "unauthorized", message, ("WWW-Authenticate", "Bearer"))
+    return problem(401, "unauthorized", message, _CHALLENGE)
 
 
 def _token(socket: Socket) -> str | None:

@@ -91,6 +91,10 @@ BAD_FRAME: Final = 4400
 REASON_BYTES_MAX: Final = 123
 """A control frame has 125 bytes (RFC 6455 5.5), two of them for the code."""
 STUCK: Final = Close(4508, "too slow")
+KICKED: Final = Close(4115, "")
+"""The reason is the kicker's."""
+_ENDS: Final = {"shutdown": SHUTDOWN, "kicked": KICKED}
+"""By why the broker closes a session."""
 
 
 async def serve_session(socket: Socket, service: NativeService) -> None:
@@ -151,7 +155,8 @@ class _Connection:
     async def _log_in(self, stack: AsyncExitStack) -> HttpReply | None:
         """Log in and upgrade, or return what to answer instead."""
         app, user = self._claims.app, self._claims.user
-        connecting = self._service.broker.connect(app=app, user=user, sink=self._outbox)
+        issued_at_ms = self._claims.issued_at_ms
+        connecting = self._service.broker.connect(app=app, user=user, sink=self._outbox, token_ms=issued_at_ms)
         try:
             self._session = session = await stack.enter_async_context(connecting)
         except Refusal as refusal:
@@ -169,11 +174,13 @@ class _Connection:
     async def _close(self) -> None:
         if self._accepted:
             end = self._end or INTERNAL
+            if end is KICKED:
+                end = _closing(KICKED.code, self._session.kick_reason)
             with trio.CancelScope(shield=True):  # it takes a bounded time, and ends what cannot be cancelled
                 await self._socket.close(end.code, end.reason)
 
     def _broker_closes(self, reason: str) -> None:
-        self._finish(SHUTDOWN if reason == "shutdown" else INTERNAL)
+        self._finish(_ENDS.get(reason, INTERNAL))
 
     def _finish(self, end: Close) -> None:
         """End the connection; the first reason counts."""
@@ -231,7 +238,7 @@ class _Connection:
                 self._finish(LEFT)
             except BadFrame as bad:
                 code = TOO_LARGE if isinstance(bad, TooLarge) else BAD_FRAME
-                self._finish(Close(code, str(bad).encode()[:REASON_BYTES_MAX].decode(errors="ignore")))
+                self._finish(_closing(code, str(bad)))
 
     async def _take(self, frame: ClientFrame) -> None:
         match frame:
@@ -345,3 +352,8 @@ class _Connection:
             self._finish(INTERNAL)
         finally:
             self._submitting.discard(lane)
+
+
+def _closing(code: int, reason: str) -> Close:
+    """With as much of the reason as a close frame holds."""
+    return Close(code, reason.encode()[:REASON_BYTES_MAX].decode(errors="ignore"))
