@@ -6,9 +6,9 @@ from typing import Any, Final
 
 import msgspec
 
-from postroom.core.ids import MessageId, UnixMs
+from postroom.core.ids import ExpiryMs, MessageId, UnixMs
 from postroom.core.model import Kind, PresenceEvent
-from postroom.core.rows import ChangedRow, ConversationRow, DedupRow, Gap, Kept, ResultRow, Totals, UserRow
+from postroom.core.rows import ChangedRow, ConversationRow, DedupRow, Gap, Kept, ResultRow, RoleRow, Totals, UserRow
 
 from .. import keys
 from ..engine import Engine
@@ -54,6 +54,10 @@ KINDS: Final = {
     keys.MEMBER_OF: "user's conversation",
     keys.TERM: "attribute",
     keys.UNIQUE: "group by its members",
+    keys.SILENCE: "silence",
+    keys.SILENCE_END: "silence end",
+    keys.ROLE: "role",
+    keys.BLOCK: "block",
 }
 """The kind of row by its key's first letter."""
 
@@ -98,6 +102,7 @@ FIELDS: Final[dict[bytes, Callable[[bytes], dict[str, object]]]] = {
     keys.FEED: _struct(PresenceEvent),
     keys.RESULT: _struct(ResultRow),
     keys.CONVERSATION: _struct(ConversationRow),
+    keys.ROLE: _struct(RoleRow),
 }
 """The fields of a value by the key's first letter, for rows that have some."""
 _FORMS: Final[dict[bytes, Callable[[bytes], object]]] = {
@@ -119,6 +124,9 @@ _FORMS: Final[dict[bytes, Callable[[bytes], object]]] = {
     keys.MEMBER_OF: _conversation,
     keys.TERM: _conversation,
     keys.UNIQUE: bytes.decode,
+    keys.SILENCE: msgspec.msgpack.Decoder(tuple[str, ExpiryMs]).decode,
+    keys.SILENCE_END: struct.Struct("").unpack,
+    keys.BLOCK: msgspec.msgpack.Decoder(tuple[str, str, Kind, str]).decode,
 }
 
 

@@ -40,7 +40,7 @@ class Clock:
 class Reading:
     """Views without what changes them: `decide` must not be able to."""
 
-    _names: Final = frozenset(name for name in vars(ReadViews) if not name.startswith("_"))
+    _names: Final = frozenset(name for name in dir(ReadViews) if not name.startswith("_"))
 
     def __init__(self, views: ReadViews) -> None:
         self._views = views
