@@ -4,6 +4,7 @@ import msgspec
 
 from .commands import (
     AddMembers,
+    BanUsers,
     ChangeMessage,
     Command,
     ConversationCommand,
@@ -22,11 +23,12 @@ from .commands import (
     UserCommand,
     UsersCommand,
 )
-from .errors import ConversationFull, InvalidCommand
+from .errors import BansFull, ConversationFull, InvalidCommand, SilencesFull
 from .limits import (
     BODY_BYTES_MAX,
     DEDUP_BYTES_MAX,
     JSON_DEPTH_MAX,
+    LISTED_MAX,
     MEMBERS_MAX,
     MENTIONS_MAX,
     NAME_BYTES_MAX,
@@ -156,12 +158,22 @@ def check_about_users(command: UsersCommand | UserCommand) -> None:
     if isinstance(command, UserCommand):
         check_name("user", command.user)
     else:
+        if command.conversation.kind == "group" and len(set(command.users)) > LISTED_MAX["group"]:
+            check_fullness(command)
         check_names("users", tuple(dict.fromkeys(command.users)), MEMBERS_MAX)
     if isinstance(command, SetRole) and command.role not in ROLES:
         raise InvalidCommand(f"role: must be one of {', '.join(ROLES)}")
     ttl_ms = command.ttl_ms if isinstance(command, SilenceUsers) else None
     if ttl_ms is not None and not SILENCE_MS_MIN <= ttl_ms <= SILENCE_MS_MAX:
         raise InvalidCommand(f"ttl_ms: must be {SILENCE_MS_MIN} to {SILENCE_MS_MAX}")
+
+
+def check_fullness(command: UsersCommand) -> None:
+    """Of so many users that they are more than a list holds by themselves: raises BansFull, SilencesFull."""
+    if isinstance(command, BanUsers):
+        raise BansFull(f"a group bans at most {LISTED_MAX['group']} users")
+    if isinstance(command, SilenceUsers) and command.ttl_ms is None:
+        raise SilencesFull(f"a group silences at most {LISTED_MAX['group']} users")
 
 
 def check_record(conversation: Conversation, kinds: tuple[str, ...]) -> None:

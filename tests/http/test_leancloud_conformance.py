@@ -17,7 +17,7 @@ from tests.support.leancloud import APP, FORM, LEANCLOUD, NOBODY, A, Lean, M, le
 
 pytestmark = pytest.mark.usefixtures("host")
 
-SERVED = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 23, 28, 31, 32}
+SERVED = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 28, 31, 32}
 SIGNED = "a615addbec0246c0be3695851f384aff,1700000000000"
 SIGNED_BY_MASTER = "88500459f205e3c67ee68684f71a48a4,1700000000000,master"
 ID = {"X-LC-Id": "demo-app"}
