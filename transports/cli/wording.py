@@ -235,9 +235,8 @@ def _words_of_lists(event: ListEvent) -> str:
             how_long = "for good" if event.until_ms is None else f"until {moment(event.until_ms)}"
             return f"{_names(event.users)} silenced in {name} {how_long}"
         case UsersUnsilenced():
-            return (
-                f"{_names(event.users)} no longer silenced in {name} {'for a while' if event.temporary else 'for good'}"
-            )
+            what = "temporary silence" if event.temporary else "silence"
+            return f"{what} of {_names(event.users)} in {name} lifted"
         case RoleSet():
             return f"{shown(event.user)} is {event.role} of {name}"
         case RoleRemoved():
