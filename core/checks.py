@@ -4,6 +4,7 @@ import msgspec
 
 from .commands import (
     AddMembers,
+    BanUsers,
     ChangeMessage,
     Command,
     ConversationCommand,
@@ -14,24 +15,33 @@ from .commands import (
     Leave,
     MembersCommand,
     Operation,
+    RemoveRole,
     SendMessage,
+    SetRole,
+    SilenceUsers,
+    UnsilenceUsers,
     UpdateConversation,
+    UserCommand,
+    UsersCommand,
 )
-from .errors import ConversationFull, InvalidCommand
+from .errors import BansFull, ConversationFull, InvalidCommand, SilencesFull
 from .limits import (
     BODY_BYTES_MAX,
     DEDUP_BYTES_MAX,
     JSON_DEPTH_MAX,
     KICK_REASON_CHARACTERS_MAX,
+    LISTED_MAX,
     MEMBERS_MAX,
     MENTIONS_MAX,
     NAME_BYTES_MAX,
     OPERATIONS_MAX,
     PUSH_BYTES_MAX,
     RECIPIENTS_MAX,
+    SILENCE_MS_MAX,
+    SILENCE_MS_MIN,
     WAIT_ACK_MS_MAX,
 )
-from .model import LANES, Conversation, Format
+from .model import LANES, ROLES, Conversation, Format, Kind
 
 
 def check(command: Command) -> None:
@@ -134,13 +144,43 @@ def check_conversation(command: ConversationCommand) -> None:
                 raise InvalidCommand(f"operations: at most {OPERATIONS_MAX}")
             for operation in command.operations:
                 check_operation(operation)
+        case AddMembers():
+            check_record(command.conversation, ("group",))
+            check_members(command.users)
+        case UsersCommand() | UserCommand():
+            check_about_users(command)
+
+
+def check_about_users(command: UsersCommand | UserCommand) -> None:
+    """Whom it is about, and in what kind of conversation: whom a group has on its lists, a room may silence and give roles,
+    and a service may ban."""
+    match command:
         case MembersCommand():
-            if command.conversation.kind != "group":
-                raise InvalidCommand("conversation: only a group has members")
-            if isinstance(command, AddMembers):
-                check_members(command.users)
-            else:
-                check_names("users", tuple(dict.fromkeys(command.users)), MEMBERS_MAX)
+            kinds: tuple[Kind, ...] = ("group",)
+        case SilenceUsers() | UnsilenceUsers() | SetRole() | RemoveRole():
+            kinds = ("group", "room")
+        case _:
+            kinds = ("group", "room", "service")
+    check_record(command.conversation, kinds)
+    if isinstance(command, UserCommand):
+        check_name("user", command.user)
+    else:
+        if command.conversation.kind == "group" and len(set(command.users)) > LISTED_MAX["group"]:
+            check_fullness(command)
+        check_names("users", tuple(dict.fromkeys(command.users)), MEMBERS_MAX)
+    if isinstance(command, SetRole) and command.role not in ROLES:
+        raise InvalidCommand(f"role: must be one of {', '.join(ROLES)}")
+    ttl_ms = command.ttl_ms if isinstance(command, SilenceUsers) else None
+    if ttl_ms is not None and not SILENCE_MS_MIN <= ttl_ms <= SILENCE_MS_MAX:
+        raise InvalidCommand(f"ttl_ms: must be {SILENCE_MS_MIN} to {SILENCE_MS_MAX}")
+
+
+def check_fullness(command: UsersCommand) -> None:
+    """Of so many users that they are more than a list holds by themselves: raises BansFull, SilencesFull."""
+    if isinstance(command, BanUsers):
+        raise BansFull(f"a group bans at most {LISTED_MAX['group']} users")
+    if isinstance(command, SilenceUsers) and command.ttl_ms is None:
+        raise SilencesFull(f"a group silences at most {LISTED_MAX['group']} users")
 
 
 def check_record(conversation: Conversation, kinds: tuple[str, ...]) -> None:

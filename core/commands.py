@@ -9,7 +9,7 @@ import msgspec
 
 from .ids import MessageId, Position, UnixMs
 from .limits import FEED_TAKE_MAX, ROOMS_PER_USER_MAX, SWEEP_STEP
-from .model import Conversation, Feed, Format, Lane, SenderCopy
+from .model import Conversation, Feed, Format, Lane, Role, SenderCopy
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -54,6 +54,9 @@ class SendMessage(Command, frozen=True, kw_only=True):
     mention_all: bool = False
     push: bytes = b""
     """What a push notification about it should say, at most 4 KiB; opaque, and kept as long as the body."""
+    speaks: bool = False
+    """The sender themselves are at the other end: to a group or a room they get no word in if they are silenced or banned
+    there (Silenced, Banned). What is sent on somebody's behalf always passes."""
 
 
 class ChangeMessage(Command, frozen=True, kw_only=True):
@@ -131,15 +134,19 @@ class UpdateConversation(ConversationCommand, frozen=True, kw_only=True):
     operations: tuple[Operation, ...]
 
 
-class MembersCommand(ConversationCommand, frozen=True, kw_only=True):
-    """Something about users of a group. Raises UnknownConversation. `duplicate` if there was nothing to do."""
+class UsersCommand(ConversationCommand, frozen=True, kw_only=True):
+    """Something about users of a conversation. Raises UnknownConversation. `duplicate` if there was nothing to do."""
 
     users: tuple[str, ...]
     """At most 500; repetitions count once."""
 
 
+class MembersCommand(UsersCommand, frozen=True, kw_only=True):
+    """Something about users of a group."""
+
+
 class AddMembers(MembersCommand, frozen=True, kw_only=True):
-    """Users join a group. Raises ConversationFull, and then nobody did."""
+    """Users join a group. Raises ConversationFull, or Banned naming who is banned from it or blocks it; then nobody did."""
 
 
 class RemoveMembers(MembersCommand, frozen=True, kw_only=True):
@@ -167,6 +174,69 @@ class Kick(Command, frozen=True, kw_only=True):
     user: str
     reason: str = ""
     """What the closed sessions are told; at most 64 characters."""
+
+
+# Who may come in, who may talk, who is what.
+
+
+class BanUsers(UsersCommand, frozen=True, kw_only=True):
+    """Users are out of a group, a room or a service, and cannot come in until the ban is lifted. Whether they are members, or
+    in the room, or neither; their stay in the room ends. What was queued for them stays theirs.
+
+    Raises BansFull (500 in a group, 10,000 in a room or a service), and then nobody is banned.
+    """
+
+
+class UnbanUsers(UsersCommand, frozen=True, kw_only=True):
+    """They may come in again; they are not put back."""
+
+
+class SilenceUsers(UsersCommand, frozen=True, kw_only=True):
+    """Users may not talk in a group or a room (`SendMessage.speaks`); they still get what others say.
+
+    Raises SilencesFull if more would be silenced for good than may (500 in a group, 10,000 in a room); then nobody is.
+    """
+
+    ttl_ms: int | None = None
+    """For so long, 1 second to 24 hours by the expiry clock, from now on, also if they were silenced for a while before;
+    None is for good. The one knows nothing of the other."""
+
+
+class UnsilenceUsers(UsersCommand, frozen=True, kw_only=True):
+    """They may talk again, as far as this kind of silence goes."""
+
+    temporary: bool
+    """Which kind: for a while, or for good."""
+
+
+class UserCommand(ConversationCommand, frozen=True, kw_only=True):
+    """Something about one user and a conversation. Raises UnknownConversation. `duplicate` if there was nothing to do."""
+
+    user: str
+
+
+class SetRole(UserCommand, frozen=True, kw_only=True):
+    """A user, member or not, is something in a group or a room. Roles are kept and told; they restrict nobody.
+
+    Raises OwnerNeeded if that would leave it without its only owner; RolesFull (500).
+    """
+
+    role: Role
+
+
+class RemoveRole(UserCommand, frozen=True, kw_only=True):
+    """They are nothing in particular any more. Raises OwnerNeeded."""
+
+
+class BlockConversation(UserCommand, frozen=True, kw_only=True):
+    """A user does not want to be put into a conversation: whoever tries is refused (Banned). Members stay.
+
+    Raises BlocksFull: a user blocks at most 1,000.
+    """
+
+
+class UnblockConversation(UserCommand, frozen=True, kw_only=True):
+    """They may be put into it again."""
 
 
 # What the runtime asks for.
@@ -269,6 +339,13 @@ class EndStaleSessions(Command, frozen=True, kw_only=True):
 
 class ExpireResults(Command, frozen=True, kw_only=True):
     """Forget reserved results that are over, a bounded number of them."""
+
+    app: str = ""
+    limit: int = SWEEP_STEP
+
+
+class ExpireSilences(Command, frozen=True, kw_only=True):
+    """Forget silences whose while is over, a bounded number of them."""
 
     app: str = ""
     limit: int = SWEEP_STEP

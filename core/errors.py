@@ -57,6 +57,48 @@ class ConversationFull(Refusal):
     code = "conversation_full"
 
 
+class Banned(Refusal):
+    """The user, whom the message names, may not come into the conversation, or does not want to; or may not talk there."""
+
+    code = "banned"
+
+
+class BansFull(Refusal):
+    """As many users are banned from the conversation as may be."""
+
+    code = "bans_full"
+
+
+class Silenced(Refusal):
+    """The sender may not talk in the conversation, for a while (then `retry_after_ms` says how long) or for good."""
+
+    code = "silenced"
+
+
+class SilencesFull(Refusal):
+    """As many users are silenced in the conversation as may be."""
+
+    code = "silences_full"
+
+
+class OwnerNeeded(Refusal):
+    """The conversation's only owner stays its owner."""
+
+    code = "owner_needed"
+
+
+class RolesFull(Refusal):
+    """As many users have a role in the conversation as may."""
+
+    code = "roles_full"
+
+
+class BlocksFull(Refusal):
+    """The user blocks as many conversations as one may."""
+
+    code = "blocks_full"
+
+
 class UnknownId(Refusal):
     """An ack named a frame that this session was not sent, or not within its window."""
 

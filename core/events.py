@@ -3,11 +3,11 @@
 No event carries a body, and none leaves to `apply` what only config or a clock could tell.
 """
 
-from typing import ClassVar
-
 import msgspec
 
+from .event import Event
 from .ids import ExpiryMs, MessageId, Position, UnixMs
+from .list_events import ListEvent
 from .model import Conversation, Feed, Lane
 
 
@@ -27,15 +27,6 @@ class Queued(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     """False if the queue was full under `refuse`: the copy took its `seq` and counts as evicted."""
     owns_body: bool = False
     """The body this copy shows ends with this entry."""
-
-
-class Event(
-    msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag_field="event", gc=False
-):
-    """Something that happened."""
-
-    brings_body: ClassVar[bool] = False
-    """Whether a body may lie under the event's position."""
 
 
 class EpochStarted(Event, frozen=True, kw_only=True, tag="epoch-started.1"):
@@ -364,6 +355,7 @@ AnyEvent = (
     | ConversationUnmuted
     | CopiesExpired
     | UserKicked
+    | ListEvent
 )
 
 

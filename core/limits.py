@@ -40,6 +40,17 @@ MEMBERS_MAX: Final = 500
 """Of a group: a message to it lies in the queue of each, which for so many takes the writer some 10 ms."""
 MUTED_MAX: Final = 500
 """Users, members or not, who want no push notifications from a group."""
+LISTED_MAX: Final = {"group": 500, "room": 10_000, "service": 10_000}
+"""Users banned from a conversation, and as many silenced in it for good: all who could be in it."""
+SILENCE_MS_MIN: Final = 1_000
+SILENCE_MS_MAX: Final = 86_400_000
+"""A silence for a while is for 1 second to 24 hours; a longer one is one for good that somebody lifts."""
+ROLES_MAX: Final = 500
+"""Users with a role in one conversation: a question about them reads all of it."""
+BLOCKED_MAX: Final = 1_000
+"""Conversations that one user does not want to be put into: they are counted when one more is blocked."""
+FIND_LISTED_MAX: Final = 1_000
+"""Names that one page of a list holds."""
 ATTRIBUTES_BYTES_MAX: Final = 128 * KIB
 """A conversation's attributes as JSON: as much as the storage services hold that people come from."""
 OPERATIONS_MAX: Final = 1_000

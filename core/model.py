@@ -13,14 +13,16 @@ Format = Literal["text", "json"]
 Overflow = Literal["oldest", "refuse"]
 Confirmation = Literal["delivered", "offline", "timeout"]
 Feed = Literal["users", "rooms"]
-UserList = Literal["members", "muted"]
-"""The lists of users that a group has."""
+UserList = Literal["members", "muted", "silenced", "banned"]
+"""The lists of users that a conversation has; the first two only a group."""
+Role = Literal["owner", "manager", "member"]
 PresenceType = Literal["login", "logout", "join", "leave"]
 SenderCopy = Literal["none", "online"]
 """What a group's message does for its own sender: nothing, or goes to their sessions open now, never to their queue."""
 
 LANES: Final[tuple[Lane, ...]] = ("high", "normal", "low")
 """Highest first."""
+ROLES: Final[tuple[Role, ...]] = ("owner", "manager", "member")
 
 
 FEEDS: Final[tuple[Feed, ...]] = ("users", "rooms")
@@ -170,3 +172,26 @@ class StoreStatistics(msgspec.Struct, frozen=True, kw_only=True):
     reserve_bytes: int
     """Of that room, what is kept for acks and the like when the disk is full."""
     log_records: int
+
+
+class Listed(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of users who are on a list, in the order in which they came onto it."""
+
+    users: tuple[str, ...]
+    next: str | None
+    """Where to go on; None if that was all."""
+
+
+class RoleInfo(msgspec.Struct, frozen=True, array_like=True):
+    """What somebody is in a conversation."""
+
+    user: str
+    role: Role
+
+
+class Blocked(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of conversations that a user does not want to be put into, in the order of their creation."""
+
+    conversations: tuple[Conversation, ...]
+    next: str | None
+    """Where to go on; None if that was all."""

@@ -10,7 +10,8 @@ from typing import Final, Protocol
 
 from .events import Record
 from .ids import POSITION_MAX, ExpiryMs, MessageId, Place, Position, UnixMs
-from .model import Conversation, Feed, Kind, PresenceEvent, StoreStatistics, UserList
+from .list_ports import Lists, ReadLists
+from .model import Conversation, Feed, Kind, PresenceEvent, StoreStatistics
 from .rows import (
     Body,
     ChangedRow,
@@ -36,7 +37,7 @@ LAST_PLACE: Final = Place(UnixMs((1 << 63) - 1), MessageId(POSITION_MAX))
 """Behind every message."""
 
 
-class ReadViews(ReadUsers, Protocol):
+class ReadViews(ReadUsers, ReadLists, Protocol):
     """The state as of the last event applied."""
 
     @property
@@ -178,12 +179,6 @@ class ReadViews(ReadUsers, Protocol):
     def unique_group(self, app: str, members: Iterable[str]) -> str | None:
         """The oldest of the groups created as the one of exactly these members."""
 
-    def listed(self, number: Position, users: UserList) -> Iterator[str]:
-        """Who is on a list of the conversation with this number, in the order in which they came."""
-
-    def is_listed(self, app: str, number: Position, users: UserList, user: str) -> bool:
-        """Whether somebody is."""
-
     # Presence and results.
 
     def feed(self, app: str, feed: Feed) -> Iterator[PresenceEvent]:
@@ -196,7 +191,7 @@ class ReadViews(ReadUsers, Protocol):
         """Reserved results in the order in which they end."""
 
 
-class Views(ReadViews, UserViews, Protocol):
+class Views(ReadViews, UserViews, Lists, Protocol):
     """The state, to be changed by `apply` alone."""
 
     def advance(self, record: Record) -> None:
@@ -264,14 +259,6 @@ class Views(ReadViews, UserViews, Protocol):
 
     def put_conversation(self, app: str, row: ConversationRow) -> None:
         """A record, new or changed, and what finds it by its attributes."""
-
-    def list_users(
-        self, app: str, row: ConversationRow, users: UserList, names: Iterable[str], position: Position
-    ) -> None:
-        """Add users, none of whom is on it, to the end of a list; `position` is that of the event."""
-
-    def unlist_users(self, app: str, row: ConversationRow, users: UserList, names: Iterable[str]) -> None:
-        """Take users, all of whom are on it, from a list."""
 
     def put_unique(self, app: str, row: ConversationRow, members: Iterable[str]) -> None:
         """The group is the one of exactly these members."""

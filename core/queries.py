@@ -1,6 +1,7 @@
 """Questions to the broker about what it keeps, answered from what is on disk. `core.search` looks the answers up."""
 
-from typing import Final, Generic, TypeVar
+import re
+from typing import Final, Generic, Literal, TypeVar
 
 import msgspec
 
@@ -10,13 +11,28 @@ from .ids import MessageId, UnixMs
 from .limits import (
     FEED_TAKE_MAX,
     FIND_CONVERSATIONS_MAX,
+    FIND_LISTED_MAX,
     FIND_MESSAGES_MAX,
     FIND_ONLINE_MAX,
     QUERY_CONVERSATIONS_MAX,
     RESULT_MESSAGES_MAX,
     SORTED_CONVERSATIONS_MAX,
 )
-from .model import FEEDS, Conversation, ConversationInfo, Feed, Kind, Message, PresenceEvent, UserCount
+from .model import (
+    FEEDS,
+    ROLES,
+    Blocked,
+    Conversation,
+    ConversationInfo,
+    Feed,
+    Kind,
+    Listed,
+    Message,
+    PresenceEvent,
+    Role,
+    RoleInfo,
+    UserCount,
+)
 from .ports import LAST_PLACE
 from .where import parse, parse_order
 
@@ -264,3 +280,67 @@ class FindOnline(Query[tuple[str, ...]], frozen=True, kw_only=True):
             raise InvalidCommand(f"users: at most {FIND_ONLINE_MAX}")
         for user in self.users:
             check_name("users", user)
+
+
+class FindListed(Query[Listed], frozen=True, kw_only=True):
+    """Who is silenced for good in a conversation, or banned from it, in the order in which they came onto the list, page by
+    page. What is taken from the list between two pages moves nobody. Raises UnknownConversation."""
+
+    conversation: Conversation
+    list: Literal["silenced", "banned"]
+    after: str | None = None
+    """`next` of the page before."""
+    limit: int = 100
+    """At most 1,000."""
+
+    def check(self) -> None:
+        """Raises InvalidCommand."""
+        check_name("conversation", self.conversation.id)
+        if self.list not in ("silenced", "banned"):
+            raise InvalidCommand("list: must be silenced or banned")
+        if self.after is not None and not re.fullmatch("[0-9a-f]{24}", self.after):
+            raise InvalidCommand("after: must be what a page before said")
+        check_page(self.limit)
+
+
+class FindRoles(Query[tuple[RoleInfo, ...]], frozen=True, kw_only=True):
+    """Who is what in a conversation, in the order in which they first became something. Raises UnknownConversation."""
+
+    conversation: Conversation
+    role: Role | None = None
+    """Only those."""
+    offset: int = 0
+    limit: int = 100
+    """At most 1,000."""
+
+    def check(self) -> None:
+        """Raises InvalidCommand."""
+        check_name("conversation", self.conversation.id)
+        if self.role is not None and self.role not in ROLES:
+            raise InvalidCommand(f"role: must be one of {', '.join(ROLES)}")
+        if self.offset < 0:
+            raise InvalidCommand("offset: must not be negative")
+        check_page(self.limit)
+
+
+class FindBlocked(Query[Blocked], frozen=True, kw_only=True):
+    """The conversations that a user does not want to be put into, in the order of their creation, page by page."""
+
+    user: str
+    after: str | None = None
+    """`next` of the page before."""
+    limit: int = 100
+    """At most 1,000."""
+
+    def check(self) -> None:
+        """Raises InvalidCommand."""
+        check_name("user", self.user)
+        if self.after is not None and not re.fullmatch("[0-9a-f]{14}", self.after):
+            raise InvalidCommand("after: must be what a page before said")
+        check_page(self.limit)
+
+
+def check_page(limit: int) -> None:
+    """Raises InvalidCommand."""
+    if not 1 <= limit <= FIND_LISTED_MAX:
+        raise InvalidCommand(f"limit: must be 1 to {FIND_LISTED_MAX}")

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from .ids import ExpiryMs, MessageId, Place, Position, UnixMs
-from .model import Conversation, Format, Kind, Lane, SenderCopy
+from .model import Conversation, Format, Kind, Lane, Role, SenderCopy
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
@@ -163,11 +163,26 @@ class ConversationRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
     members: int = 0
     """How many; who they are lies in rows of their own, as it does of the muted."""
     muted: int = 0
+    silenced: int = 0
+    """For good; who is silenced for a while is not counted."""
+    banned: int = 0
+    roles: int = 0
+    """Users who have one, owners included."""
+    owners: int = 0
 
     @property
     def conversation(self) -> Conversation:
         """Whose record it is."""
         return Conversation(self.kind, self.id)
+
+
+class RoleRow(msgspec.Struct, frozen=True, array_like=True):
+    """What somebody is in a conversation."""
+
+    user: str
+    role: Role
+    since: Position
+    """Of the event that first gave them one: their place among those who have."""
 
 
 BodyType = Literal["message", "edited", "recalled", "deleted"]

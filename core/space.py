@@ -8,8 +8,10 @@ from typing import Final, NamedTuple
 
 from .commands import (
     Ack,
+    BanUsers,
     CollectResult,
     Command,
+    ConversationCommand,
     CreateConversation,
     DeleteMessage,
     EditMessage,
@@ -19,16 +21,17 @@ from .commands import (
     ExpireHistory,
     ExpireQueue,
     ExpireResults,
+    ExpireSilences,
     Kick,
     Leave,
     Login,
     Logout,
-    MembersCommand,
     RecallMessage,
     SendMessage,
     StartEpoch,
     TakeFeed,
     UpdateConversation,
+    UsersCommand,
 )
 from .limits import (
     ATTRIBUTES_BYTES_MAX,
@@ -79,10 +82,14 @@ and the entry that a deletion withdraws."""
 _RECORD_ROWS: Final = 8
 """The event, a conversation's record, its place in the order of creation, the list it is the one of its members by, totals."""
 _LISTED_ROWS: Final = 3
-"""Somebody on a list of a conversation: in their place, by their name, and the conversation among theirs."""
+"""Somebody on a list of a conversation: in their place, by their name, and the conversation among theirs. Or somebody silenced
+for a while: it, its end, and the end that it had before."""
+_SILENCE_ROWS: Final = 3
+"""Of a silence for a while: itself, its end, and a share of the event that forgets it."""
 _SWEPT_ROWS: Final[dict[type[Command], int]] = {
     ExpireDedup: _DEDUP_ROWS,
     ExpireResults: _RESULT_ROWS,
+    ExpireSilences: _SILENCE_ROWS,
     EndStaleSessions: _STAY_ROWS,
     ExpireHistory: _FORGET_ROWS,
 }
@@ -111,6 +118,7 @@ _LEAVES: Final[dict[type[Command], int]] = {
     ExpireDedup: SWEEPING_LEAVES,
     ExpireQueue: SWEEPING_LEAVES,
     ExpireResults: SWEEPING_LEAVES,
+    ExpireSilences: SWEEPING_LEAVES,
     ExpireHistory: SWEEPING_LEAVES,
     ExpireGaps: SWEEPING_LEAVES,
     Ack: _EPOCH_BYTES + _STEP_BYTES,
@@ -163,13 +171,13 @@ def estimate(command: Command, rules: Rules, recipients: int = 0) -> tuple[int, 
             rows = usual = _QUEUE_ROWS + _ENTRY_ROWS * entries + _CONFIRM_ROWS * len(command.confirmed)
         case ExpireQueue():
             rows = usual = min(rules.queue_messages, command.limit) + _QUEUE_ROWS
-        case ExpireDedup() | ExpireResults() | EndStaleSessions() | ExpireHistory():
+        case ExpireDedup() | ExpireResults() | ExpireSilences() | EndStaleSessions() | ExpireHistory():
             rows = usual = _SWEPT_ROWS[type(command)] * command.limit + _EPOCH_ROWS
         case ExpireGaps():
             rows = usual = 2 * min(len(command.rooms), command.limit) + _EPOCH_ROWS
         case TakeFeed():
             rows, usual = command.limit + _EPOCH_ROWS, _TAKEN_ROWS
-        case CreateConversation() | UpdateConversation() | MembersCommand():
+        case ConversationCommand():
             return _of_record(command)
         case Logout():
             rows = usual = _STAY_ROWS * min(command.rooms, command.rooms_max) + _CHANGE_ROWS
@@ -180,7 +188,7 @@ def estimate(command: Command, rules: Rules, recipients: int = 0) -> tuple[int, 
     return rows, size
 
 
-def _of_record(command: CreateConversation | UpdateConversation | MembersCommand) -> tuple[int, int]:
+def _of_record(command: ConversationCommand) -> tuple[int, int]:
     """Each value of the attributes may be a row to find the conversation by, and takes two bytes at least.
 
     What an update's keys had before is not known; it is taken for as much as they get.
@@ -191,9 +199,14 @@ def _of_record(command: CreateConversation | UpdateConversation | MembersCommand
         case UpdateConversation():
             users, values = 0, sum(len(operation.value) + 2 for operation in command.operations)
             size = 2 * ATTRIBUTES_BYTES_MAX
-        case _:
+        case UsersCommand():
             users, values, size = min(len(command.users), MEMBERS_MAX), 0, ATTRIBUTES_BYTES_MAX
+        case _:
+            users, values, size = 1, 0, ATTRIBUTES_BYTES_MAX
     rows = _RECORD_ROWS + _LISTED_ROWS * users + min(values, 2 * INDEX_TERMS_MAX)
+    if isinstance(command, BanUsers):  # whoever is in it leaves first: from the list of a group, or out of a room
+        rows += _RECORD_ROWS + users * max(_LISTED_ROWS, _STAY_ROWS)
+        size += ATTRIBUTES_BYTES_MAX + users * 6 * NAME_BYTES_MAX
     return rows, rows * ROW_BYTES + size + 2 * NAME_BYTES_MAX * users
 
 

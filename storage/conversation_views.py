@@ -1,4 +1,4 @@
-"""The part of the views that keeps conversations: records, who is on their lists, and what finds them."""
+"""The part of the views that keeps conversations: records and what finds them."""
 
 from collections.abc import Iterable, Iterator
 from heapq import merge
@@ -8,12 +8,12 @@ import msgspec
 
 from postroom.core.domain.attributes import EVERYTHING, Term, canonical, terms
 from postroom.core.ids import Position
-from postroom.core.model import Conversation, Kind, UserList
+from postroom.core.model import Conversation, Kind
 from postroom.core.rows import ConversationRow, Numbered
 
 from . import keys
 from .engine import Engine, Table
-from .keys import LISTED_AT, U64, user_key
+from .keys import U64, user_key
 
 _encode = msgspec.msgpack.Encoder().encode
 _row = msgspec.msgpack.Decoder(ConversationRow).decode
@@ -21,7 +21,7 @@ _name = msgspec.msgpack.Decoder(tuple[Kind, str]).decode
 
 
 class ConversationViews:
-    """Rows `o`, `n`, `b`, `l`, `v`, `y` and `U`."""
+    """Rows `o`, `n`, `y` and `U`; whom `v` finds a conversation for, lists say."""
 
     _engine: Engine
     _rows: Table
@@ -82,40 +82,6 @@ class ConversationViews:
             found = self._engine.scan_back(self._rows, prefix + U64.pack(before - 1), prefix)
         for key, value in found:
             yield Position(U64.unpack_from(key, len(prefix))[0]), value
-
-    # Lists of users.
-
-    def listed(self, number: Position, users: UserList) -> Iterator[str]:
-        prefix = keys.LISTED + U64.pack(number) + keys.LISTS[users]
-        for _, value in self._engine.scan(self._rows, prefix, prefix):
-            yield value.decode()
-
-    def is_listed(self, app: str, number: Position, users: UserList, user: str) -> bool:
-        return self._engine.get(self._rows, keys.list_key(app, number, users, user)) is not None
-
-    def list_users(
-        self, app: str, row: ConversationRow, users: UserList, names: Iterable[str], position: Position
-    ) -> None:
-        number, name = U64.pack(row.number), _encode((row.kind, row.id))
-        rows = []
-        for index, user in enumerate(names):
-            place = LISTED_AT.pack(position, index)
-            rows.append((keys.LISTED + number + keys.LISTS[users] + place, user.encode()))
-            rows.append((keys.list_key(app, row.number, users, user), place))
-            if users == "members":
-                rows.append((keys.MEMBER_OF + user_key(app, user) + number, name))
-        self._engine.put_rows(self._rows, rows)
-
-    def unlist_users(self, app: str, row: ConversationRow, users: UserList, names: Iterable[str]) -> None:
-        number = U64.pack(row.number)
-        for user in names:
-            on_list = keys.list_key(app, row.number, users, user)
-            place = self._engine.get(self._rows, on_list)
-            assert place is not None
-            self._engine.delete(self._rows, on_list)
-            self._engine.delete(self._rows, keys.LISTED + number + keys.LISTS[users] + place)
-            if users == "members":
-                self._engine.delete(self._rows, keys.MEMBER_OF + user_key(app, user) + number)
 
     # Groups that are the one of their members.
 

@@ -57,12 +57,16 @@ UNIQUE: Final = b"U"
 KICKED: Final = b"K"
 LOGIN_DAY: Final = b"D"
 DAY_USERS: Final = b"A"
+SILENCE: Final = b"S"
+SILENCE_END: Final = b"E"
+ROLE: Final = b"R"
+BLOCK: Final = b"B"
 
 ANYBODY: Final = bytes(16)
 """In the place of a sender's digest: whoever it was."""
 FEEDS: Final[dict[Feed, bytes]] = {"users": b"u", "rooms": b"r"}
 KINDS: Final[dict[Kind, bytes]] = {"peer": b"p", "group": b"g", "room": b"r", "service": b"s"}
-LISTS: Final[dict[UserList, bytes]] = {"members": b"m", "muted": b"q"}
+LISTS: Final[dict[UserList, bytes]] = {"members": b"m", "muted": b"q", "silenced": b"s", "banned": b"x"}
 OPEN: Final = Place(UnixMs((1 << 64) - 1), MessageId((1 << 64) - 1))
 """Where a stay ends that has not ended: behind all others."""
 
@@ -127,6 +131,16 @@ def conversation_key(app: str, kind: Kind, name: str) -> bytes:
 def list_key(app: str, number: Position, users: UserList, user: str) -> bytes:
     """Where it is said whether, and in which place, a user is on a list of the conversation with this number."""
     return ON_LIST + U64.pack(number) + LISTS[users] + user_key(app, user)
+
+
+def silence_key(app: str, number: Position, user: str) -> bytes:
+    """Until when a user is silenced for a while."""
+    return SILENCE + U64.pack(number) + user_key(app, user)
+
+
+def role_key(app: str, number: Position, user: str) -> bytes:
+    """What a user is."""
+    return ROLE + U64.pack(number) + user_key(app, user)
 
 
 def unique_key(app: str, members: Sequence[str]) -> bytes:

@@ -201,7 +201,8 @@ class _Rebuild:
 
 
 def _rows_written(event: AnyEvent) -> int:
-    """Rows that an event adds or changes at most. Whom a message is queued for gets an entry and perhaps a row of numbers;
-    what events take away takes no room in pages that are this transaction's own."""
+    """Rows that an event adds or changes at most. Whom a message is queued for gets an entry and perhaps a row of numbers,
+    who comes onto a list three rows at most; what events take away takes no room in pages that are this transaction's own."""
     copies = getattr(event, "queued", ())
-    return 8 + 2 * len(copies) if isinstance(copies, tuple) else 8
+    listed = (*getattr(event, "users", ()), *getattr(event, "members", ()))
+    return 8 + 3 * len(listed) + (2 * len(copies) if isinstance(copies, tuple) else 0)

@@ -4,7 +4,8 @@ from typing import Final
 
 import msgspec
 
-from postroom.core.events import AnyEvent, Event, LoggedIn, LoggedOut, MessageRecalled, Queued
+from postroom.core.event import Event
+from postroom.core.events import AnyEvent, LoggedIn, LoggedOut, MessageRecalled, Queued
 from postroom.core.ids import COUNTER_BITS, EPOCH_MS, MessageId, Position, UnixMs
 
 UNKNOWN_MS: Final = UnixMs(0)

@@ -9,6 +9,8 @@ from typing import Any, Final, assert_never
 from ..commands import (
     Ack,
     AddMembers,
+    BanUsers,
+    BlockConversation,
     CollectResult,
     Command,
     CreateConversation,
@@ -20,6 +22,7 @@ from ..commands import (
     ExpireHistory,
     ExpireQueue,
     ExpireResults,
+    ExpireSilences,
     Join,
     Kick,
     Leave,
@@ -28,11 +31,17 @@ from ..commands import (
     MuteConversation,
     RecallMessage,
     RemoveMembers,
+    RemoveRole,
     ReserveResult,
     SendMessage,
+    SetRole,
+    SilenceUsers,
     StartEpoch,
     TakeFeed,
+    UnbanUsers,
+    UnblockConversation,
     UnmuteConversation,
+    UnsilenceUsers,
     UpdateConversation,
 )
 from ..events import (
@@ -67,9 +76,36 @@ from ..events import (
     UserKicked,
 )
 from ..ids import Position
+from ..list_events import (
+    ConversationBlocked,
+    ConversationUnblocked,
+    ListEvent,
+    RoleRemoved,
+    RoleSet,
+    SilencesExpired,
+    UsersBanned,
+    UsersSilenced,
+    UsersUnbanned,
+    UsersUnsilenced,
+)
 from ..model import Rules
 from ..ports import Headers, ReadViews, Views
-from . import conversations, groups, history, messages, presence, queues, results, rooms, sessions, users
+from . import (
+    bans,
+    blocks,
+    conversations,
+    groups,
+    history,
+    messages,
+    presence,
+    queues,
+    results,
+    roles,
+    rooms,
+    sessions,
+    silences,
+    users,
+)
 from .decision import Collected, Decision, Entered, Found, Now, Presence, Result, Wait, Welcome
 
 __all__ = [
@@ -113,6 +149,15 @@ _DECIDE: Final[dict[type[Command], Callable[[Any, ReadViews, Headers, Now, Rules
     RemoveMembers: conversations.decide_remove,
     MuteConversation: conversations.decide_mute,
     UnmuteConversation: conversations.decide_unmute,
+    BanUsers: bans.decide_ban,
+    UnbanUsers: bans.decide_unban,
+    SilenceUsers: silences.decide_silence,
+    UnsilenceUsers: silences.decide_unsilence,
+    ExpireSilences: silences.decide_expire,
+    SetRole: roles.decide_set,
+    RemoveRole: roles.decide_remove,
+    BlockConversation: blocks.decide_block,
+    UnblockConversation: blocks.decide_unblock,
 }
 
 
@@ -177,7 +222,8 @@ def _apply_rest(
     | StaysExpired
     | GapsExpired
     | UserKicked
-    | conversations.RecordEvent,
+    | conversations.RecordEvent
+    | ListEvent,
 ) -> None:
     """What ends no body and is less frequent."""
     match event:
@@ -208,5 +254,22 @@ def _apply_rest(
             | ConversationUnmuted()
         ):
             conversations.apply(views, position, event)
+        case _:
+            _apply_lists(views, position, event)
+
+
+def _apply_lists(views: Views, position: Position, event: ListEvent) -> None:
+    """Who may come in, who may talk, who is what."""
+    match event:
+        case UsersBanned() | UsersUnbanned():
+            bans.apply(views, position, event)
+        case UsersSilenced() | UsersUnsilenced():
+            silences.apply(views, position, event)
+        case SilencesExpired():
+            silences.apply_expired(views, event)
+        case RoleSet() | RoleRemoved():
+            roles.apply(views, position, event)
+        case ConversationBlocked() | ConversationUnblocked():
+            blocks.apply(views, event)
         case _:
             assert_never(event)

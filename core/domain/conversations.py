@@ -2,7 +2,7 @@
 one from the first who joins it or sends to it."""
 
 from collections.abc import Iterable
-from typing import assert_never
+from typing import Protocol, assert_never
 
 import msgspec
 
@@ -30,7 +30,7 @@ from ..limits import MEMBERS_MAX, MUTED_MAX
 from ..model import Conversation, Receipt, Rules, UserList, group
 from ..ports import Headers, ReadViews, Views
 from ..rows import ConversationRow
-from . import attributes
+from . import attributes, permission
 from .decision import Decision, Now
 from .times import at, note
 
@@ -45,7 +45,7 @@ def decide_create(command: CreateConversation, views: ReadViews, headers: Header
         name = views.unique_group(app, members)
         if name is not None:
             row = require(views, app, group(name))
-            return _nothing_to_do(row, row.created_ms)
+            return nothing_to_do(row, row.created_ms)
     if views.conversation(app, command.conversation) is not None:
         raise ConversationExists(f"{command.conversation.kind} {command.conversation.id!r} exists")
     if len(members) > MEMBERS_MAX:
@@ -60,7 +60,7 @@ def decide_create(command: CreateConversation, views: ReadViews, headers: Header
         members=members,
         unique=command.unique,
     )
-    return _decided(event, command, now, event.at_ms)
+    return decided(event, command, now, event.at_ms)
 
 
 def decide_update(command: UpdateConversation, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
@@ -68,60 +68,61 @@ def decide_update(command: UpdateConversation, views: ReadViews, headers: Header
     app = command.app
     row = require(views, app, command.conversation)
     if not command.operations:
-        return _nothing_to_do(row, row.updated_ms)
+        return nothing_to_do(row, row.updated_ms)
     changed, unset = attributes.operate(row.attributes, command.operations)
     attributes.check_size(attributes.merge(row.attributes, changed, unset))
     at_ms = at(app, views, now)
     event = ConversationUpdated(app=app, conversation=row.conversation, at_ms=at_ms, changed=changed, unset=unset)
-    return _decided(event, command, now, at_ms)
+    return decided(event, command, now, at_ms)
 
 
 def decide_add(command: AddMembers, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
-    """Raises UnknownConversation, ConversationFull."""
+    """Raises UnknownConversation, ConversationFull, Banned."""
     row = require(views, command.app, command.conversation)
-    users = _others(views, command.app, row, "members", command.users)
+    users = off_list(views, command.app, row, "members", command.users)
     if not users:
-        return _nothing_to_do(row, row.updated_ms)
+        return nothing_to_do(row, row.updated_ms)
+    permission.to_be_added(views, command.app, row, users)
     if row.members + len(users) > MEMBERS_MAX:
         raise ConversationFull(f"group {row.id!r} would have more than {MEMBERS_MAX} members")
     at_ms = at(command.app, views, now)
     event = MembersAdded(app=command.app, conversation=row.conversation, at_ms=at_ms, users=users)
-    return _decided(event, command, now, at_ms)
+    return decided(event, command, now, at_ms)
 
 
 def decide_remove(command: RemoveMembers, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
     """Raises UnknownConversation."""
     row = require(views, command.app, command.conversation)
-    users = _those(views, command.app, row, "members", command.users)
+    users = on_list(views, command.app, row, "members", command.users)
     if not users:
-        return _nothing_to_do(row, row.updated_ms)
+        return nothing_to_do(row, row.updated_ms)
     at_ms = at(command.app, views, now)
     event = MembersRemoved(app=command.app, conversation=row.conversation, at_ms=at_ms, users=users)
-    return _decided(event, command, now, at_ms)
+    return decided(event, command, now, at_ms)
 
 
 def decide_mute(command: MuteConversation, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
     """Raises UnknownConversation, ConversationFull."""
     row = require(views, command.app, command.conversation)
-    users = _others(views, command.app, row, "muted", command.users)
+    users = off_list(views, command.app, row, "muted", command.users)
     if not users:
-        return _nothing_to_do(row, row.updated_ms)
+        return nothing_to_do(row, row.updated_ms)
     if row.muted + len(users) > MUTED_MAX:
         raise ConversationFull(f"group {row.id!r} would be muted by more than {MUTED_MAX} users")
     at_ms = at(command.app, views, now)
     event = ConversationMuted(app=command.app, conversation=row.conversation, at_ms=at_ms, users=users)
-    return _decided(event, command, now, at_ms)
+    return decided(event, command, now, at_ms)
 
 
 def decide_unmute(command: UnmuteConversation, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
     """Raises UnknownConversation."""
     row = require(views, command.app, command.conversation)
-    users = _those(views, command.app, row, "muted", command.users)
+    users = on_list(views, command.app, row, "muted", command.users)
     if not users:
-        return _nothing_to_do(row, row.updated_ms)
+        return nothing_to_do(row, row.updated_ms)
     at_ms = at(command.app, views, now)
     event = ConversationUnmuted(app=command.app, conversation=row.conversation, at_ms=at_ms, users=users)
-    return _decided(event, command, now, at_ms)
+    return decided(event, command, now, at_ms)
 
 
 def require(views: ReadViews, app: str, conversation: Conversation) -> ConversationRow:
@@ -139,20 +140,27 @@ def first_use(views: ReadViews, app: str, conversation: Conversation, at_ms: Uni
     return (ConversationCreated(app=app, conversation=conversation, at_ms=at_ms),)
 
 
-def _those(views: ReadViews, app: str, row: ConversationRow, users: UserList, names: Iterable[str]) -> tuple[str, ...]:
+def on_list(views: ReadViews, app: str, row: ConversationRow, users: UserList, names: Iterable[str]) -> tuple[str, ...]:
+    """Those of the names that are on a list, each once."""
     return tuple(name for name in dict.fromkeys(names) if views.is_listed(app, row.number, users, name))
 
 
-def _others(views: ReadViews, app: str, row: ConversationRow, users: UserList, names: Iterable[str]) -> tuple[str, ...]:
+def off_list(
+    views: ReadViews, app: str, row: ConversationRow, users: UserList, names: Iterable[str]
+) -> tuple[str, ...]:
+    """Those that are not."""
     return tuple(name for name in dict.fromkeys(names) if not views.is_listed(app, row.number, users, name))
 
 
-def _decided(event: AnyEvent, command: ConversationCommand, now: Now, at_ms: UnixMs) -> Decision:
-    receipt = Receipt(id=message_at(now.position), at_ms=at_ms, conversation=command.conversation)
-    return Decision((event,), receipt)
+def decided(event: AnyEvent, command: ConversationCommand, now: Now, at_ms: UnixMs, *before: AnyEvent) -> Decision:
+    """What a command about a record came to; other events may go before its own."""
+    position = Position(now.position + len(before))
+    receipt = Receipt(id=message_at(position), at_ms=at_ms, conversation=command.conversation)
+    return Decision((*before, event), receipt)
 
 
-def _nothing_to_do(row: ConversationRow, at_ms: UnixMs) -> Decision:
+def nothing_to_do(row: ConversationRow, at_ms: UnixMs) -> Decision:
+    """Things are as the command wants them."""
     receipt = Receipt(id=message_at(row.number), at_ms=at_ms, duplicate=True, conversation=row.conversation)
     return Decision(result=receipt)
 
@@ -232,7 +240,23 @@ def apply_mutes(views: Views, position: Position, event: ConversationMuted | Con
 
 def _noted(views: Views, event: Change) -> ConversationRow:
     """The record as the event finds it, with the event's time."""
+    return msgspec.structs.replace(record_of(views, event), updated_ms=event.at_ms)
+
+
+class _About(Protocol):
+    """An event about a record."""
+
+    @property
+    def app(self) -> str: ...
+    @property
+    def conversation(self) -> Conversation: ...
+    @property
+    def at_ms(self) -> UnixMs: ...
+
+
+def record_of(views: Views, event: _About) -> ConversationRow:
+    """The record as the event finds it; the event's time is noted."""
     note(views, event.app, event.at_ms)
     row = views.conversation(event.app, event.conversation)
     assert row is not None  # there is one as long as there are events about it
-    return msgspec.structs.replace(row, updated_ms=event.at_ms)
+    return row

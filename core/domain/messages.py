@@ -24,7 +24,7 @@ from ..limits import DEDUP_TTL_MS
 from ..model import Receipt, Rules
 from ..ports import Headers, ReadViews, Views
 from ..rows import Body, ChangedRow, DedupRow, Header, Kept
-from . import groups, history, rooms
+from . import groups, history, permission, rooms
 from .conversations import first_use
 from .decision import Decision, Now, Wait
 from .queues import apply_queued, enqueue, entries_about, leave
@@ -39,13 +39,16 @@ _NOTHING_MORE: Final = ("none", (), False, b"")
 
 
 def decide_send(command: SendMessage, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
-    """Raises DedupMismatch; QueueFull if the recipient's queue refuses; UnknownConversation for a group nobody created."""
+    """Raises DedupMismatch; QueueFull if the recipient's queue refuses; UnknownConversation for a group nobody created;
+    Banned and Silenced if the sender themselves speaks and may not."""
     digest = b""
     if command.dedup is not None:
         digest = command_digest(command)
         kept = views.dedup(command.app, command.sender, command.dedup)
         if kept is not None and kept.expires_ms > now.expiry_ms:
             return _repeat(command, kept, digest, views)
+    if command.speaks:
+        permission.to_speak(views, command.app, command.to, command.sender, now)
     recipient, kind = command.to.id, command.to.kind
     at_ms = at(command.app, views, now)
     created: tuple[ConversationCreated, ...] = ()

@@ -22,17 +22,20 @@ from ..queries import (
     CollectMessages,
     CountConversations,
     CountMessages,
+    FindBlocked,
     FindConversations,
+    FindListed,
     FindMembers,
     FindMessages,
     FindOnline,
+    FindRoles,
     GetConversation,
     MessageQuery,
     Query,
     ReserveMessages,
     TakePresence,
 )
-from ..search import ConversationSearch, Search, info, places
+from ..search import ConversationSearch, Search, info, lists, places
 from .clock import Clock, ExpiryClock
 from .pending import Settled
 from .reading import read_messages
@@ -113,6 +116,12 @@ class History:
                 return await self._read(partial(_online, query=query))
             case AppUsers():
                 return await self._users(query.app)
+            case FindListed():
+                return await self._read(lambda snapshot: lists.listed(query, snapshot.views))
+            case FindRoles():
+                return await self._read(lambda snapshot: lists.roles(query, snapshot.views))
+            case FindBlocked():
+                return await self._read(lambda snapshot: lists.blocked(query, snapshot.views))
             case _:
                 raise InvalidCommand(f"{type(query).__name__} is no query")
 

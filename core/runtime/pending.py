@@ -16,10 +16,10 @@ from ..commands import (
     Kick,
     Login,
     Logout,
-    MembersCommand,
     RecallMessage,
     SendMessage,
     UpdateConversation,
+    UsersCommand,
 )
 from ..domain import Result, Wait
 from ..errors import StorageFailure
@@ -128,7 +128,7 @@ def size_of(command: ConversationCommand) -> int:
             return len(command.attributes) + sum(map(len, command.members))
         case UpdateConversation():
             return sum(len(operation.key) + len(operation.value) for operation in command.operations)
-        case MembersCommand():
+        case UsersCommand():
             return sum(map(len, command.users))
         case _:
             return 0

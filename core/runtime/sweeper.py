@@ -16,6 +16,7 @@ from ..commands import (
     ExpireHistory,
     ExpireQueue,
     ExpireResults,
+    ExpireSilences,
 )
 from ..domain.rooms import gap_is_over
 from ..errors import Corruption, NoSpace, Refusal, StorageFailure
@@ -70,6 +71,7 @@ class Sweeper:
         await self._repeat(lambda step: EndStaleSessions(limit=step))
         await self._repeat(lambda step: ExpireDedup(limit=step))
         await self._repeat(lambda step: ExpireResults(limit=step))
+        await self._repeat(lambda step: ExpireSilences(limit=step))
         await self._expire_queues()
         for app in await self._read(lambda snapshot: list(snapshot.views.all_totals())):
             await self._repeat(partial(_expire_history, app))

@@ -8,8 +8,8 @@ import msgspec
 
 from postroom.core.domain.attributes import terms
 from postroom.core.ids import Position
-from postroom.core.model import UserList
-from postroom.core.rows import ConversationRow, Totals
+from postroom.core.model import Conversation, Kind, UserList
+from postroom.core.rows import ConversationRow, RoleRow, Totals
 
 from .. import keys
 from ..engine import Engine
@@ -27,6 +27,9 @@ _KINDS: Final = (
     keys.TERM,
     keys.UNIQUE,
     keys.CONVERSATION,
+    keys.SILENCE,
+    keys.SILENCE_END,
+    keys.ROLE,
 )
 
 
@@ -53,6 +56,8 @@ class ConversationCheck:
                 self._record(app, created, name)
                 if self.records % _CHUNK == 0:
                     yield Progress("conversations", self.records)
+        for key, value in self._engine.scan("live", keys.BLOCK, keys.BLOCK):
+            self._block(key, value)
         for letter in _KINDS:
             found = sum(1 for _ in self._engine.scan("live", letter, letter))
             if found != self._expected[letter]:
@@ -74,8 +79,16 @@ class ConversationCheck:
 
     def _rows(self, app: str, row: ConversationRow) -> None:
         number, name = U64.pack(row.number), f"{row.kind} {row.id!r} of app {app!r}"
-        for users, count in (("members", row.members), ("muted", row.muted)):
-            self._list(app, row, users, count)  # type: ignore[arg-type]
+        lengths: tuple[tuple[UserList, int], ...] = (
+            ("members", row.members),
+            ("muted", row.muted),
+            ("silenced", row.silenced),
+            ("banned", row.banned),
+        )
+        for users, count in lengths:
+            self._list(app, row, users, count)
+        self._silences(app, row)
+        self._roles(app, row)
         for term in terms(row.attributes):
             self._need(keys.term_key(app, *term) + number, f"{name}: an attribute does not lead to it")
         if row.unique:
@@ -97,6 +110,37 @@ class ConversationCheck:
                 self._need(keys.MEMBER_OF + keys.user_key(app, user) + number, f"{name}: {user!r} does not know of it")
         if found != count:
             self._tell(f"{name} counts {count} {users}, its list has {found}")
+
+    def _silences(self, app: str, row: ConversationRow) -> None:
+        name, prefix = f"{row.kind} {row.id!r} of app {app!r}", keys.SILENCE + U64.pack(row.number)
+        for key, value in self._engine.scan("live", prefix, prefix):
+            user, until_ms = msgspec.msgpack.decode(value, type=tuple[str, int])
+            self._expected[keys.SILENCE] += 1
+            if key != keys.silence_key(app, row.number, user):
+                self._tell(f"{name}: a silence is not where {user!r} would be looked for")
+            self._need(keys.SILENCE_END + U64.pack(until_ms) + key[1:], f"{name}: the silence of {user!r} has no end")
+
+    def _roles(self, app: str, row: ConversationRow) -> None:
+        name, prefix = f"{row.kind} {row.id!r} of app {app!r}", keys.ROLE + U64.pack(row.number)
+        roles = owners = 0
+        for key, value in self._engine.scan("live", prefix, prefix):
+            role = msgspec.msgpack.decode(value, type=RoleRow)
+            roles, owners = roles + 1, owners + (role.role == "owner")
+            self._expected[keys.ROLE] += 1
+            if key != keys.role_key(app, row.number, role.user):
+                self._tell(f"{name}: a role is not where {role.user!r} would be looked for")
+        if (roles, owners) != (row.roles, row.owners):
+            self._tell(f"{name} counts {row.roles} roles and {row.owners} owners, there are {roles} and {owners}")
+
+    def _block(self, key: bytes, value: bytes) -> None:
+        """It says of whom it is and what of; both must be as its key has them."""
+        try:
+            app, user, kind, name = msgspec.msgpack.decode(value, type=tuple[str, str, Kind, str])
+            row = self._views.conversation(app, Conversation(kind, name))
+            if row is None or key != keys.BLOCK + keys.user_key(app, user) + U64.pack(row.number):
+                self._tell(f"{row_name(key, value)} is not of a conversation that there is")
+        except MISFITS:
+            self._tell(f"{row_name(key, value)} cannot be read")
 
     def _need(self, key: bytes, otherwise: str) -> None:
         self._expected[key[:1]] += 1

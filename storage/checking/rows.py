@@ -6,9 +6,9 @@ from typing import Any, Final
 
 import msgspec
 
-from postroom.core.ids import MessageId, UnixMs
+from postroom.core.ids import ExpiryMs, MessageId, UnixMs
 from postroom.core.model import Kind, PresenceEvent
-from postroom.core.rows import ChangedRow, ConversationRow, DedupRow, Gap, Kept, ResultRow, Totals, UserRow
+from postroom.core.rows import ChangedRow, ConversationRow, DedupRow, Gap, Kept, ResultRow, RoleRow, Totals, UserRow
 
 from .. import keys
 from ..engine import Engine
@@ -57,6 +57,10 @@ KINDS: Final = {
     keys.KICKED: "kick",
     keys.LOGIN_DAY: "user's day",
     keys.DAY_USERS: "day's users",
+    keys.SILENCE: "silence",
+    keys.SILENCE_END: "silence end",
+    keys.ROLE: "role",
+    keys.BLOCK: "block",
 }
 """The kind of row by its key's first letter."""
 
@@ -101,6 +105,7 @@ FIELDS: Final[dict[bytes, Callable[[bytes], dict[str, object]]]] = {
     keys.FEED: _struct(PresenceEvent),
     keys.RESULT: _struct(ResultRow),
     keys.CONVERSATION: _struct(ConversationRow),
+    keys.ROLE: _struct(RoleRow),
 }
 """The fields of a value by the key's first letter, for rows that have some."""
 _FORMS: Final[dict[bytes, Callable[[bytes], object]]] = {
@@ -125,6 +130,9 @@ _FORMS: Final[dict[bytes, Callable[[bytes], object]]] = {
     keys.KICKED: keys.U64.unpack,
     keys.LOGIN_DAY: keys.U32.unpack,
     keys.DAY_USERS: keys.DAY_ROW.unpack,
+    keys.SILENCE: msgspec.msgpack.Decoder(tuple[str, ExpiryMs]).decode,
+    keys.SILENCE_END: struct.Struct("").unpack,
+    keys.BLOCK: msgspec.msgpack.Decoder(tuple[str, str, Kind, str]).decode,
 }
 
 

@@ -10,6 +10,8 @@ import pytest
 from postroom.core.commands import (
     Ack,
     AddMembers,
+    BanUsers,
+    BlockConversation,
     CollectResult,
     Command,
     CreateConversation,
@@ -20,6 +22,7 @@ from postroom.core.commands import (
     ExpireHistory,
     ExpireQueue,
     ExpireResults,
+    ExpireSilences,
     Join,
     Kick,
     Leave,
@@ -29,17 +32,23 @@ from postroom.core.commands import (
     Operation,
     RecallMessage,
     RemoveMembers,
+    RemoveRole,
     ReserveResult,
     SendMessage,
+    SetRole,
+    SilenceUsers,
     StartEpoch,
     TakeFeed,
+    UnbanUsers,
+    UnblockConversation,
     UnmuteConversation,
+    UnsilenceUsers,
     UpdateConversation,
 )
 from postroom.core.domain import Welcome
 from postroom.core.errors import Refusal
 from postroom.core.ids import ExpiryMs, MessageId, Position, UnixMs
-from postroom.core.model import FEEDS, Receipt, Rules, group, peer, room, service
+from postroom.core.model import FEEDS, ROLES, Receipt, Rules, group, peer, room, service
 from postroom.storage.checking.accounts import AccountCheck
 from postroom.storage.checking.bodies import BodyCheck
 from postroom.storage.checking.compare import differences
@@ -106,9 +115,9 @@ class Chance:
     def _command(self) -> Command:
         random = self._random
         app, user = random.choice(APPS), random.choice(USERS)
-        kind = random.randrange(29)
-        if kind == 28:
-            return Kick(app=app, user=user)
+        kind = random.randrange(32)
+        if kind >= 28:
+            return Kick(app=app, user=user) if kind == 31 else self._of_lists(app)
         if kind >= 25:
             return self._of_groups(app)
         if kind < 6 or not self._sent or not self._sessions:
@@ -167,6 +176,24 @@ class Chance:
             return UpdateConversation(app=app, conversation=conversation, operations=operations)
         kinds = [AddMembers, RemoveMembers, MuteConversation, UnmuteConversation]
         return random.choice(kinds)(app=app, conversation=group(random.choice("gh")), users=users)
+
+    def _of_lists(self, app: str) -> Command:
+        """Who may come in, who may talk, who is what."""
+        random = self._random
+        conversation = random.choice([group("g"), group("h"), room("hall")])
+        users = tuple(random.choice(USERS) for _ in range(random.randrange(4)))
+        kinds: list[Command] = [
+            BanUsers(app=app, conversation=random.choice([conversation, service("s")]), users=users),
+            UnbanUsers(app=app, conversation=random.choice([conversation, service("s")]), users=users),
+            SilenceUsers(app=app, conversation=conversation, users=users, ttl_ms=random.choice([None, 1_000, 9_000])),
+            UnsilenceUsers(app=app, conversation=conversation, users=users, temporary=random.random() < 0.5),
+            ExpireSilences(limit=random.choice([1, 1_000])),
+            SetRole(app=app, conversation=conversation, user=random.choice(USERS), role=random.choice(ROLES)),
+            RemoveRole(app=app, conversation=conversation, user=random.choice(USERS)),
+            BlockConversation(app=app, conversation=conversation, user=random.choice(USERS)),
+            UnblockConversation(app=app, conversation=conversation, user=random.choice(USERS)),
+        ]
+        return random.choice(kinds)
 
     def _of_the_house(self, app: str) -> Command:
         """What is looked up, and what is swept, in large steps and in small ones."""

@@ -7,6 +7,8 @@ import pytest
 
 from postroom.core.commands import (
     AddMembers,
+    BanUsers,
+    BlockConversation,
     CollectResult,
     Command,
     CreateConversation,
@@ -16,6 +18,7 @@ from postroom.core.commands import (
     ExpireGaps,
     ExpireHistory,
     ExpireResults,
+    ExpireSilences,
     Join,
     Kick,
     Leave,
@@ -25,11 +28,17 @@ from postroom.core.commands import (
     Operation,
     RecallMessage,
     RemoveMembers,
+    RemoveRole,
     ReserveResult,
     SendMessage,
+    SetRole,
+    SilenceUsers,
     StartEpoch,
     TakeFeed,
+    UnbanUsers,
+    UnblockConversation,
     UnmuteConversation,
+    UnsilenceUsers,
     UpdateConversation,
 )
 from postroom.core.domain import Decision, Welcome
@@ -196,6 +205,31 @@ def test_records_and_lists(scale: Scale) -> None:
     scale.covered(UpdateConversation(app="demo", conversation=g, operations=(Operation("c", "increment", b"1"),)))
     scale.covered(UnmuteConversation(app="demo", conversation=g, users=users))
     scale.covered(RemoveMembers(app="demo", conversation=g, users=users[:-1]))
+
+
+def test_who_may_come_in_and_talk(scale: Scale) -> None:
+    attributes, users = b'{"b":"%s"}' % (b"x" * 60_000), tuple(member(number) for number in range(MEMBERS_MAX))
+    for conversation in (group("g".ljust(NAME_BYTES_MAX, "g")), room("r".ljust(NAME_BYTES_MAX, "r"))):
+        members = users[:400] if conversation.kind == "group" else ()
+        scale.run(CreateConversation(app="demo", conversation=conversation, attributes=attributes, members=members))
+        scale.covered(SilenceUsers(app="demo", conversation=conversation, users=users))
+        scale.covered(UnsilenceUsers(app="demo", conversation=conversation, users=users, temporary=False))
+        for _ in range(2):
+            scale.covered(SilenceUsers(app="demo", conversation=conversation, users=users, ttl_ms=1_000))
+        scale.covered(UnsilenceUsers(app="demo", conversation=conversation, users=users[:9], temporary=True))
+        scale.clock.run(2_000)
+        scale.covered(ExpireSilences(limit=300))
+        scale.covered(SetRole(app="demo", conversation=conversation, user=users[0], role="member"))
+        scale.covered(RemoveRole(app="demo", conversation=conversation, user=users[0]))
+        scale.covered(BlockConversation(app="demo", conversation=conversation, user=users[0]))
+        scale.covered(UnblockConversation(app="demo", conversation=conversation, user=users[0]))
+        if conversation.kind == "room":
+            for user in users:
+                session = scale.run(Login(app="demo", user=user)).result
+                assert isinstance(session, Welcome)
+                scale.run(Join(app="demo", user=user, session=session.session, room=conversation.id))
+        scale.covered(BanUsers(app="demo", conversation=conversation, users=users))
+        scale.covered(UnbanUsers(app="demo", conversation=conversation, users=users))
 
 
 @pytest.mark.parametrize("members", [0, 1, 3, 40, MEMBERS_MAX])

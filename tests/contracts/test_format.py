@@ -22,6 +22,7 @@ from postroom.core.rows import (
     Header,
     Kept,
     ResultRow,
+    RoleRow,
     Stay,
     Totals,
     UserRow,
@@ -80,6 +81,7 @@ def test_the_versions_are_those_of_the_code() -> None:
         (PresenceEvent, "f"),
         (ResultRow, "q"),
         (ConversationRow, "o"),
+        (RoleRow, "R"),
     ],
     ids=lambda value: str(value),
 )
@@ -189,13 +191,13 @@ def test_where_an_epoch_began() -> None:
     assert rows == {b"p" + (3).to_bytes(8): (9).to_bytes(4)}
 
 
-ROW = ConversationRow(POSITION, "group", "g", UnixMs(7), UnixMs(8), True, b'{"a":[1.0,"x"]}', 2, 1)
+ROW = ConversationRow(POSITION, "group", "g", UnixMs(7), UnixMs(8), True, b'{"a":[1.0,"x"]}', 2, 1, 3, 4, 6, 5)
 NUMBER = POSITION.to_bytes(8)
 NAMED = msgspec.msgpack.encode(["group", "g"])
 
 
 def test_a_conversation() -> None:
-    listed = ["group", "g", 7, 8, True, b'{"a":[1.0,"x"]}', 2, 1]
+    listed = ["group", "g", 7, 8, True, b'{"a":[1.0,"x"]}', 2, 1, 3, 4, 6, 5]
     demo = keys.digest("demo")
     assert written(lambda views: views.put_conversation("demo", ROW)) == {
         b"o" + keys.digest("demo", "group", "g"): msgspec.msgpack.encode([POSITION, *listed]),
@@ -205,7 +207,9 @@ def test_a_conversation() -> None:
     }
 
 
-@pytest.mark.parametrize(("users", "letter"), [("members", b"m"), ("muted", b"q")])
+@pytest.mark.parametrize(
+    ("users", "letter"), [("members", b"m"), ("muted", b"q"), ("silenced", b"s"), ("banned", b"x")]
+)
 def test_users_of_a_conversation(users: UserList, letter: bytes) -> None:
     bob, place = keys.digest("demo", "bob"), (9).to_bytes(8) + (0).to_bytes(4)
     rows = written(lambda views: views.list_users("demo", ROW, users, ("bob",), Position(9)))
@@ -213,6 +217,42 @@ def test_users_of_a_conversation(users: UserList, letter: bytes) -> None:
         b"b" + NUMBER + letter + place: b"bob",
         b"l" + NUMBER + letter + bob: place,
     } | ({b"v" + bob + NUMBER: NAMED} if users == "members" else {})
+
+
+def test_a_conversation_without_its_last_fields_is_read() -> None:
+    """As it was written when there were only members."""
+    of_old = [POSITION, "group", "g", 7, 8, True, b"{}", 2, 1]
+    store = MemoryStore()
+    with store.transaction() as transaction:
+        engine_of(transaction).put("live", b"o" + keys.digest("demo", "group", "g"), msgspec.msgpack.encode(of_old))
+    with store.snapshot() as snapshot:
+        row = snapshot.views.conversation("demo", group("g"))
+    assert row is not None
+    assert (row.members, row.muted, row.silenced, row.banned, row.roles, row.owners) == (2, 1, 0, 0, 0, 0)
+
+
+BOB = keys.digest("demo", "bob")
+
+
+def test_a_silence_for_a_while() -> None:
+    def change(views: StoredViews) -> None:
+        for until in (6, 7):
+            views.put_silence("demo", POSITION, "bob", ExpiryMs(until))
+
+    assert written(change) == {
+        b"S" + NUMBER + BOB: msgspec.msgpack.encode(["bob", 7]),
+        b"E" + (7).to_bytes(8) + NUMBER + BOB: b"",
+    }
+
+
+def test_a_role() -> None:
+    rows = written(lambda views: views.put_role("demo", POSITION, RoleRow("bob", "owner", Position(9))))
+    assert rows == {b"R" + NUMBER + BOB: msgspec.msgpack.encode(["bob", "owner", 9])}
+
+
+def test_a_block() -> None:
+    rows = written(lambda views: views.put_block("demo", "bob", ROW))
+    assert rows == {b"B" + BOB + NUMBER: msgspec.msgpack.encode(["demo", "bob", "group", "g"])}
 
 
 def test_a_group_that_is_the_one_of_its_members() -> None:

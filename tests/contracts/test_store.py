@@ -28,6 +28,7 @@ from postroom.core.rows import (
     Kept,
     QueueEnds,
     ResultRow,
+    RoleRow,
     SessionRow,
     Stay,
     Totals,
@@ -41,7 +42,7 @@ from postroom.storage.memory import MemoryStore
 from tests.support.machine import Machine
 from tests.support.rows import engine_of
 
-LISTS: tuple[UserList, ...] = ("members", "muted")
+LISTS: tuple[UserList, ...] = ("members", "muted", "silenced", "banned")
 Opener = Callable[[], Store]
 
 
@@ -146,6 +147,11 @@ def write_everything(transaction: Transaction, position: int) -> None:
     views.put_conversation("demo", row)
     views.list_users("demo", row, "members", ("bob", "carol"), at)
     views.list_users("demo", row, "muted", ("bob",), at)
+    views.list_users("demo", row, "silenced", ("bob",), at)
+    views.list_users("demo", row, "banned", ("bob",), at)
+    views.put_silence("demo", at, "bob", ExpiryMs(position))
+    views.put_role("demo", at, RoleRow("bob", "owner", at))
+    views.put_block("demo", "bob", row)
     views.put_unique("demo", row, ("bob", "carol"))
     views.advance(epoch(position))
 
@@ -737,6 +743,68 @@ def test_a_list_keeps_its_order(store: Store) -> None:
         assert [views.is_listed("demo", row.number, "members", user) for user in ("abe", "u0")] == [True, False]
         assert [views.is_listed("demo", row.number, "muted", user) for user in ("abe", "zoe")] == [True, False]
         assert not views.is_listed("other", row.number, "members", "abe")
+
+
+def test_a_list_is_read_page_by_page(store: Store) -> None:
+    row = record(1)
+    with store.transaction() as transaction:
+        transaction.views.list_users("demo", row, "banned", ("zoe", "abe", "bob"), Position(5))
+        transaction.views.list_users("demo", row, "banned", ("cy",), Position(6))
+        transaction.views.list_users("demo", row, "silenced", ("dan",), Position(7))
+    with store.snapshot() as snapshot:
+        rows = list(snapshot.views.listed_after(row.number, "banned", b""))
+        assert [user for _, user in rows] == ["zoe", "abe", "bob", "cy"]
+        assert list(snapshot.views.listed_after(row.number, "banned", rows[1][0])) == rows[2:]
+        assert list(snapshot.views.listed_after(row.number, "banned", rows[3][0])) == []
+        assert list(snapshot.views.listed_after(Position(2), "banned", b"")) == []
+    with store.transaction() as transaction:
+        transaction.views.unlist_users("demo", row, "banned", ("abe", "bob"))
+        # The place of somebody who is gone is still a place.
+        assert list(transaction.views.listed_after(row.number, "banned", rows[1][0])) == rows[3:]
+
+
+def test_silences_for_a_while_and_their_ends(store: Store) -> None:
+    with store.transaction() as transaction:
+        views = transaction.views
+        for number, user, until in ((1, "bob", 300), (2, "bob", 100), (1, "cy", 200), (1, "bob", 250), (3, "cy", 400)):
+            views.put_silence("demo", Position(number), user, ExpiryMs(until))
+    with store.snapshot() as snapshot:
+        views = snapshot.views
+        assert list(views.silence_ends()) == [100, 200, 250, 400]
+        assert views.silence("demo", Position(1), "bob") == 250
+        assert views.silence("demo", Position(1), "dan") is views.silence("other", Position(1), "bob") is None
+    with store.transaction() as transaction:
+        views = transaction.views
+        views.remove_silence("demo", Position(1), "cy")
+        views.remove_oldest_silences(2)
+        assert list(views.silence_ends()) == [400]
+        assert [views.silence("demo", Position(n), "bob") for n in (1, 2)] == [None, None]
+        assert views.silence("demo", Position(3), "cy") == 400
+
+
+def test_roles_and_blocks(store: Store) -> None:
+    with store.transaction() as transaction:
+        views = transaction.views
+        for role in (RoleRow("bob", "member", Position(1)), RoleRow("bob", "owner", Position(1))):
+            views.put_role("demo", Position(1), role)
+        views.put_role("demo", Position(1), RoleRow("cy", "member", Position(2)))
+        for number in (300, 2):
+            views.put_block("demo", "bob", record(number))
+    with store.snapshot() as snapshot:
+        views = snapshot.views
+        assert views.role("demo", Position(1), "bob") == RoleRow("bob", "owner", Position(1))
+        assert views.role("demo", Position(2), "bob") is None
+        assert {row.user for row in views.roles(Position(1))} == {"bob", "cy"}
+        assert list(views.blocked("demo", "bob")) == [(2, record(2).conversation), (300, record(300).conversation)]
+        assert [number for number, _ in views.blocked("demo", "bob", after=Position(2))] == [300]
+        assert list(views.blocked("other", "bob")) == list(views.blocked("demo", "cy")) == []
+        assert [views.is_blocked("demo", "bob", Position(n)) for n in (2, 3)] == [True, False]
+    with store.transaction() as transaction:
+        views = transaction.views
+        views.remove_role("demo", Position(1), "bob")
+        views.remove_block("demo", "bob", Position(2))
+        assert [row.user for row in views.roles(Position(1))] == ["cy"]
+        assert not views.is_blocked("demo", "bob", Position(2))
 
 
 @pytest.mark.parametrize("feed", ["users", "rooms"])

@@ -359,3 +359,34 @@ def test_a_message_of_nobody(data: Path) -> None:
     """A change row that leads to a message nobody has."""
     change(data, "live", CHANGE + U64.pack(77), U64.pack(MessageId(78)))
     assert "live: live: change row 'k' " + U64.pack(77).hex() in told(data)
+
+
+@pytest.mark.parametrize(
+    ("letter", "list", "says"),
+    [
+        (b"b", b"s", "group 'g' of app 'demo' counts 1 silenced, its list has 0"),
+        (b"b", b"x", "group 'g' of app 'demo' counts 2 banned, its list has 1"),
+        (b"l", b"x", "its banned do not know the place of"),
+        (b"S", b"", "there are 1 rows 'E', the records need 0"),
+        (b"E", b"", "the silence of 'carol' has no end"),
+        (b"R", b"", "group 'g' of app 'demo' counts 1 roles and 1 owners, there are 0 and 0"),
+        (b"o", b"", "has no record that says the same"),
+    ],
+)
+def test_a_row_of_a_conversation_s_lists_that_is_gone(data: Path, letter: bytes, list: bytes, says: str) -> None:
+    key = next(key for key, _ in tables(data)["live"] if key.startswith(letter) and key[9:].startswith(list))
+    change(data, "live", key, None)
+    problems = told(data)
+    assert "conversations: " in problems
+    assert says in problems
+
+
+@pytest.mark.parametrize("letter", [b"S", b"R", b"B"])
+def test_a_row_of_a_conversation_s_lists_that_is_somebody_else_s(data: Path, letter: bytes) -> None:
+    key, value = next(row for row in tables(data)["live"] if row[0].startswith(letter))
+    change(data, "live", key, None)
+    at = -1 if letter != b"B" else 1
+    change(data, "live", flipped(key, at), value)
+    assert "is not where" in told(data) or "is not of a conversation that there is" in told(data)
+    change(data, "live", flipped(key, at), b"\xc1")
+    assert "cannot be read" in told(data)

@@ -46,6 +46,17 @@ from postroom.core.events import (
     Withdrawn,
 )
 from postroom.core.ids import ExpiryMs, MessageId, Position, UnixMs
+from postroom.core.list_events import (
+    ConversationBlocked,
+    ConversationUnblocked,
+    RoleRemoved,
+    RoleSet,
+    SilencesExpired,
+    UsersBanned,
+    UsersSilenced,
+    UsersUnbanned,
+    UsersUnsilenced,
+)
 from postroom.core.model import Conversation, group, peer
 from postroom.core.rows import Body, Header
 from postroom.storage.records import decode_body, decode_record, encode_body, encode_record
@@ -135,6 +146,21 @@ EVENTS: list[AnyEvent] = [
     MembersRemoved(app="demo", conversation=group("gröup"), at_ms=AT_MS, users=("bøb",)),
     ConversationMuted(app="demo", conversation=group("gröup"), at_ms=AT_MS, users=("bøb",)),
     ConversationUnmuted(app="demo", conversation=group("gröup"), at_ms=AT_MS, users=("carol",)),
+    UsersBanned(app="demo", conversation=group("gröup"), at_ms=AT_MS, users=("bøb", "carol")),
+    UsersUnbanned(app="demo", conversation=Conversation("service", "s", 0), at_ms=AT_MS, users=("bøb",)),
+    UsersSilenced(
+        app="demo",
+        conversation=Conversation("room", "rööm", 0),
+        at_ms=AT_MS,
+        users=("bøb", "carol"),
+        until_ms=ExpiryMs(1_790_000_060_123),
+    ),
+    UsersUnsilenced(app="demo", conversation=group("gröup"), at_ms=AT_MS, users=("bøb",), temporary=True),
+    SilencesExpired(until_ms=ExpiryMs(1_790_000_060_123), count=4),
+    RoleSet(app="demo", conversation=group("gröup"), at_ms=AT_MS, user="bøb", role="manager"),
+    RoleRemoved(app="demo", conversation=group("gröup"), at_ms=AT_MS, user="bøb"),
+    ConversationBlocked(app="demo", conversation=group("gröup"), at_ms=AT_MS, user="bøb"),
+    ConversationUnblocked(app="demo", conversation=group("gröup"), at_ms=AT_MS, user="bøb"),
     CopiesExpired(app="demo", id=ID, copies=(Withdrawn("bøb", (Position(ID), Position(ID + 1))),)),
 ]
 

@@ -188,6 +188,11 @@ MEMBERS = {
     "mention_all": st.booleans() | SCALARS,
     "mention_client_ids": PEOPLE,
     "session_token": SCALARS,
+    "client_id": NAMES | SCALARS,
+    "clientId": NAMES | SCALARS,
+    "role": st.sampled_from(["Owner", "Manager", "Member", "owner"]) | SCALARS,
+    "ttl": st.integers(-1, 86_401) | SCALARS,
+    "next": st.sampled_from(["0" * 14, "f" * 14, "0" * 24, "f" * 24]) | SCALARS,
     "name": FIELDS,
     "m": PEOPLE | OPERATORS,
     "mu": PEOPLE | OPERATORS,
@@ -201,6 +206,7 @@ GOOD = (
     {"from_client": "alice", "message": "hi", "timestamp": 1_700_000_000_000},
     {"from_peer": "alice", "conv_id": CID, "message": "hi", "msg_id": MID, "timestamp": 1_700_000_000_000},
     {"client_ids": ["alice", "carol"], "peers": ["alice"]},
+    {"client_id": "bob", "conv_id": CID, "ttl": 60, "clientId": "bob", "role": "Manager"},
     {"name": "two", "level": {"__op": "Increment"}, "mu": ["alice"], "m": ["alice"]},
 )
 

@@ -9,6 +9,8 @@ import lmdb
 from postroom.core.commands import (
     Ack,
     AddMembers,
+    BanUsers,
+    BlockConversation,
     CollectResult,
     CreateConversation,
     DeleteMessage,
@@ -23,6 +25,8 @@ from postroom.core.commands import (
     RemoveMembers,
     ReserveResult,
     SendMessage,
+    SetRole,
+    SilenceUsers,
     StartEpoch,
     TakeFeed,
     UnmuteConversation,
@@ -124,6 +128,11 @@ def happen_to_groups(machine: Machine) -> None:
     machine.run(MuteConversation(app="demo", conversation=g, users=("hal", "erin")))
     machine.run(UnmuteConversation(app="demo", conversation=g, users=("erin",)))
     machine.run(UpdateConversation(app="demo", conversation=g, operations=(Operation("name", "set", b'"f"'),)))
+    machine.run(SilenceUsers(app="demo", conversation=g, users=("carol",)))
+    machine.run(SilenceUsers(app="demo", conversation=g, users=("carol",), ttl_ms=86_400_000))
+    machine.run(BanUsers(app="demo", conversation=g, users=("dan", "mallory")))
+    machine.run(SetRole(app="demo", conversation=g, user="carol", role="owner"))
+    machine.run(BlockConversation(app="demo", conversation=g, user="erin"))
     for change in (EditMessage, RecallMessage, DeleteMessage):
         said = machine.run(
             SendMessage(app="demo", sender="alice", to=g, body=b"said to the group.", queue=True, history=True)

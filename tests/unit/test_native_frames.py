@@ -190,6 +190,7 @@ def test_a_send_as_the_design_has_it() -> None:
         lane="high",
         dedup="k1",
         via="native",
+        speaks=True,
     )
 
 

@@ -7,7 +7,21 @@ from pathlib import Path
 import pytest
 
 from postroom.core import domain
-from postroom.core.domain import conversations, history, messages, presence, queues, results, rooms, sessions, users
+from postroom.core.domain import (
+    bans,
+    blocks,
+    conversations,
+    history,
+    messages,
+    presence,
+    queues,
+    results,
+    roles,
+    rooms,
+    sessions,
+    silences,
+    users,
+)
 from postroom.core.domain.decision import Now
 from postroom.core.model import Rules
 from postroom.core.ports import Headers, ReadViews, Views
@@ -27,7 +41,21 @@ IMPURE_CALLS = {"open", "print", "input", "hash", "id"}
 """`hash` of a str differs between processes, and `id` between runs."""
 RUNTIME = {"runtime", "open"}
 
-MODULES = (conversations, history, messages, presence, queues, results, rooms, sessions, users)
+MODULES = (
+    bans,
+    blocks,
+    conversations,
+    history,
+    messages,
+    presence,
+    queues,
+    results,
+    roles,
+    rooms,
+    sessions,
+    silences,
+    users,
+)
 PARTS = {"decide_expire_stays"}
 """Of what is decided about an app's history."""
 DECIDES = {
@@ -40,7 +68,7 @@ APPLIES = {
     f"{module.__name__.rpartition('.')[2]}.{name}": what
     for module in MODULES
     for name, what in vars(module).items()
-    if name.startswith("apply_") and what.__module__ == module.__name__
+    if (name == "apply" or name.startswith("apply_")) and what.__module__ == module.__name__
 }
 
 

@@ -11,6 +11,8 @@ from postroom.core import commands
 from postroom.core.commands import (
     Ack,
     AddMembers,
+    BanUsers,
+    BlockConversation,
     ChangeMessage,
     CollectResult,
     Command,
@@ -24,6 +26,7 @@ from postroom.core.commands import (
     ExpireHistory,
     ExpireQueue,
     ExpireResults,
+    ExpireSilences,
     Join,
     Kick,
     Leave,
@@ -34,12 +37,20 @@ from postroom.core.commands import (
     Operation,
     RecallMessage,
     RemoveMembers,
+    RemoveRole,
     ReserveResult,
     SendMessage,
+    SetRole,
+    SilenceUsers,
     StartEpoch,
     TakeFeed,
+    UnbanUsers,
+    UnblockConversation,
     UnmuteConversation,
+    UnsilenceUsers,
     UpdateConversation,
+    UserCommand,
+    UsersCommand,
 )
 from postroom.core.ids import MessageId, Position
 from postroom.core.limits import (
@@ -71,6 +82,7 @@ EVERY: list[Command] = [
     ExpireDedup(limit=1),
     ExpireQueue(app="demo", user="bob", limit=1),
     ExpireResults(limit=1),
+    ExpireSilences(limit=1),
     ExpireGaps(app="demo", rooms=("r",), limit=1),
     ExpireHistory(app="demo", limit=1),
     Ack(app="demo", user="bob", session=Position(1), through=Position(1), count=3),
@@ -91,6 +103,14 @@ EVERY: list[Command] = [
     RemoveMembers(app="demo", conversation=group("g"), users=("bob",)),
     MuteConversation(app="demo", conversation=group("g"), users=("bob",)),
     UnmuteConversation(app="demo", conversation=group("g"), users=("bob",)),
+    BanUsers(app="demo", conversation=group("g"), users=("bob",)),
+    UnbanUsers(app="demo", conversation=group("g"), users=("bob",)),
+    SilenceUsers(app="demo", conversation=group("g"), users=("bob",)),
+    UnsilenceUsers(app="demo", conversation=group("g"), users=("bob",), temporary=True),
+    SetRole(app="demo", conversation=group("g"), user="bob", role="owner"),
+    RemoveRole(app="demo", conversation=group("g"), user="bob"),
+    BlockConversation(app="demo", conversation=group("g"), user="bob"),
+    UnblockConversation(app="demo", conversation=group("g"), user="bob"),
     send(),
 ]
 """One of each kind, in the order in which the reserve serves them."""
@@ -104,7 +124,7 @@ def tail(size: int, reserve: int = RESERVE) -> Room:
 
 def test_every_command_is_here() -> None:
     kinds = {kind for kind in vars(commands).values() if isinstance(kind, type) and issubclass(kind, Command)}
-    abstract = {Command, ChangeMessage, ConversationCommand, MembersCommand}
+    abstract = {Command, ChangeMessage, ConversationCommand, MembersCommand, UsersCommand, UserCommand}
     assert {type(command) for command in EVERY} == kinds - abstract
 
 

@@ -40,6 +40,18 @@ from postroom.core.events import (
     StaysExpired,
     UserKicked,
 )
+from postroom.core.list_events import (
+    ConversationBlocked,
+    ConversationUnblocked,
+    ListEvent,
+    RoleRemoved,
+    RoleSet,
+    SilencesExpired,
+    UsersBanned,
+    UsersSilenced,
+    UsersUnbanned,
+    UsersUnsilenced,
+)
 from postroom.core.model import Conversation
 
 _RECIPIENTS_SHOWN: Final = 3
@@ -183,7 +195,8 @@ def _words_of_the_house(
     | StaysExpired
     | GapsExpired
     | CopiesExpired
-    | RecordEvent,
+    | RecordEvent
+    | ListEvent,
 ) -> str:
     """What was looked up, and what was swept."""
     match event:
@@ -217,6 +230,34 @@ def _words_of_the_house(
             return _joined(f"message {event.id} leaves the history", _few(left))
         case GapsExpired():
             return f"gaps of {counted(len(event.rooms), 'room')} forgotten"
+        case _:
+            return _words_of_lists(event)
+
+
+def _words_of_lists(event: ListEvent) -> str:
+    """Who may come into a conversation, who may talk there, who is what."""
+    if isinstance(event, SilencesExpired):
+        return f"{counted(event.count, 'silence')} forgotten, up to {moment(event.until_ms)}"
+    name = place(event.conversation)
+    match event:
+        case UsersBanned():
+            return f"{_names(event.users)} banned from {name}"
+        case UsersUnbanned():
+            return f"{_names(event.users)} no longer banned from {name}"
+        case UsersSilenced():
+            how_long = "for good" if event.until_ms is None else f"until {moment(event.until_ms)}"
+            return f"{_names(event.users)} silenced in {name} {how_long}"
+        case UsersUnsilenced():
+            what = "temporary silence" if event.temporary else "silence"
+            return f"{what} of {_names(event.users)} in {name} lifted"
+        case RoleSet():
+            return f"{shown(event.user)} is {event.role} of {name}"
+        case RoleRemoved():
+            return f"{shown(event.user)} has no role in {name}"
+        case ConversationBlocked():
+            return f"{shown(event.user)} blocks {name}"
+        case ConversationUnblocked():
+            return f"{shown(event.user)} no longer blocks {name}"
         case _:
             assert_never(event)
 

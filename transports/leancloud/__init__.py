@@ -20,7 +20,7 @@ from postroom.transports.http.dialect import (
 )
 from postroom.transports.http.types import HttpReply, HttpRequest
 
-from . import clients, conversations, history, messages, people, realtime, storage
+from . import clients, conversations, history, messages, moderation, people, realtime, roles, storage
 from .auth import Tenant, authenticate, refuse_by_acl, require_master
 from .errors import refuse
 from .known import KINDS
@@ -65,6 +65,7 @@ class _Bound:
         routes: list[AnyRoute] = [*self._people(), *self._clients(), *self._rows(), *self._realtime()]
         for kind, base in PATHS.items():
             routes += [*self._records(kind, base), *self._messages(kind, f"{base}/{{cid}}/messages")]
+            routes += [*self._moderation(kind, f"{base}/{{cid}}"), *self._roles(kind, f"{base}/{{cid}}/member-infos")]
         return Dialect(name="leancloud", prefixes=("/1.2/", "/1.1/"), routes=tuple(routes), refuse=refuse, cors=CORS)
 
     def _records(self, kind: Kind, base: str) -> Iterable[Route]:
@@ -104,8 +105,35 @@ class _Bound:
         yield self._route("PUT", f"{one}/recall", recall, messages.render_changed, limit=NORMAL)
         yield self._route("DELETE", one, delete, messages.render_deleted)
 
+    def _moderation(self, kind: Kind, base: str) -> Iterable[Route]:
+        """Calls 16, 17, 22-27, 39, 40 and 45-50."""
+        hush, unhush = partial(moderation.parse_hush, kind=kind), partial(moderation.parse_unhush, kind=kind)
+        yield self._route("POST", f"{base}/temporary-silenceds", hush, moderation.render_done)
+        yield self._route("DELETE", f"{base}/temporary-silenceds", unhush, moderation.render_done)
+        lists: tuple[tuple[str, moderation.List], ...] = (("permanent-silenceds", "silenced"), ("blacklists", "banned"))
+        for path, of in lists:
+            add, remove = (
+                partial(parse, kind=kind, of=of) for parse in (moderation.parse_add, moderation.parse_remove)
+            )
+            yield self._route("POST", f"{base}/{path}", add, moderation.render_done)
+            yield self._route("DELETE", f"{base}/{path}", remove, moderation.render_done)
+            show = partial(moderation.parse_list, kind=kind, of=of)
+            yield self._route("GET", f"{base}/{path}", show, moderation.render_list)
+
+    def _roles(self, kind: Kind, base: str) -> Iterable[Route]:
+        """Calls 18-21 and 41-44."""
+        one = f"{base}/{{iid}}"
+        yield self._route("POST", base, partial(roles.parse_set, kind=kind), conversations.render_update)
+        yield self._route("GET", base, partial(roles.parse_list, kind=kind), roles.render_list)
+        yield self._route("PUT", one, partial(roles.parse_change, kind=kind), conversations.render_update)
+        yield self._route("DELETE", one, partial(roles.parse_remove, kind=kind), moderation.render_done)
+
     def _clients(self) -> Iterable[Route]:
-        """Calls 68, 69, 71, 75, 77, 81 and 82."""
+        """Calls 68, 69, 71-75, 77, 81 and 82."""
+        blocks = f"{BASE}/clients/{{uid}}/blacklists"
+        yield self._route("POST", blocks, moderation.parse_block, moderation.render_done)
+        yield self._route("DELETE", blocks, moderation.parse_unblock, moderation.render_done)
+        yield self._route("GET", blocks, moderation.parse_blocked, moderation.render_blocked)
         yield self._route("POST", f"{BASE}/clients/check-online", clients.parse_online, clients.render_online)
         yield self._route("POST", f"{BASE}/clients/{{uid}}/kick", clients.parse_kick, clients.render_kick)
         yield self._route("GET", f"{BASE}/stats", clients.parse_stats, clients.render_stats)
@@ -134,6 +162,9 @@ class _Bound:
         yield self._route("POST", patch, realtime.parse_patch, messages.render_changed, limit=NORMAL)
         for path, render in (("onlines", people.render_count), ("members", people.render_sample)):
             yield self._route("GET", f"{RTM}/transient_group/{path}", realtime.parse_room, render, everyone)
+        silences = f"{RTM}/conversation/blacklist"
+        yield self._route("POST", silences, moderation.parse_old_hush, moderation.render_done)
+        yield self._route("DELETE", silences, moderation.parse_old_unhush, moderation.render_done)
         yield self._route("POST", f"{RTM}/online", realtime.parse_online, clients.render_online)
         yield self._route("POST", f"{RTM}/client/kick", realtime.parse_kick, clients.render_kick)
         yield self._route("POST", f"{RTM}/sign", realtime.parse_sign, _never, everyone)

@@ -3,6 +3,9 @@
 from typing import Final, NamedTuple
 
 from postroom.core.errors import (
+    Banned,
+    BansFull,
+    BlocksFull,
     ConversationExists,
     ConversationFull,
     DedupMismatch,
@@ -11,11 +14,15 @@ from postroom.core.errors import (
     MessageIsRecalled,
     NoSpace,
     Overloaded,
+    OwnerNeeded,
     QueueFull,
     RateLimited,
     Refusal,
+    RolesFull,
     SessionEnded,
     ShuttingDown,
+    Silenced,
+    SilencesFull,
     TokenRevoked,
     TooManyRooms,
     TooManySessions,
@@ -75,6 +82,17 @@ class NoSuchUser(InvalidCommand):
 
     def __init__(self) -> None:
         super().__init__("Could not find user.")
+
+
+class UnknownRole(InvalidCommand):
+    """There are three roles, and this is none."""
+
+    def __init__(self) -> None:
+        super().__init__("UNKNOWN_CONVERSATION_ROLE")
+
+
+class NoSuchRecord(NotFound):
+    """No member info of the conversation has this id."""
 
 
 class NotSigned(Unauthorized):
@@ -137,6 +155,16 @@ ANSWERS: Final[dict[type[Refusal], Answer]] = {
     NoTarget: Answer(404, 4401),
     OtherKind: Answer(400, 4314),
     ConversationFull: Answer(400, 4304, "CONVERSATION_FULL"),
+    UnknownRole: Answer(400, 4321),
+    NoSuchRecord: Answer(404, 101, "Object not found."),
+    Banned: Answer(400, 4548, "BLOCKED_BY_CONV"),
+    BansFull: Answer(400, 4543, "BLACKLIST_FULL"),
+    BlocksFull: Answer(400, 4543, "BLACKLIST_FULL"),
+    SilencesFull: Answer(400, 4561, "SILIENCED_MEMBER_LIST_FULL"),
+    OwnerNeeded: Answer(400, 4324, "CONVERSATION_NEED_OWNER"),
+    RolesFull: Answer(400, 4322),
+    # Not of calls here, which send on somebody's behalf.
+    Silenced: Answer(400, 4563),
     UnknownMessage: NO_MESSAGE,
     MessageIsRecalled: NO_MESSAGE,
     RequestTimeout: Answer(408, 4107),

@@ -9,6 +9,7 @@ from typing import Final
 
 from postroom.core.errors import InvalidCommand
 from postroom.core.ids import POSITION_MAX, MessageId
+from postroom.core.model import Conversation
 
 from .errors import NameTooLong
 
@@ -45,6 +46,12 @@ def unique_id(members: Iterable[str]) -> str:
 def pair_id(one: str, other: str) -> str:
     """What the messages of two users show as their conversation; no path takes it (LeanCloud 7.13)."""
     return hashlib.md5(f"peer:{':'.join(sorted((one, other)))}".encode()).hexdigest()
+
+
+def info_id(conversation: Conversation, user: str) -> str:
+    """How what a user is in a conversation is called: 24 hex digits, which the two make."""
+    name = f"{conversation.kind}:{conversation.id}:{user}"
+    return hashlib.blake2b(name.encode(), digest_size=12).hexdigest()
 
 
 def check_client(parameter: str, name: str) -> str:

@@ -104,6 +104,7 @@ class SendFrame(_Frame, kw_only=True, frozen=True, tag="send"):
             lane=self.lane,
             dedup=self.dedup,
             via=VIA,
+            speaks=True,
         )
 
 
