@@ -11,7 +11,8 @@ from postroom.transports.http.dialect import Call
 from postroom.transports.http.types import HttpReply, json_reply
 
 from .errors import NoSuchUser
-from .parameters import Parameters, body_of, check_client
+from .ids import check_client
+from .parameters import Parameters, body_of
 
 ONLINE_MAX: Final = 20
 """Clients that one call asks about."""
