@@ -13,7 +13,7 @@ from typing import IO
 import lmdb
 import pytest
 
-from postroom.core.commands import DeleteMessage, EditMessage, Join, Leave, Login, SendMessage, StartEpoch
+from postroom.core.commands import DeleteMessage, EditMessage, Join, Kick, Leave, Login, SendMessage, StartEpoch
 from postroom.core.errors import StorageFailure
 from postroom.core.events import AnyEvent, HistoryExpired, Record, StaysExpired
 from postroom.core.ids import ExpiryMs, MessageId, Position, UnixMs
@@ -373,6 +373,8 @@ def test_log_tells_what_happened(tmp_path: Path, capsys: Capture) -> None:
     second = send(machine, "bob", "two", dedup="k")
     machine.run(DeleteMessage(app="demo", id=first, by="mod\n\x1b[2J"))
     machine.run(SendMessage(app="demo", sender="al ice", to=room("r1"), body=b"three", lane="low"))
+    machine.run(Kick(app="demo", user="bob", reason="sp\nam"))
+    machine.run(Kick(app="demo", user="cy"))
     store.close()
     assert tools.log(tmp_path) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -383,6 +385,8 @@ def test_log_tells_what_happened(tmp_path: Path, capsys: Capture) -> None:
         f"message {first} deleted by 'mod\\n\\x1b[2J', queued for bob as seq 3, evicted 1",
         "room r1 created",
         f"message {second + 3} 'al ice' → room r1, low, for whoever is online only",
+        "bob kicked, tokens until 2026-09-21T14:13:20.000Z refused: 'sp\\nam'",
+        "cy kicked, tokens until 2026-09-21T14:13:20.000Z refused",
     ]
     assert lines[0].split()[:3] == [str(first - 1), "2026-09-21T14:13:20.000Z", "demo"]
     assert lines[1].split()[1] == "2026-09-21T14:13:20.000Z"
@@ -392,6 +396,8 @@ def test_log_tells_what_happened(tmp_path: Path, capsys: Capture) -> None:
         ("message-deleted.1", str(second + 1)),
         ("conversation-created.1", str(second + 2)),
         ("message-sent.1", str(second + 3)),
+        ("user-kicked.1", str(second + 4)),
+        ("user-kicked.1", str(second + 5)),
     ]
     assert events[0]["id"] == str(first)
     assert events[2]["lane"] == "low"

@@ -11,7 +11,19 @@ from postroom.core.errors import Corruption, StorageFailure
 from postroom.core.ids import MessageId, Position
 from postroom.core.rows import UserRow
 from postroom.storage.checking.rows import KINDS
-from postroom.storage.keys import AWAITED, CHANGE, CLOCK, KEPT, TIMELINE, U64, USER, digest, unpack_entry
+from postroom.storage.keys import (
+    AWAITED,
+    CHANGE,
+    CLOCK,
+    DAY_ROW,
+    DAY_USERS,
+    KEPT,
+    TIMELINE,
+    U64,
+    USER,
+    digest,
+    unpack_entry,
+)
 from postroom.storage.lmdb import LmdbStore
 from postroom.storage.lmdb.environment import data_file
 from postroom.storage.reading import Reader
@@ -285,6 +297,18 @@ def test_a_log_record_that_does_not_fit(data: Path) -> None:
     with pytest.raises(Corruption, match="does not fit base"):
         rebuild(data, progress=quiet)
     assert tables(data) == before
+
+
+def test_users_of_a_day_that_do_not_add_up(data: Path) -> None:
+    key = DAY_USERS + digest("demo")
+    with raw(data) as (transaction, databases):
+        day, users = DAY_ROW.unpack(transaction.get(key, db=databases["live"]))
+        transaction.put(key, DAY_ROW.pack(day, users + 1), db=databases["live"])
+    name = f"accounts: day's users row 'A' {digest('demo').hex()}"
+    assert f"{name}: counts {users + 1} users on day {day}, {users} have it as their last" in told(data)
+    with raw(data) as (transaction, databases):
+        transaction.put(key, DAY_ROW.pack(day - 1, 0), db=databases["live"])
+    assert f"{name}: the newest day is {day - 1}, a user's is {day}" in told(data)
 
 
 def test_a_queue_that_does_not_add_up_the_same_in_live_and_base(data: Path) -> None:

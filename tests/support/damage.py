@@ -16,6 +16,7 @@ from postroom.core.commands import (
     DeleteMessage,
     EditMessage,
     Join,
+    Kick,
     Leave,
     Login,
     Logout,
@@ -84,6 +85,7 @@ def happen(machine: Machine) -> list[MessageId]:
     ids.append(send(machine, "bob1", "under a lower cap."))
     machine.run(Ack(app="demo", user="bob0", session=session, through=Position(ids[18])))
     machine.run(RecallMessage(app="demo", id=ids[21], by="alice"))
+    machine.run(Kick(app="demo", user="bob0"))
     machine.trim(ExpiryMs(machine.clock.expiry_ms - 12_000), 1_000)
     machine.run(Logout(app="demo", user="bob0", session=session))
     return ids

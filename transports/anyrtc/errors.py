@@ -54,9 +54,6 @@ ANSWERS: Final[dict[type[Refusal], Answer]] = {
     Forbidden: Answer(401, "unauthorized"),
     UnknownApp: Answer(401, "unauthorized"),
     TokenRevoked: Answer(401, "unauthorized"),
-    # None of our calls speaks for the sender themselves, or puts anybody anywhere.
-    Banned: Answer(403, "forbidden"),
-    Silenced: Answer(403, "forbidden"),
     NotFound: Answer(404, "not_found"),
     UnknownMessage: Answer(404, "not_found"),
     UnknownConversation: Answer(404, "not_found"),
@@ -72,6 +69,9 @@ ANSWERS: Final[dict[type[Refusal], Answer]] = {
     RolesFull: Answer(409, "conflict"),
     BlocksFull: Answer(409, "conflict"),
     OwnerNeeded: Answer(409, "conflict"),
+    # No call here speaks for the sender themselves, or puts anybody anywhere.
+    Banned: Answer(409, "conflict"),
+    Silenced: Answer(409, "conflict"),
     MessageIsRecalled: Answer(409, "conflict"),
     SessionEnded: Answer(409, "conflict"),
     RateLimited: Answer(429, "too_many_requests", 1_000),

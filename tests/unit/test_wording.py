@@ -1,0 +1,45 @@
+"""What `postroom log` says of who may come in, who may talk and who is what."""
+
+from typing import Any
+
+import pytest
+
+from postroom.core.ids import ExpiryMs, UnixMs
+from postroom.core.list_events import (
+    ConversationBlocked,
+    ConversationUnblocked,
+    RoleRemoved,
+    RoleSet,
+    SilencesExpired,
+    UsersBanned,
+    UsersSilenced,
+    UsersUnbanned,
+    UsersUnsilenced,
+)
+from postroom.core.model import group
+from postroom.transports.cli.wording import words
+
+UNTIL = ExpiryMs(1_790_000_000_123)
+ABOUT: dict[str, Any] = {"app": "demo", "conversation": group("g"), "at_ms": UnixMs(7)}
+TWO: dict[str, Any] = ABOUT | {"users": ("bob", "al ice")}
+BOB: dict[str, Any] = ABOUT | {"user": "bob"}
+
+
+@pytest.mark.parametrize(
+    ("event", "says"),
+    [
+        (UsersBanned(**TWO), "bob, 'al ice' banned from group g"),
+        (UsersUnbanned(**TWO), "bob, 'al ice' no longer banned from group g"),
+        (UsersSilenced(**TWO), "bob, 'al ice' silenced in group g for good"),
+        (UsersSilenced(**TWO, until_ms=UNTIL), "bob, 'al ice' silenced in group g until 2026-09-21T14:13:20.123Z"),
+        (UsersUnsilenced(**TWO, temporary=False), "silence of bob, 'al ice' in group g lifted"),
+        (UsersUnsilenced(**TWO, temporary=True), "temporary silence of bob, 'al ice' in group g lifted"),
+        (SilencesExpired(until_ms=UNTIL, count=1), "1 silence forgotten, up to 2026-09-21T14:13:20.123Z"),
+        (RoleSet(**BOB, role="owner"), "bob is owner of group g"),
+        (RoleRemoved(**BOB), "bob has no role in group g"),
+        (ConversationBlocked(**BOB), "bob blocks group g"),
+        (ConversationUnblocked(**BOB), "bob no longer blocks group g"),
+    ],
+)
+def test_lists_in_words(event: Any, says: str) -> None:
+    assert words(event) == says
