@@ -386,8 +386,13 @@ def test_a_conversation_that_nobody_created_or_that_has_no_lists(
         house.do(kind, **fields | ({"users": ("",)} if "users" in fields else {"user": "x" * 257}))
     if "users" in fields:
         assert house.do(kind, **fields | {"users": ()}).duplicate
+        many = {"users": tuple(f"u{number}" for number in range(MEMBERS_MAX + 1))}
+        # They alone are more than a group has on such a list.
+        full = {BanUsers: BansFull, SilenceUsers: SilencesFull}.get(kind, InvalidCommand)
+        with pytest.raises(full):
+            house.do(kind, **fields | many)
         with pytest.raises(InvalidCommand):
-            house.do(kind, **fields | {"users": tuple(f"u{number}" for number in range(MEMBERS_MAX + 1))})
+            house.do(kind, R, **fields | many)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,9 @@ import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from postroom.core.errors import (
+    Banned,
+    BansFull,
+    BlocksFull,
     ConversationExists,
     ConversationFull,
     DedupMismatch,
@@ -15,12 +18,19 @@ from postroom.core.errors import (
     MessageIsRecalled,
     NoSpace,
     Overloaded,
+    OwnerNeeded,
     QueueFull,
     RateLimited,
     Refusal,
+    RolesFull,
     SessionEnded,
     ShuttingDown,
+<<<<<<< ours
     TokenRevoked,
+=======
+    Silenced,
+    SilencesFull,
+>>>>>>> theirs
     TooManyRooms,
     TooManySessions,
     UnknownApp,
@@ -39,6 +49,8 @@ STATUS: Final[dict[type[Refusal], int]] = {
     Unauthorized: 401,
     TokenRevoked: 401,
     Forbidden: 403,
+    Banned: 403,
+    Silenced: 403,
     UnknownApp: 404,
     UnknownMessage: 404,
     UnknownConversation: 404,
@@ -51,6 +63,11 @@ STATUS: Final[dict[type[Refusal], int]] = {
     DedupMismatch: 409,
     ConversationExists: 409,
     ConversationFull: 409,
+    BansFull: 409,
+    SilencesFull: 409,
+    RolesFull: 409,
+    BlocksFull: 409,
+    OwnerNeeded: 409,
     SessionEnded: 409,
     TooManySessions: 429,
     TooManyRooms: 429,
