@@ -25,12 +25,9 @@ from postroom.core.errors import (
     RolesFull,
     SessionEnded,
     ShuttingDown,
-<<<<<<< ours
-    TokenRevoked,
-=======
     Silenced,
     SilencesFull,
->>>>>>> theirs
+    TokenRevoked,
     TooManyRooms,
     TooManySessions,
     UnknownApp,
