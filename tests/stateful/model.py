@@ -78,6 +78,8 @@ class Model:
         self.boxes: dict[tuple[str, str], Box] = {}
         self.messages: list[Message] = []
         self.newest_at: dict[str, int] = {}
+        self.visitors: set[tuple[str, str]] = set()
+        """Who ever logged in."""
         self.outcomes: dict[tuple[str, str, str], Outcome] = {}
         self.presence: dict[str, list[tuple[str, int, str]]] = {}
         """What happened to users, when, and to whom, as far as nobody took it."""

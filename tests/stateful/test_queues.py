@@ -237,6 +237,7 @@ class Queues(RuleBasedStateMachine):
         assert event.at_ms == at_ms
         if first:
             self.model.came_or_went(app, "login", user)
+        self.model.visitors.add(of)
         box.sessions = [row for row in box.sessions if row[1] == self.model.epoch] + [(session, self.model.epoch)]
 
     def _ended(
@@ -497,6 +498,8 @@ class Queues(RuleBasedStateMachine):
                 b"h": sum(message.kept for message in alive),
                 b"t": 3 * sum(message.kept for message in alive),
                 b"f": sum(map(len, model.presence.values())),
+                b"D": len(model.visitors),
+                b"A": len({app for app, _ in model.visitors}),
             }
         )
         notices = sum(copy.shows == "deleted" for copy in copies)

@@ -813,6 +813,8 @@ class Rooms(RuleBasedStateMachine):
                 b"f": sum(map(len, model.feeds.values())),
                 b"q": len(model.results),
                 b"z": len(model.results),
+                b"D": len(model.visitors),
+                b"A": len({app for app, _ in model.visitors}),
                 b"o": len(model.used),
                 b"n": len(model.used),
             }
