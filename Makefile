@@ -17,7 +17,7 @@ SDK_READY := $(SDK)/.ready
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test check bench clean format format-check lint types layers fast-tests
+.PHONY: help demo test check static bench clean format format-check lint types layers fast-tests
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -28,7 +28,9 @@ demo: $(READY) ## the broker in one minute: sends, receives, restarts
 test: $(READY) $(NPM_READY) $(SDK_READY) ## the whole test suite
 	$(BIN)/pytest -n auto
 
-check: format-check lint types layers fast-tests ## what CI asks first: format, lint, types, layers, fast tests
+check: static fast-tests ## before a commit: format, lint, types, layers, fast tests
+
+static: format-check lint types layers ## what CI asks first, without a test
 
 bench: $(READY) ## how fast it is on this machine
 	$(BIN)/postroom bench publish --seconds 3
