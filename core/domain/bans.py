@@ -12,7 +12,7 @@ from ..limits import LISTED_MAX
 from ..list_events import UsersBanned, UsersUnbanned
 from ..model import Rules
 from ..ports import Headers, ReadViews, Views
-from .conversations import decided, nothing_to_do, off_list, on_list, record_of, require
+from .conversations import decided, nothing_to_do, off_list, on_list, record_of, require, taken_off
 from .decision import Decision, Now
 from .times import at
 
@@ -44,13 +44,7 @@ def decide_ban(command: BanUsers, views: ReadViews, headers: Headers, now: Now, 
 
 def decide_unban(command: UnbanUsers, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
     """Raises UnknownConversation."""
-    row = require(views, command.app, command.conversation)
-    users = on_list(views, command.app, row, "banned", command.users)
-    if not users:
-        return nothing_to_do(row, row.updated_ms)
-    at_ms = at(command.app, views, now)
-    event = UsersUnbanned(app=command.app, conversation=row.conversation, at_ms=at_ms, users=users)
-    return decided(event, command, now, at_ms)
+    return taken_off(command, "banned", UsersUnbanned, views, now)
 
 
 def apply(views: Views, position: Position, event: UsersBanned | UsersUnbanned) -> None:

@@ -14,6 +14,7 @@ from ..commands import (
     RemoveMembers,
     UnmuteConversation,
     UpdateConversation,
+    UsersCommand,
 )
 from ..errors import ConversationExists, ConversationFull, UnknownConversation
 from ..events import (
@@ -27,6 +28,7 @@ from ..events import (
 )
 from ..ids import Position, UnixMs, message_at
 from ..limits import MEMBERS_MAX, MUTED_MAX
+from ..list_events import UsersUnbanned
 from ..model import Conversation, Receipt, Rules, UserList, group
 from ..ports import Headers, ReadViews, Views
 from ..rows import ConversationRow
@@ -92,13 +94,7 @@ def decide_add(command: AddMembers, views: ReadViews, headers: Headers, now: Now
 
 def decide_remove(command: RemoveMembers, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
     """Raises UnknownConversation."""
-    row = require(views, command.app, command.conversation)
-    users = on_list(views, command.app, row, "members", command.users)
-    if not users:
-        return nothing_to_do(row, row.updated_ms)
-    at_ms = at(command.app, views, now)
-    event = MembersRemoved(app=command.app, conversation=row.conversation, at_ms=at_ms, users=users)
-    return decided(event, command, now, at_ms)
+    return taken_off(command, "members", MembersRemoved, views, now)
 
 
 def decide_mute(command: MuteConversation, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
@@ -116,13 +112,7 @@ def decide_mute(command: MuteConversation, views: ReadViews, headers: Headers, n
 
 def decide_unmute(command: UnmuteConversation, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
     """Raises UnknownConversation."""
-    row = require(views, command.app, command.conversation)
-    users = on_list(views, command.app, row, "muted", command.users)
-    if not users:
-        return nothing_to_do(row, row.updated_ms)
-    at_ms = at(command.app, views, now)
-    event = ConversationUnmuted(app=command.app, conversation=row.conversation, at_ms=at_ms, users=users)
-    return decided(event, command, now, at_ms)
+    return taken_off(command, "muted", ConversationUnmuted, views, now)
 
 
 def require(views: ReadViews, app: str, conversation: Conversation) -> ConversationRow:
@@ -150,6 +140,23 @@ def off_list(
 ) -> tuple[str, ...]:
     """Those that are not."""
     return tuple(name for name in dict.fromkeys(names) if not views.is_listed(app, row.number, users, name))
+
+
+def taken_off(
+    command: UsersCommand,
+    users: UserList,
+    event: type[MembersRemoved | ConversationUnmuted | UsersUnbanned],
+    views: ReadViews,
+    now: Now,
+) -> Decision:
+    """What takes those who are on a list off it. Raises UnknownConversation."""
+    app = command.app
+    row = require(views, app, command.conversation)
+    names = on_list(views, app, row, users, command.users)
+    if not names:
+        return nothing_to_do(row, row.updated_ms)
+    at_ms = at(app, views, now)
+    return decided(event(app=app, conversation=row.conversation, at_ms=at_ms, users=names), command, now, at_ms)
 
 
 def decided(event: AnyEvent, command: ConversationCommand, now: Now, at_ms: UnixMs, *before: AnyEvent) -> Decision:

@@ -2,10 +2,8 @@
 accounted for by the events, no text outlives its message, and replay gives the same state."""
 
 import re
-import shutil
 import tempfile
 from collections import Counter
-from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +11,7 @@ from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import initialize, invariant, rule
 
 from postroom.core.commands import (
     Ack,
@@ -39,25 +37,22 @@ from postroom.core.domain import Decision, Welcome
 from postroom.core.errors import ConversationExists, MessageIsRecalled, Refusal, UnknownConversation, UnknownMessage
 from postroom.core.ids import ExpiryMs, MessageId, Position, UnixMs
 from postroom.core.model import Receipt, Rules, group
-from postroom.core.ports import Store
 from postroom.core.runtime.reading import resolve
 from postroom.storage.checking.bodies import BodyCheck
 from postroom.storage.checking.conversations import ConversationCheck
 from postroom.storage.checking.owned import Owned
 from postroom.storage.checking.report import Problem, Problems
 from postroom.storage.engine import LIVE
-from postroom.storage.lmdb import LmdbStore
-from postroom.storage.memory import MemoryStore
 from postroom.storage.views import StoredViews
 
 from ..support.desk import count_terms
 from ..support.machine import Clock, Machine
 from ..support.rows import engine_of, replayed, rows, values
 from .model import Box, Copy, Message, Model
+from .stores import OnLmdb, OnMemory, StoreMachine
 
 APP = "one"
 DAY_MS = 86_400_000
-SHM = Path("/dev/shm")
 
 users = st.sampled_from(["ann", "bob", "bob", "cy"])
 names = st.sampled_from(["g", "g", "g", "h"])
@@ -165,12 +160,8 @@ class GroupsModel(Model):
         return len(over[:limit])
 
 
-class Groups(RuleBasedStateMachine):
+class Groups(StoreMachine):
     """Records, members, messages, changes, acks, sessions, clocks, settings, trimming and restarts over one store."""
-
-    def open(self) -> Store:
-        """The store, opened (again)."""
-        raise NotImplementedError
 
     @initialize(rules=rules_of_apps)
     def begin(self, rules: Rules) -> None:
@@ -488,34 +479,12 @@ class Groups(RuleBasedStateMachine):
         self.machine.store.close()
 
 
-class MemoryGroups(Groups):
+class MemoryGroups(OnMemory, Groups):
     """On the store that forgets."""
 
-    def open(self) -> Store:
-        if not hasattr(self, "store"):
-            self.store = MemoryStore()
-        return self.store
 
-
-class LmdbGroups(Groups):
+class LmdbGroups(OnLmdb, Groups):
     """On the one that lasts; a restart opens the directory again."""
-
-    def open(self) -> Store:
-        if hasattr(self, "store"):
-            self.store.close()
-        else:
-            self.home = tempfile.mkdtemp(prefix="postroom-", dir=SHM if SHM.is_dir() else None)
-        self.store = LmdbStore(self.home)
-        return self.store
-
-    def teardown(self) -> None:
-        try:
-            super().teardown()
-        finally:
-            if hasattr(self, "home"):
-                with suppress(Exception):
-                    self.store.close()
-                shutil.rmtree(self.home)
 
 
 TestMemoryGroups = MemoryGroups.TestCase

@@ -1,15 +1,13 @@
 """Whatever happens to bans, silences, roles and blocks, in whatever order: who may come in and talk is what a plain model says,
 and replay gives the same state."""
 
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import initialize, invariant, rule
 
 from postroom.core.commands import (
     AddMembers,
@@ -39,16 +37,14 @@ from postroom.core.model import ROLES, Conversation, group, room, service
 from postroom.storage.checking.conversations import ConversationCheck
 from postroom.storage.checking.report import Problem, Problems
 from postroom.storage.engine import LIVE
-from postroom.storage.lmdb import LmdbStore
-from postroom.storage.memory import MemoryStore
 from postroom.storage.views import StoredViews
 
 from ..support.machine import Machine
 from ..support.rows import engine_of, replayed, rows
+from .stores import OnLmdb, OnMemory, StoreMachine
 
 APP: Final = "one"
 G, R, S = group("g"), room("g"), service("g")
-SHM = Path("/dev/shm")
 
 users = st.sampled_from(["ann", "bob", "cy"])
 crowds = st.lists(users, max_size=3).map(tuple)
@@ -74,12 +70,8 @@ def on(names: list[str], more: Iterable[str]) -> None:
     names += [name for name in dict.fromkeys(more) if name not in names]
 
 
-class Lists(RuleBasedStateMachine):
+class Lists(StoreMachine):
     """A group, a room and a service of the same name, over one store."""
-
-    def open(self) -> Any:
-        """The store, opened (again)."""
-        raise NotImplementedError
 
     @initialize()
     def begin(self) -> None:
@@ -253,31 +245,12 @@ class Lists(RuleBasedStateMachine):
         self.machine.store.close()
 
 
-class MemoryLists(Lists):
+class MemoryLists(OnMemory, Lists):
     """On the store that forgets."""
 
-    def open(self) -> Any:
-        self.store = getattr(self, "store", None) or MemoryStore()
-        return self.store
 
-
-class LmdbLists(Lists):
+class LmdbLists(OnLmdb, Lists):
     """On the one that lasts; a restart opens the directory again."""
-
-    def open(self) -> Any:
-        if hasattr(self, "store"):
-            self.store.close()
-        else:
-            self.home = tempfile.TemporaryDirectory(prefix="postroom-", dir=SHM if SHM.is_dir() else None)
-        self.store = LmdbStore(Path(self.home.name))
-        return self.store
-
-    def teardown(self) -> None:
-        try:
-            super().teardown()
-        finally:
-            if hasattr(self, "home"):
-                self.home.cleanup()
 
 
 TestMemoryLists = MemoryLists.TestCase

@@ -1,17 +1,14 @@
 """Whatever happens to queues, in whatever order: the store shows what the model says, and replay gives the same state."""
 
 import re
-import shutil
-import tempfile
 from collections import Counter
 from copy import deepcopy
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import initialize, invariant, rule
 
 from postroom.core.commands import (
     Ack,
@@ -35,19 +32,16 @@ from postroom.core.events import HistoryExpired, LoggedIn, LoggedOut
 from postroom.core.ids import ExpiryMs, MessageId, Position
 from postroom.core.limits import HISTORY_EXPIRED_MAX
 from postroom.core.model import Receipt, Rules, peer
-from postroom.core.ports import Store
 from postroom.core.runtime.reading import resolve
 from postroom.storage.engine import LIVE
-from postroom.storage.lmdb import LmdbStore
-from postroom.storage.memory import MemoryStore
 
 from ..support.desk import count_terms
 from ..support.machine import Clock, Machine
 from ..support.rows import engine_of, replayed, rows, values
 from .model import Box, Copy, Message, Model, same
+from .stores import OnLmdb, OnMemory, StoreMachine
 
 DAY_MS = 86_400_000
-SHM = Path("/dev/shm")
 USERS = (("one", "ann"), ("one", "bob"), ("two", "ann"))
 SESSIONS_MAX = 3
 
@@ -71,12 +65,8 @@ rules_of_apps = st.builds(
 )
 
 
-class Queues(RuleBasedStateMachine):
+class Queues(StoreMachine):
     """Sends, changes, acks, sessions, clocks, settings, trimming and restarts over one store."""
-
-    def open(self) -> Store:
-        """The store, opened (again)."""
-        raise NotImplementedError
 
     @initialize(rules=rules_of_apps)
     def begin(self, rules: Rules) -> None:
@@ -553,33 +543,12 @@ def seen(copy: Copy) -> tuple[str, int, bytes]:
     return "message" if in_place else copy.message.form, copy.message.id, copy.message.text
 
 
-class MemoryQueues(Queues):
+class MemoryQueues(OnMemory, Queues):
     """On the store that forgets."""
 
-    def open(self) -> Store:
-        if not hasattr(self, "store"):
-            self.store = MemoryStore()
-        return self.store
 
-
-class LmdbQueues(Queues):
+class LmdbQueues(OnLmdb, Queues):
     """On the one that lasts; a restart opens the directory again."""
-
-    def open(self) -> Store:
-        if hasattr(self, "store"):
-            self.store.close()
-        else:
-            self.home = tempfile.mkdtemp(prefix="postroom-", dir=SHM if SHM.is_dir() else None)
-        self.store = LmdbStore(self.home)
-        return self.store
-
-    def teardown(self) -> None:
-        try:
-            super().teardown()
-        finally:
-            if hasattr(self, "home"):
-                self.store.close()
-                shutil.rmtree(self.home)
 
 
 TestMemoryQueues = MemoryQueues.TestCase

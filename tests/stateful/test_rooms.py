@@ -1,18 +1,15 @@
 """Whatever happens to rooms and history, in whatever order: queries, feeds and members are what the model says."""
 
 import re
-import shutil
-import tempfile
 from collections import Counter
 from copy import deepcopy
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from postroom.core.commands import (
     Ack,
@@ -45,20 +42,17 @@ from postroom.core.errors import Refusal
 from postroom.core.events import GapsExpired, HistoryExpired, LoggedIn, LoggedOut, RoomJoined, RoomLeft, StaysExpired
 from postroom.core.ids import ExpiryMs, MessageId, Position, UnixMs
 from postroom.core.model import Conversation, Feed, Receipt, Rules
-from postroom.core.ports import Store
 from postroom.core.queries import CountMessages, FindMessages
 from postroom.core.runtime.reading import read_messages, read_missed
 from postroom.core.search import Search
 from postroom.storage.engine import LIVE
-from postroom.storage.lmdb import LmdbStore
-from postroom.storage.memory import MemoryStore
 
 from ..support.machine import Clock, Machine
 from ..support.rows import engine_of, replayed, rows, values
 from .model import DAY_MS, Box
 from .rooms_model import Letter, Question, RoomsModel, Visit, conversations, same
+from .stores import OnLmdb, OnMemory, StoreMachine
 
-SHM = Path("/dev/shm")
 USERS = (("one", "ann"), ("one", "bob"), ("one", "cat"), ("two", "ann"))
 ROOMS = ("red", "blue", "ann")
 """One is named as a user is."""
@@ -119,12 +113,8 @@ class Asked:
     at_first: list[int]
 
 
-class Rooms(RuleBasedStateMachine):
+class Rooms(StoreMachine):
     """Rooms, messages, queries, sessions, clocks, settings, trimming and restarts over one store."""
-
-    def open(self) -> Store:
-        """The store, opened (again)."""
-        raise NotImplementedError
 
     @initialize(rules=rules_of_apps)
     def begin(self, rules: Rules) -> None:
@@ -874,33 +864,12 @@ def as_fields(question: Question) -> dict[str, Any]:
     }
 
 
-class MemoryRooms(Rooms):
+class MemoryRooms(OnMemory, Rooms):
     """On the store that forgets."""
 
-    def open(self) -> Store:
-        if not hasattr(self, "store"):
-            self.store = MemoryStore()
-        return self.store
 
-
-class LmdbRooms(Rooms):
+class LmdbRooms(OnLmdb, Rooms):
     """On the one that lasts; a restart opens the directory again."""
-
-    def open(self) -> Store:
-        if hasattr(self, "store"):
-            self.store.close()
-        else:
-            self.home = tempfile.mkdtemp(prefix="postroom-", dir=SHM if SHM.is_dir() else None)
-        self.store = LmdbStore(self.home)
-        return self.store
-
-    def teardown(self) -> None:
-        try:
-            super().teardown()
-        finally:
-            if hasattr(self, "home"):
-                self.store.close()
-                shutil.rmtree(self.home)
 
 
 TestMemoryRooms = MemoryRooms.TestCase
