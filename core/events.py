@@ -35,7 +35,7 @@ class EpochStarted(Event, frozen=True, kw_only=True, tag="epoch-started.1"):
     epoch: int
 
 
-class MessageSent(Event, frozen=True, kw_only=True, tag="message-sent.1"):
+class MessageSent(Event, frozen=True, kw_only=True, tag="message-sent.2"):
     """A message was accepted."""
 
     brings_body = True
@@ -54,9 +54,15 @@ class MessageSent(Event, frozen=True, kw_only=True, tag="message-sent.1"):
     dedup_expires_ms: ExpiryMs = ExpiryMs(0)
     awaited: bool = False
     """The sender waits for the recipient's ack, and may come back with the dedup key to ask for it."""
+    number: int = 0
+    """Of a kept message to all of a group or a service: its running number there, from 1; 0 if it takes none."""
+    stream: bool = False
+    """It is kept once for all of them, in the conversation's stream."""
+    recipients: tuple[str, ...] = ()
+    """Of a message to some users of a service: who they are."""
 
 
-class MessageEdited(Event, frozen=True, kw_only=True, tag="message-edited.1"):
+class MessageEdited(Event, frozen=True, kw_only=True, tag="message-edited.2"):
     """A message has a new body, which lies under this event's position."""
 
     brings_body = True
@@ -67,9 +73,13 @@ class MessageEdited(Event, frozen=True, kw_only=True, tag="message-edited.1"):
     at_ms: UnixMs
     queued: tuple[Queued, ...] = ()
     """The change as an entry of its own, for whoever may have seen the old text."""
+    stream: Conversation | None = None
+    """In whose stream the change stands, too."""
+    copies: tuple[str, ...] = ()
+    """Only these recipients' copies have it; none: the message itself."""
 
 
-class MessageRecalled(Event, frozen=True, kw_only=True, tag="message-recalled.2"):
+class MessageRecalled(Event, frozen=True, kw_only=True, tag="message-recalled.3"):
     """A message's body is gone; its header, marked as recalled, lies under this event's position."""
 
     brings_body = True
@@ -81,6 +91,10 @@ class MessageRecalled(Event, frozen=True, kw_only=True, tag="message-recalled.2"
     queued: tuple[Queued, ...] = ()
     sent_ms: UnixMs = UnixMs(0)
     """When it was sent, if it is kept for history: its place there."""
+    stream: Conversation | None = None
+    """In whose stream the change stands, too."""
+    copies: tuple[str, ...] = ()
+    """Only these recipients' copies are recalled; none: the message itself."""
 
 
 class Withdrawn(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -90,7 +104,7 @@ class Withdrawn(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fie
     positions: tuple[Position, ...]
 
 
-class MessageDeleted(Event, frozen=True, kw_only=True, tag="message-deleted.1"):
+class MessageDeleted(Event, frozen=True, kw_only=True, tag="message-deleted.2"):
     """A message is gone, with its queued copies; if somebody must be told, its header lies under this event's position."""
 
     brings_body = True
@@ -105,6 +119,10 @@ class MessageDeleted(Event, frozen=True, kw_only=True, tag="message-deleted.1"):
     sent_ms: UnixMs = UnixMs(0)
     withdrawn: tuple[Withdrawn, ...] = ()
     queued: tuple[Queued, ...] = ()
+    stream: Conversation | None = None
+    """Out of whose stream it is taken."""
+    copies: tuple[str, ...] = ()
+    """It is hidden from these recipients, and there for all others; none: it is gone."""
 
 
 class MessageConfirmed(Event, frozen=True, kw_only=True, tag="message-confirmed.1"):

@@ -176,6 +176,9 @@ class ReadViews(ReadUsers, ReadLists, Protocol):
     ) -> Iterator[Numbered]:
         """Those of every kind whose attribute may be this JSON scalar or have it: look at each. Order as above."""
 
+    def message_count(self, number: Position) -> int:
+        """The newest running number of the messages to a conversation."""
+
     def unique_group(self, app: str, members: Iterable[str]) -> str | None:
         """The oldest of the groups created as the one of exactly these members."""
 
@@ -259,6 +262,9 @@ class Views(ReadViews, UserViews, Lists, Protocol):
 
     def put_conversation(self, app: str, row: ConversationRow) -> None:
         """A record, new or changed, and what finds it by its attributes."""
+
+    def put_message_count(self, number: Position, count: int) -> None:
+        """A message to the conversation took this number."""
 
     def put_unique(self, app: str, row: ConversationRow, members: Iterable[str]) -> None:
         """The group is the one of exactly these members."""

@@ -115,6 +115,10 @@ class Kept(msgspec.Struct, frozen=True, array_like=True, gc=False):
     recalled: bool = False
     recipients: tuple[str, ...] = ()
     """Of a message to a group: for whom."""
+    number: int = 0
+    """Its running number in its conversation; 0 if it has none."""
+    stream: bool = False
+    """It is in the conversation's stream."""
 
 
 class Stay(NamedTuple):

@@ -21,7 +21,7 @@ _name = msgspec.msgpack.Decoder(tuple[Kind, str]).decode
 
 
 class ConversationViews:
-    """Rows `o`, `n`, `y` and `U`; whom `v` finds a conversation for, lists say."""
+    """Rows `o`, `n`, `y`, `N` and `U`; whom `v` finds a conversation for, lists say."""
 
     _engine: Engine
     _rows: Table
@@ -82,6 +82,15 @@ class ConversationViews:
             found = self._engine.scan_back(self._rows, prefix + U64.pack(before - 1), prefix)
         for key, value in found:
             yield Position(U64.unpack_from(key, len(prefix))[0]), value
+
+    # Running numbers.
+
+    def message_count(self, number: Position) -> int:
+        row = self._engine.get(self._rows, keys.MESSAGE_COUNT + U64.pack(number))
+        return U64.unpack(row)[0] if row else 0
+
+    def put_message_count(self, number: Position, count: int) -> None:
+        self._engine.put(self._rows, keys.MESSAGE_COUNT + U64.pack(number), U64.pack(count))
 
     # Groups that are the one of their members.
 

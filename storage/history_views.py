@@ -128,9 +128,11 @@ def kept_rows(app: str, place: Place, kept: Kept) -> tuple[Row, Row, Row, Row]:
 
 
 def _encode_kept(kept: Kept) -> bytes:
-    """Without recipients as it was before there were groups: rows written then must equal those that replay gives now."""
-    if kept.recipients:
+    """Without the fields at its end that say nothing: rows written before there were such must equal what replay gives now."""
+    if kept.number:
         return _encode(kept)
+    if kept.recipients:
+        return _encode((kept.conversation, kept.sender, kept.queued, kept.recalled, kept.recipients))
     return _encode((kept.conversation, kept.sender, kept.queued, kept.recalled))
 
 

@@ -1,12 +1,13 @@
 """Messages to groups: a copy in each member's queue, all of one text, which is the history's; and who else is told."""
 
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from ..commands import SendMessage
 from ..events import CopiesExpired, Queued, Withdrawn
 from ..ids import MessageId, Position
 from ..limits import HISTORY_EXPIRED_MAX
-from ..model import Rules
+from ..model import Conversation, Rules
 from ..ports import ReadViews, Views
 from ..rows import Header, Kept
 from .conversations import require
@@ -14,9 +15,17 @@ from .decision import Now, parts
 from .queues import enqueue, entries_about, leave
 
 
-def addressed(
-    command: SendMessage, views: ReadViews, now: Now, rules: Rules
-) -> tuple[tuple[Queued, ...], tuple[str, ...]]:
+class Addressed(NamedTuple):
+    """Whom a message reaches."""
+
+    queued: tuple[Queued, ...] = ()
+    audience: tuple[str, ...] = ()
+    """Who is told without a copy."""
+    number: int = 0
+    """Its running number in the conversation."""
+
+
+def addressed(command: SendMessage, views: ReadViews, now: Now, rules: Rules) -> Addressed:
     """The copies of a message to a group, and who is told without one. Raises UnknownConversation.
 
     A queue that refuses costs its owner the copy, which counts as evicted; the others get theirs.
@@ -24,9 +33,18 @@ def addressed(
     row = require(views, command.app, command.to)
     members = tuple(user for user in views.listed(row.number, "members") if user != command.sender)
     sender = (command.sender,) if command.sender_copy == "online" else ()
+    number = views.message_count(row.number) + 1 if command.history else 0
     if not command.queue:
-        return (), (*members, *sender)
-    return tuple(enqueue(views, command.app, user, now, rules, owns_body=False) for user in members), sender
+        return Addressed((), (*members, *sender), number)
+    copies = tuple(enqueue(views, command.app, user, now, rules, owns_body=False) for user in members)
+    return Addressed(copies, sender, number)
+
+
+def count_message(views: Views, app: str, conversation: Conversation, number: int) -> None:
+    """A message to the group took this running number."""
+    row = views.conversation(app, conversation)
+    assert row is not None  # nobody sends to a group that there is not
+    views.put_message_count(row.number, number)
 
 
 def audience(header: Header, views: ReadViews) -> tuple[str, ...]:

@@ -52,17 +52,16 @@ def decide_send(command: SendMessage, views: ReadViews, headers: Headers, now: N
     recipient, kind = command.to.id, command.to.kind
     at_ms = at(command.app, views, now)
     created: tuple[ConversationCreated, ...] = ()
-    queued: tuple[Queued, ...] = ()
-    audience: tuple[str, ...] = ()
+    to = groups.Addressed()
     if kind == "room":
         created = first_use(views, command.app, command.to, at_ms)
     elif kind == "group":
-        queued, audience = groups.addressed(command, views, now, rules)
+        to = groups.addressed(command, views, now, rules)
     elif command.queue:
         copy = enqueue(views, command.app, recipient, now, rules, owns_body=not command.history)
         if not copy.stored:
             raise QueueFull(f"the queue of {recipient!r} is full")
-        queued = (copy,)
+        to = groups.Addressed((copy,))
     id = message_at(Position(now.position + len(created)))
     event = MessageSent(
         app=command.app,
@@ -72,11 +71,12 @@ def decide_send(command: SendMessage, views: ReadViews, headers: Headers, now: N
         lane=command.lane,
         at_ms=at_ms,
         history=command.history,
-        queued=queued,
+        queued=to.queued,
         dedup=command.dedup,
         dedup_digest=digest,
         dedup_expires_ms=ExpiryMs(max(now.wall_ms, now.expiry_ms) + DEDUP_TTL_MS if digest else 0),
         awaited=bool(digest) and command.wait_ack_ms is not None,
+        number=to.number,
     )
     wait: Wait = "offline"
     if command.wait_ack_ms is not None and online(views, command.app, recipient):
@@ -87,7 +87,7 @@ def decide_send(command: SendMessage, views: ReadViews, headers: Headers, now: N
         Body(_header(command, id, at_ms), command.body),
         command.queue or command.history,
         wait,
-        audience,
+        to.audience,
     )
 
 
@@ -148,8 +148,11 @@ def apply_sent(views: Views, position: Position, event: MessageSent) -> list[Pos
     if event.history:
         place = Place(event.at_ms, event.id)
         recipients = tuple(copy.user for copy in event.queued) if event.conversation.kind == "group" else ()
-        kept = Kept(event.conversation, event.sender, queued=bool(event.queued), recipients=recipients)
+        queued = bool(event.queued)
+        kept = Kept(event.conversation, event.sender, queued, recipients=recipients, number=event.number)
         views.put_kept(app, place, kept)
+        if event.number:
+            groups.count_message(views, app, event.conversation, event.number)
     elif event.conversation.kind == "room":
         rooms.note_gap(views, app, event.conversation, Place(event.at_ms, event.id))
     if event.dedup is not None:

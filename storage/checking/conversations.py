@@ -30,6 +30,7 @@ _KINDS: Final = (
     keys.SILENCE,
     keys.SILENCE_END,
     keys.ROLE,
+    keys.MESSAGE_COUNT,
 )
 
 
@@ -89,6 +90,8 @@ class ConversationCheck:
             self._list(app, row, users, count)
         self._silences(app, row)
         self._roles(app, row)
+        if self._engine.get("live", keys.MESSAGE_COUNT + number) is not None:
+            self._expected[keys.MESSAGE_COUNT] += 1
         for term in terms(row.attributes):
             self._need(keys.term_key(app, *term) + number, f"{name}: an attribute does not lead to it")
         if row.unique:

@@ -393,9 +393,9 @@ def test_log_tells_what_happened(tmp_path: Path, capsys: Capture) -> None:
     assert tools.log(tmp_path, after=second, as_json=True) == 0
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(event["event"], event["position"]) for event in events] == [
-        ("message-deleted.1", str(second + 1)),
+        ("message-deleted.2", str(second + 1)),
         ("conversation-created.1", str(second + 2)),
-        ("message-sent.1", str(second + 3)),
+        ("message-sent.2", str(second + 3)),
         ("user-kicked.1", str(second + 4)),
         ("user-kicked.1", str(second + 5)),
     ]
@@ -409,7 +409,7 @@ def test_log_shows_every_kind_of_event(data: Path, capsys: Capture) -> None:
     assert len(lines) == len(tables(data)["log"])
     assert tools.log(data, as_json=True) == 0
     events = {json.loads(line)["event"] for line in capsys.readouterr().out.splitlines()}
-    assert {"message-edited.1", "message-recalled.2", "acked.1", "logged-out.2"} <= events
+    assert {"message-edited.2", "message-recalled.3", "acked.1", "logged-out.2"} <= events
     assert {"room-joined.1", "room-left.1", "presence-taken.1", "result-reserved.1", "result-collected.1"} <= events
 
 
@@ -453,7 +453,7 @@ def test_log_of_what_an_earlier_version_wrote(tmp_path: Path, capsys: Capture) -
     assert f"message {views1.LATER_RECALLED} recalled by alice" in capsys.readouterr().out
     assert tools.log(tmp_path / "data", as_json=True) == 0
     told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [event["event"] for event in told][0:3] == ["logged-out.2", "message-edited.1", "message-recalled.2"]
+    assert [event["event"] for event in told][0:3] == ["logged-out.2", "message-edited.2", "message-recalled.3"]
 
 
 def test_views_of_an_earlier_version(tmp_path: Path, capsys: Capture) -> None:

@@ -57,7 +57,7 @@ from postroom.core.list_events import (
     UsersUnbanned,
     UsersUnsilenced,
 )
-from postroom.core.model import Conversation, group, peer
+from postroom.core.model import Conversation, group, peer, service
 from postroom.core.rows import Body, Header
 from postroom.storage.records import decode_body, decode_record, encode_body, encode_record
 from postroom.storage.upcast import Written, upcast
@@ -86,8 +86,19 @@ EVENTS: list[AnyEvent] = [
         dedup_digest=bytes(range(16)),
         dedup_expires_ms=ExpiryMs(1_790_086_400_123),
         awaited=True,
+        number=12,
+        stream=True,
+        recipients=("bøb", "carol"),
     ),
-    MessageEdited(app="demo", id=ID, by="alice", at_ms=AT_MS, queued=(Queued("bob", 42, 212_163_203),)),
+    MessageEdited(
+        app="demo",
+        id=ID,
+        by="alice",
+        at_ms=AT_MS,
+        queued=(Queued("bob", 42, 212_163_203),),
+        stream=service("news"),
+        copies=("bob",),
+    ),
     MessageRecalled(
         app="demo",
         id=ID,
@@ -95,6 +106,8 @@ EVENTS: list[AnyEvent] = [
         at_ms=AT_MS,
         queued=(Queued("bob", 43, 212_163_204),),
         sent_ms=UnixMs(1_790_000_000_400),
+        stream=service("news"),
+        copies=("bob",),
     ),
     MessageDeleted(
         app="demo",
@@ -106,6 +119,8 @@ EVENTS: list[AnyEvent] = [
         sent_ms=UnixMs(1_790_000_000_400),
         withdrawn=(Withdrawn("bob", (Position(ID), Position(ID + 1))),),
         queued=(Queued("bob", 44, 212_163_205, owns_body=True),),
+        stream=service("news"),
+        copies=("bob",),
     ),
     MessageConfirmed(app="demo", id=ID, sender="alice", dedup="k1"),
     LoggedIn(
@@ -169,6 +184,45 @@ UNKNOWN_MS = UnixMs(0)
 BY_ID_MS = UnixMs((ID >> 12) + 1_577_836_800_000)
 """What the id of a message tells of its time, as long as the clock that made it did not jump."""
 OF_OLD: dict[str, AnyEvent] = {
+    "message-sent.1": MessageSent(
+        app="demo",
+        id=ID,
+        conversation=Conversation("peer", "bøb", 3),
+        sender="alice",
+        lane="high",
+        at_ms=AT_MS,
+        history=True,
+        queued=(
+            Queued("bøb", 41, 212_163_201, evicted=2, expired=1, owns_body=True),
+            Queued("carol", 1, 212_163_202, stored=False),
+        ),
+        dedup="k1",
+        dedup_digest=bytes(range(16)),
+        dedup_expires_ms=ExpiryMs(1_790_086_400_123),
+        awaited=True,
+    ),
+    "message-edited.1": MessageEdited(
+        app="demo", id=ID, by="alice", at_ms=AT_MS, queued=(Queued("bob", 42, 212_163_203),)
+    ),
+    "message-recalled.2": MessageRecalled(
+        app="demo",
+        id=ID,
+        by="alice",
+        at_ms=AT_MS,
+        queued=(Queued("bob", 43, 212_163_204),),
+        sent_ms=UnixMs(1_790_000_000_400),
+    ),
+    "message-deleted.1": MessageDeleted(
+        app="demo",
+        id=ID,
+        by="admin",
+        at_ms=AT_MS,
+        timeline=peer("bob"),
+        sender="alice",
+        sent_ms=UnixMs(1_790_000_000_400),
+        withdrawn=(Withdrawn("bob", (Position(ID), Position(ID + 1))),),
+        queued=(Queued("bob", 44, 212_163_205, owns_body=True),),
+    ),
     "message-recalled.1": MessageRecalled(
         app="demo", id=ID, by="alice", at_ms=AT_MS, queued=(Queued("bob", 43, 212_163_204),), sent_ms=BY_ID_MS
     ),

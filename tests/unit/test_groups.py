@@ -71,7 +71,7 @@ def test_every_member_but_the_sender_has_a_copy_of_one_text(club: Club) -> None:
     assert [(copy.user, copy.owns_body) for copy in event.queued] == [("bob", False), ("cy", False)]
     assert decision.audience == ()
     kept = club.read(lambda snapshot: snapshot.views.kept(APP, Place(event.at_ms, id)))
-    assert kept == Kept(G, "ann", queued=True, recipients=("bob", "cy"))
+    assert kept == Kept(G, "ann", queued=True, recipients=("bob", "cy"), number=1)
     assert len(club.body_places()) == 2
     # The text stays when the copies are collected: it is the history's.
     club.ack(id, "bob")

@@ -86,7 +86,7 @@ def _begins_again(event: dict[str, Any]) -> bool:
 
 def _copies(event: dict[str, Any]) -> list[dict[str, Any]]:
     """The copies that a message's event put into queues."""
-    return event["queued"] if event["event"] == "message-sent.1" else []
+    return event["queued"] if event["event"] == "message-sent.2" else []
 
 
 def _first(lines: list[str], events: list[dict[str, Any]], wanted: Callable[[dict[str, Any]], bool]) -> str:
