@@ -12,20 +12,19 @@ from .events import Record
 from .ids import POSITION_MAX, ExpiryMs, MessageId, Place, Position, UnixMs
 from .list_ports import Lists, ReadLists
 from .model import Conversation, Feed, Kind, PresenceEvent, StoreStatistics
+from .room_ports import ReadRooms, Rooms
 from .rows import (
     Body,
     ChangedRow,
     ConversationRow,
     DedupRow,
     Entry,
-    Gap,
     Header,
     Kept,
     Numbered,
     QueueEnds,
     ResultRow,
     SessionRow,
-    Stay,
     Totals,
     UserRow,
 )
@@ -37,7 +36,7 @@ LAST_PLACE: Final = Place(UnixMs((1 << 63) - 1), MessageId(POSITION_MAX))
 """Behind every message."""
 
 
-class ReadViews(ReadUsers, ReadLists, Protocol):
+class ReadViews(ReadUsers, ReadLists, ReadRooms, Protocol):
     """The state as of the last event applied."""
 
     @property
@@ -127,32 +126,6 @@ class ReadViews(ReadUsers, ReadLists, Protocol):
         `recalled`, nor one from `other_than` (if there is a conversation and no sender).
         """
 
-    # Rooms.
-
-    def open_stay(self, app: str, room: str, user: str) -> Stay | None:
-        """The user's stay in a room, if one is open; it may be of an earlier epoch."""
-
-    def members(self, app: str, room: str) -> Iterator[str]:
-        """Users whose stay in the room is open and of this epoch, in no particular order."""
-
-    def open_stays(self, app: str, user: str) -> list[Stay]:
-        """The rooms a user is in."""
-
-    def stays(self, app: str, user: str, *, since_ms: UnixMs = UnixMs(0)) -> Iterator[Stay]:
-        """The user's stays that had not ended by a time, in the order of their ends, open ones last.
-
-        A stay that ended without a kept message in it is not known any more.
-        """
-
-    def ended_stays(self, app: str) -> Iterator[UnixMs]:
-        """When the app's ended stays ended, in order."""
-
-    def gap(self, app: str, room: str) -> Gap | None:
-        """What a room has lost."""
-
-    def gaps(self, *, after: bytes = b"") -> Iterator[tuple[bytes, Gap]]:
-        """Every room that has one: a place to resume after, and the gap."""
-
     # Conversations.
 
     def conversation(self, app: str, conversation: Conversation) -> ConversationRow | None:
@@ -194,7 +167,7 @@ class ReadViews(ReadUsers, ReadLists, Protocol):
         """Reserved results in the order in which they end."""
 
 
-class Views(ReadViews, UserViews, Lists, Protocol):
+class Views(ReadViews, UserViews, Lists, Rooms, Protocol):
     """The state, to be changed by `apply` alone."""
 
     def advance(self, record: Record) -> None:
@@ -244,21 +217,6 @@ class Views(ReadViews, UserViews, Lists, Protocol):
 
     def remove_kept(self, app: str, place: Place, kept: Kept) -> None:
         """Take it out of them."""
-
-    def put_stay(self, app: str, user: str, stay: Stay) -> None:
-        """A stay, open or ended."""
-
-    def remove_open_stay(self, app: str, user: str, stay: Stay) -> None:
-        """It is not open any more."""
-
-    def remove_oldest_stays(self, app: str, count: int) -> None:
-        """Forget the stays that ended first."""
-
-    def put_gap(self, gap: Gap) -> None:
-        """A room has lost this."""
-
-    def remove_gap(self, app: str, room: str) -> None:
-        """Nothing more is known of what the room lost."""
 
     def put_conversation(self, app: str, row: ConversationRow) -> None:
         """A record, new or changed, and what finds it by its attributes."""

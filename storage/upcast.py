@@ -4,7 +4,6 @@ from typing import Final
 
 import msgspec
 
-from postroom.core.event import Event
 from postroom.core.events import (
     AnyEvent,
     LoggedIn,
@@ -16,6 +15,7 @@ from postroom.core.events import (
     Queued,
     Withdrawn,
 )
+from postroom.core.events.base import Event
 from postroom.core.ids import COUNTER_BITS, EPOCH_MS, ExpiryMs, MessageId, Position, UnixMs
 from postroom.core.model import Conversation, Lane
 

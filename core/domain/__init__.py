@@ -75,8 +75,7 @@ from ..events import (
     StaysExpired,
     UserKicked,
 )
-from ..ids import Position
-from ..list_events import (
+from ..events.lists import (
     ConversationBlocked,
     ConversationUnblocked,
     ListEvent,
@@ -88,11 +87,13 @@ from ..list_events import (
     UsersUnbanned,
     UsersUnsilenced,
 )
+from ..ids import Position
 from ..model import Rules
 from ..ports import Headers, ReadViews, Views
 from . import (
     bans,
     blocks,
+    changes,
     conversations,
     groups,
     history,
@@ -124,9 +125,9 @@ __all__ = [
 
 _DECIDE: Final[dict[type[Command], Callable[[Any, ReadViews, Headers, Now, Rules], Decision]]] = {
     SendMessage: messages.decide_send,
-    EditMessage: messages.decide_edit,
-    RecallMessage: messages.decide_recall,
-    DeleteMessage: messages.decide_delete,
+    EditMessage: changes.decide_edit,
+    RecallMessage: changes.decide_recall,
+    DeleteMessage: changes.decide_delete,
     StartEpoch: sessions.decide_epoch,
     Kick: users.decide_kick,
     Login: sessions.decide_login,
@@ -181,9 +182,9 @@ def _apply(views: Views, record: Record) -> list[Position]:
         case Acked():
             return sessions.apply_acked(views, event)
         case MessageEdited() | MessageRecalled():
-            return messages.apply_changed(views, position, event)
+            return changes.apply_changed(views, position, event)
         case MessageDeleted():
-            return messages.apply_deleted(views, position, event)
+            return changes.apply_deleted(views, position, event)
         case QueueExpired():
             return queues.apply_expired(views, event)
         case LoggedIn():

@@ -7,9 +7,9 @@ import msgspec
 from ..commands import BanUsers, UnbanUsers
 from ..errors import BansFull
 from ..events import AnyEvent, MembersRemoved, RoomLeft
+from ..events.lists import UsersBanned, UsersUnbanned
 from ..ids import Position
 from ..limits import LISTED_MAX
-from ..list_events import UsersBanned, UsersUnbanned
 from ..model import Rules
 from ..ports import Headers, ReadViews, Views
 from .conversations import decided, nothing_to_do, off_list, on_list, record_of, require, taken_off

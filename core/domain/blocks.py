@@ -5,8 +5,8 @@ from typing import assert_never
 
 from ..commands import BlockConversation, UnblockConversation
 from ..errors import BlocksFull
+from ..events.lists import ConversationBlocked, ConversationUnblocked
 from ..limits import BLOCKED_MAX
-from ..list_events import ConversationBlocked, ConversationUnblocked
 from ..model import Rules
 from ..ports import Headers, ReadViews, Views
 from .conversations import decided, nothing_to_do, record_of, require

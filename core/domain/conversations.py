@@ -26,9 +26,9 @@ from ..events import (
     MembersAdded,
     MembersRemoved,
 )
+from ..events.lists import UsersUnbanned
 from ..ids import Position, UnixMs, message_at
 from ..limits import MEMBERS_MAX, MUTED_MAX
-from ..list_events import UsersUnbanned
 from ..model import Conversation, Receipt, Rules, UserList, group
 from ..ports import Headers, ReadViews, Views
 from ..rows import ConversationRow

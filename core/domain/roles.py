@@ -6,9 +6,9 @@ import msgspec
 
 from ..commands import RemoveRole, SetRole
 from ..errors import OwnerNeeded, RolesFull
+from ..events.lists import RoleRemoved, RoleSet
 from ..ids import Position
 from ..limits import ROLES_MAX
-from ..list_events import RoleRemoved, RoleSet
 from ..model import Rules
 from ..ports import Headers, ReadViews, Views
 from ..rows import ConversationRow, RoleRow

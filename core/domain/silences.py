@@ -10,9 +10,9 @@ import msgspec
 
 from ..commands import ExpireSilences, SilenceUsers, UnsilenceUsers
 from ..errors import SilencesFull
+from ..events.lists import SilencesExpired, UsersSilenced, UsersUnsilenced
 from ..ids import ExpiryMs, Position
 from ..limits import DEDUP_EXPIRED_MAX, LISTED_MAX
-from ..list_events import SilencesExpired, UsersSilenced, UsersUnsilenced
 from ..model import Rules
 from ..ports import Headers, ReadViews, Views
 from .conversations import decided, nothing_to_do, off_list, on_list, record_of, require

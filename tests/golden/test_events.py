@@ -45,8 +45,7 @@ from postroom.core.events import (
     UserKicked,
     Withdrawn,
 )
-from postroom.core.ids import ExpiryMs, MessageId, Position, UnixMs
-from postroom.core.list_events import (
+from postroom.core.events.lists import (
     ConversationBlocked,
     ConversationUnblocked,
     RoleRemoved,
@@ -57,6 +56,7 @@ from postroom.core.list_events import (
     UsersUnbanned,
     UsersUnsilenced,
 )
+from postroom.core.ids import ExpiryMs, MessageId, Position, UnixMs
 from postroom.core.model import Conversation, group, peer, service
 from postroom.core.rows import Body, Header
 from postroom.storage.records import decode_body, decode_record, encode_body, encode_record

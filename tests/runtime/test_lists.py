@@ -19,7 +19,7 @@ from postroom.core.commands import (
 )
 from postroom.core.errors import Banned, InvalidCommand, Silenced, UnknownConversation
 from postroom.core.events import RoomLeft
-from postroom.core.list_events import SilencesExpired
+from postroom.core.events.lists import SilencesExpired
 from postroom.core.model import Blocked, Conversation, Listed, RoleInfo, service
 from postroom.core.queries import FindBlocked, FindListed, FindMembers, FindRoles, GetConversation
 from postroom.core.runtime.options import Options

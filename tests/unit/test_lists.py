@@ -34,9 +34,9 @@ from postroom.core.errors import (
     UnknownConversation,
 )
 from postroom.core.events import MembersRemoved, RoomJoined, RoomLeft
+from postroom.core.events.lists import SilencesExpired, UsersBanned, UsersSilenced
 from postroom.core.ids import message_at
 from postroom.core.limits import BLOCKED_MAX, DEDUP_EXPIRED_MAX, LISTED_MAX, MEMBERS_MAX, ROLES_MAX
-from postroom.core.list_events import SilencesExpired, UsersBanned, UsersSilenced
 from postroom.core.model import Conversation, Receipt, group, peer, room, service
 from postroom.core.rows import ConversationRow
 from postroom.storage.views import StoredViews

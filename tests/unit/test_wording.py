@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-from postroom.core.ids import ExpiryMs, UnixMs
-from postroom.core.list_events import (
+from postroom.core.events.lists import (
     ConversationBlocked,
     ConversationUnblocked,
     RoleRemoved,
@@ -16,6 +15,7 @@ from postroom.core.list_events import (
     UsersUnbanned,
     UsersUnsilenced,
 )
+from postroom.core.ids import ExpiryMs, UnixMs
 from postroom.core.model import group
 from postroom.transports.cli.wording import words
 

@@ -40,7 +40,7 @@ from postroom.core.events import (
     StaysExpired,
     UserKicked,
 )
-from postroom.core.list_events import (
+from postroom.core.events.lists import (
     ConversationBlocked,
     ConversationUnblocked,
     ListEvent,

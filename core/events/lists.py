@@ -1,8 +1,8 @@
 """Facts of who may come into a conversation, who may talk there, and who is what."""
 
-from .event import Event
-from .ids import ExpiryMs, UnixMs
-from .model import Conversation, Role
+from ..ids import ExpiryMs, UnixMs
+from ..model import Conversation, Role
+from .base import Event
 
 
 class UsersBanned(Event, frozen=True, kw_only=True, tag="users-banned.1"):

@@ -1,0 +1,39 @@
+"""Questions to the broker about what it keeps, answered from what is on disk. `core.search` looks the answers up."""
+
+from .base import A, Query, check_page
+from .conversations import (
+    IN_ORDER,
+    RECORD_KINDS,
+    CountConversations,
+    FindConversations,
+    GetConversation,
+    check_conversations,
+)
+from .lists import FindBlocked, FindListed, FindRoles
+from .messages import Bound, CollectMessages, CountMessages, FindMessages, MessageQuery, ReserveMessages
+from .users import AppUsers, FindMembers, FindOnline, TakePresence
+
+__all__ = [
+    "IN_ORDER",
+    "RECORD_KINDS",
+    "A",
+    "AppUsers",
+    "Bound",
+    "CollectMessages",
+    "CountConversations",
+    "CountMessages",
+    "FindBlocked",
+    "FindConversations",
+    "FindListed",
+    "FindMembers",
+    "FindMessages",
+    "FindOnline",
+    "FindRoles",
+    "GetConversation",
+    "MessageQuery",
+    "Query",
+    "ReserveMessages",
+    "TakePresence",
+    "check_conversations",
+    "check_page",
+]

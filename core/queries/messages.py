@@ -1,0 +1,134 @@
+"""Questions for messages."""
+
+from typing import Generic
+
+import msgspec
+
+from ..checks import check_name
+from ..errors import InvalidCommand, UnknownResult
+from ..ids import MessageId, UnixMs
+from ..limits import FIND_MESSAGES_MAX, QUERY_CONVERSATIONS_MAX, RESULT_MESSAGES_MAX
+from ..model import Conversation, Message
+from ..ports import LAST_PLACE
+from .base import A, Query
+
+
+class MessageQuery(Query[A], Generic[A], frozen=True, kw_only=True):
+    """Which kept messages are meant: those that meet everything that is given, of which something must be.
+
+    Every message whose send was answered before is among them. One that was deleted or recalled is not (but see
+    `FindMessages.recalled`), nor one past the app's retention.
+    """
+
+    sender: str | None = None
+    conversations: tuple[Conversation, ...] = ()
+    """Sent to one of these, at most 100; a peer conversation is named by the recipient."""
+    receiver: str | None = None
+    """Or received by this user: as a peer, or in a room while the user was in it, their own excepted."""
+    start_ms: UnixMs = UnixMs(0)
+    end_ms: UnixMs = LAST_PLACE.at_ms
+    """The first and the last time, both included; if they are in the wrong order, nothing is between them."""
+    everything: bool = False
+    """Or every kept message of the app; then none of the others is given."""
+
+    def check(self) -> None:
+        """Raises InvalidCommand."""
+        some = self.sender is not None or self.receiver is not None or bool(self.conversations)
+        if some and self.everything:
+            raise InvalidCommand("everything: leaves no room for sender, conversations or receiver")
+        if not some and not self.everything:
+            raise InvalidCommand("sender, conversations, receiver: one of them must be given")
+        for field, name in (("sender", self.sender), ("receiver", self.receiver)):
+            if name is not None:
+                check_name(field, name)
+        if len(self.conversations) > QUERY_CONVERSATIONS_MAX:
+            raise InvalidCommand(f"conversations: at most {QUERY_CONVERSATIONS_MAX}")
+        for conversation in self.conversations:
+            check_name("conversations", conversation.id)
+        for field, time_ms in (("start_ms", self.start_ms), ("end_ms", self.end_ms)):
+            if not 0 <= time_ms <= LAST_PLACE.at_ms:
+                raise InvalidCommand(f"{field}: must not be negative, or beyond all time")
+
+
+class Bound(msgspec.Struct, frozen=True):
+    """Where a search begins or ends: a place, or a whole millisecond."""
+
+    at_ms: UnixMs
+    id: MessageId | None = None
+    """A kept message stands for its own place, whatever `at_ms` says; another id for `(at_ms, id)`; none for the whole
+    millisecond. Up to 64 bits."""
+    included: bool = False
+
+    def check(self, field: str) -> None:
+        """Raises InvalidCommand."""
+        if not 0 <= self.at_ms <= LAST_PLACE.at_ms:
+            raise InvalidCommand(f"{field}: must not be negative, or beyond all time")
+        if self.id is not None and not 0 <= self.id < 1 << 64:
+            raise InvalidCommand(f"{field}: no message can have this id")
+
+
+class FindMessages(MessageQuery[tuple[Message, ...]], frozen=True, kw_only=True):
+    """The messages, ordered by `(at_ms, id)`."""
+
+    offset: int = 0
+    """How many to pass over; the time that takes grows with it."""
+    limit: int = RESULT_MESSAGES_MAX
+    """At most 1,000."""
+    newest_first: bool = False
+    recalled: bool = False
+    """Recalled ones are among them, with an empty body and so marked."""
+    start: Bound | None = None
+    """Where the search begins, in its own direction: with `newest_first` the newest place."""
+    stop: Bound | None = None
+    """Where it ends."""
+
+    def check(self) -> None:
+        """Raises InvalidCommand."""
+        super().check()
+        if self.offset < 0:
+            raise InvalidCommand("offset: must not be negative")
+        if not 1 <= self.limit <= FIND_MESSAGES_MAX:
+            raise InvalidCommand(f"limit: must be 1 to {FIND_MESSAGES_MAX}")
+        for field, bound in (("start", self.start), ("stop", self.stop)):
+            if bound is not None:
+                bound.check(field)
+
+
+class CountMessages(MessageQuery[int], frozen=True, kw_only=True):
+    """How many there are; no body is read for it."""
+
+
+class ReserveMessages(Query[str], frozen=True, kw_only=True):
+    """Find messages now and keep the result, at most 100 of them, for one collection; the answer is a handle of 24 digits.
+
+    It survives a restart. What is deleted or recalled before it is collected is not in it then.
+    """
+
+    find: FindMessages
+    ttl_ms: int
+    """How long it waits to be collected."""
+
+    def check(self) -> None:
+        """Raises InvalidCommand."""
+        self.find.check()
+        if self.find.app != self.app:
+            raise InvalidCommand("find: must be of the same app")
+        if self.find.recalled:
+            raise InvalidCommand("recalled: what is recalled is not in a result")
+        if self.find.limit > RESULT_MESSAGES_MAX:
+            raise InvalidCommand(f"limit: a result holds at most {RESULT_MESSAGES_MAX} messages")
+        if not 1 <= self.ttl_ms <= LAST_PLACE.at_ms:
+            raise InvalidCommand("ttl_ms: must be at least 1, and an end that can be written down")
+
+
+class CollectMessages(Query[tuple[Message, ...]], frozen=True, kw_only=True):
+    """What waits under a handle; of any number of calls one gets it, the others are refused (UnknownResult)."""
+
+    handle: str
+
+    def check(self) -> None:
+        """Raises UnknownResult if no row could have this handle."""
+        try:
+            self.handle.encode()
+        except UnicodeEncodeError as error:
+            raise UnknownResult("no result waits under this handle") from error
