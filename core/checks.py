@@ -15,6 +15,7 @@ from .commands import (
     Leave,
     MembersCommand,
     Operation,
+    RemoveMembers,
     RemoveRole,
     SendMessage,
     SetRole,
@@ -144,7 +145,7 @@ def check_conversation(command: ConversationCommand) -> None:
                 raise InvalidCommand(f"operations: at most {OPERATIONS_MAX}")
             for operation in command.operations:
                 check_operation(operation)
-        case AddMembers():
+        case AddMembers() if command.conversation.kind == "group":
             check_record(command.conversation, ("group",))
             check_members(command.users)
         case UsersCommand() | UserCommand():
@@ -152,11 +153,13 @@ def check_conversation(command: ConversationCommand) -> None:
 
 
 def check_about_users(command: UsersCommand | UserCommand) -> None:
-    """Whom it is about, and in what kind of conversation: whom a group has on its lists, a room may silence and give roles,
-    and a service may ban."""
+    """Whom it is about, and in what kind of conversation: a service has subscribers and bans, a room silences and roles, and a
+    group all of them."""
     match command:
+        case AddMembers() | RemoveMembers():
+            kinds: tuple[Kind, ...] = ("group", "service")
         case MembersCommand():
-            kinds: tuple[Kind, ...] = ("group",)
+            kinds = ("group",)
         case SilenceUsers() | UnsilenceUsers() | SetRole() | RemoveRole():
             kinds = ("group", "room")
         case _:

@@ -23,9 +23,11 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     at_ms: UnixMs = UnixMs(0)
     lane: Lane = "normal"
     queued: bool = False
-    """It waits in the recipient's queue until acknowledged."""
+    """It waits for the recipient until acknowledged."""
     seq: int | None = None
-    """Its running number there."""
+    """Its running number in the recipient's queue."""
+    stream: int | None = None
+    """Of a message that is kept once for all, or of a change of one: the message's running number in its conversation."""
     via: str = ""
     by: str = ""
     """Who edited, recalled or deleted it."""
