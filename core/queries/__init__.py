@@ -10,7 +10,7 @@ from .conversations import (
     check_conversations,
 )
 from .lists import FindBlocked, FindListed, FindRoles
-from .messages import Bound, CollectMessages, CountMessages, FindMessages, MessageQuery, ReserveMessages
+from .messages import Bound, CollectMessages, CountMessages, FindMessages, GetMessage, MessageQuery, ReserveMessages
 from .users import AppUsers, FindMembers, FindOnline, TakePresence
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "FindOnline",
     "FindRoles",
     "GetConversation",
+    "GetMessage",
     "MessageQuery",
     "Query",
     "ReserveMessages",
