@@ -127,6 +127,7 @@ def check_to_group(command: SendMessage) -> None:
 def check_change(command: ChangeMessage) -> None:
     """The fields of a change of a message."""
     check_name("by", command.by)
+    check_names("recipients", command.recipients, RECIPIENTS_MAX)
     if isinstance(command, EditMessage):
         check_body(command.body, command.format)
 

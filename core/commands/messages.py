@@ -31,7 +31,8 @@ class SendMessage(Command, frozen=True, kw_only=True):
     """Answer only when a session of the recipient acknowledged it, went offline, or this time (at most a minute) passed.
     For peer messages."""
     recipients: tuple[str, ...] = ()
-    """Of a message to a room: only these, as far as they are in it; at most 10,000. Such a message cannot be kept."""
+    """Of a message to a room: only these, as far as they are in it; such a message cannot be kept. Of a message to a
+    service: these users, whether they subscribe to it or not. At most 10,000."""
     via: str = "embedded"
     """Which transport brought it."""
     sender_copy: SenderCopy = "none"
@@ -55,6 +56,9 @@ class ChangeMessage(Command, frozen=True, kw_only=True):
     """If given, it must be the message's own (as its sender named it), or no such message is known; so the next two."""
     sender: str | None = None
     sent_ms: UnixMs | None = None
+    recipients: tuple[str, ...] = ()
+    """Of a message of a service: only the copies of these users change, as they see it; everybody else's, and what the
+    conversation and the app show of it, stay as they are. Raises UnknownMessage if one of them never was to have it."""
 
 
 class EditMessage(ChangeMessage, frozen=True, kw_only=True):

@@ -30,6 +30,7 @@ from ..queries import (
     FindOnline,
     FindRoles,
     GetConversation,
+    GetMessage,
     MessageQuery,
     Query,
     ReserveMessages,
@@ -38,7 +39,7 @@ from ..queries import (
 from ..search import ConversationSearch, Search, info, lists, places
 from .clock import Clock, ExpiryClock
 from .pending import Settled
-from .reading import read_messages
+from .reading import read_message, read_messages
 from .snapshots import read_snapshot
 
 HANDLE_DIGITS: Final = 24
@@ -89,6 +90,11 @@ class History:
         match query:
             case FindMessages():
                 found = await self._messages(query.app, await self._find(query), recalled=query.recalled)
+            case GetMessage():
+                horizon_ms = self._horizon(query.app)
+                found = await self._read(
+                    lambda snapshot: read_message(snapshot, query.app, query.conversation, query.id, horizon_ms)
+                )
             case CountMessages():
                 found = (await self._search(query)).count
             case ReserveMessages():

@@ -6,11 +6,11 @@ from typing import NamedTuple
 from ..domain import Entered
 from ..errors import Corruption
 from ..expiry import expired
-from ..ids import ExpiryMs, MessageId, Place, Position, UnixMs, message_at, position_of
+from ..ids import POSITION_MAX, ExpiryMs, MessageId, Place, Position, UnixMs, message_at, position_of
 from ..limits import PAGE_BYTES, PAGE_ENTRIES, RECOVERED_MESSAGES_MAX, RECOVERED_ROWS_MAX
-from ..model import Message, room
+from ..model import Conversation, Message, room
 from ..ports import Snapshot
-from ..rows import Body, Entry
+from ..rows import Body, Entry, Kept
 from .buffer import frame_bytes
 from .delivery import Delivery, DeliveryType, delivery
 
@@ -114,22 +114,37 @@ def read_messages(
         kept = snapshot.views.kept(header.app, Place(header.at_ms, id))
         if kept is None or (kept.recalled and not recalled) or header.at_ms <= horizon_ms:
             continue
-        found.append(
-            Message(
-                id=header.id,
-                conversation=header.conversation,
-                sender=header.sender,
-                body=body.payload,
-                format=header.format,
-                at_ms=header.at_ms,
-                lane=header.lane,
-                via=header.via,
-                recalled=kept.recalled,
-                mentions=header.mentions,
-                mention_all=header.mention_all,
-            )
-        )
+        found.append(_message(body, kept))
     return found
+
+
+def read_message(
+    snapshot: Snapshot, app: str, conversation: Conversation, id: MessageId, horizon_ms: UnixMs
+) -> Message | None:
+    """One kept message of a conversation, whoever asks for whatever number. Raises Corruption."""
+    body = current_body(snapshot, id) if 0 < id <= POSITION_MAX else None  # of no other could a key be made
+    if body is None or (body.header.app, body.header.conversation, body.header.id) != (app, conversation, id):
+        return None
+    kept = snapshot.views.kept(app, Place(body.header.at_ms, id))
+    return _message(body, kept) if kept is not None and body.header.at_ms > horizon_ms else None
+
+
+def _message(body: Body, kept: Kept) -> Message:
+    header = body.header
+    return Message(
+        id=header.id,
+        conversation=header.conversation,
+        sender=header.sender,
+        body=body.payload,
+        format=header.format,
+        at_ms=header.at_ms,
+        lane=header.lane,
+        via=header.via,
+        recalled=kept.recalled,
+        mentions=header.mentions,
+        mention_all=header.mention_all,
+        recipients=kept.recipients if header.conversation.kind == "service" else (),
+    )
 
 
 def current_body(snapshot: Snapshot, id: MessageId) -> Body | None:
