@@ -4,6 +4,7 @@ Commands carry no time and no position: the writer adds both when it takes them.
 """
 
 from .base import Command
+from .broadcasts import ChangeBroadcast, DeleteBroadcast, EditBroadcast, SendBroadcast
 from .conversations import (
     AddMembers,
     ConversationCommand,
@@ -53,12 +54,15 @@ __all__ = [
     "AddMembers",
     "BanUsers",
     "BlockConversation",
+    "ChangeBroadcast",
     "ChangeMessage",
     "CollectResult",
     "Command",
     "ConversationCommand",
     "CreateConversation",
+    "DeleteBroadcast",
     "DeleteMessage",
+    "EditBroadcast",
     "EditMessage",
     "EndStaleSessions",
     "ExpireDedup",
@@ -79,6 +83,7 @@ __all__ = [
     "RemoveMembers",
     "RemoveRole",
     "ReserveResult",
+    "SendBroadcast",
     "SendMessage",
     "SetRole",
     "SilenceUsers",

@@ -1,7 +1,7 @@
 """Messages: sent, edited, taken back, deleted."""
 
 from ..ids import MessageId, UnixMs
-from ..model import Conversation, Format, Lane, SenderCopy
+from ..model import Conversation, Format, Lane, Quota, SenderCopy
 from .base import Command
 
 
@@ -45,6 +45,8 @@ class SendMessage(Command, frozen=True, kw_only=True):
     speaks: bool = False
     """The sender themselves are at the other end: to a group or a room they get no word in if they are silenced or banned
     there (Silenced, Banned). What is sent on somebody's behalf always passes."""
+    quota: Quota | None = None
+    """One of so many a day. Raises QuotaExceeded; a repeat under the same `dedup` key counts nothing."""
 
 
 class ChangeMessage(Command, frozen=True, kw_only=True):
@@ -59,6 +61,8 @@ class ChangeMessage(Command, frozen=True, kw_only=True):
     recipients: tuple[str, ...] = ()
     """Of a message of a service: only the copies of these users change, as they see it; everybody else's, and what the
     conversation and the app show of it, stay as they are. Raises UnknownMessage if one of them never was to have it."""
+    quota: Quota | None = None
+    """One of so many a day. Raises QuotaExceeded."""
 
 
 class EditMessage(ChangeMessage, frozen=True, kw_only=True):
