@@ -9,6 +9,7 @@ from .conversations import (
     AddMembers,
     ConversationCommand,
     CreateConversation,
+    DeleteConversation,
     MembersCommand,
     MuteConversation,
     Operation,
@@ -45,6 +46,7 @@ from .runtime import (
     Logout,
     ReserveResult,
     StartEpoch,
+    SweepConversation,
     TakeFeed,
 )
 from .users import Kick
@@ -61,6 +63,7 @@ __all__ = [
     "ConversationCommand",
     "CreateConversation",
     "DeleteBroadcast",
+    "DeleteConversation",
     "DeleteMessage",
     "EditBroadcast",
     "EditMessage",
@@ -88,6 +91,7 @@ __all__ = [
     "SetRole",
     "SilenceUsers",
     "StartEpoch",
+    "SweepConversation",
     "TakeFeed",
     "UnbanUsers",
     "UnblockConversation",

@@ -75,6 +75,13 @@ class EditMessage(ChangeMessage, frozen=True, kw_only=True):
 class RecallMessage(ChangeMessage, frozen=True, kw_only=True):
     """Take a kept message's text back; recipients are told that it was recalled."""
 
+    replacement: bytes = b""
+    """What the dialect that brought it shows in the text's place, and no other (`Message.replacement`). As `body` of an edit."""
+    format: Format = "text"
+    """The replacement's."""
+    via: str = ""
+    """Which dialect that is; given if and only if there is a replacement."""
+
 
 class DeleteMessage(ChangeMessage, frozen=True, kw_only=True):
     """Remove a kept message; copies still queued count as withdrawn, whoever may have seen it is told."""

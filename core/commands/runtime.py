@@ -2,7 +2,7 @@
 
 from ..ids import MessageId, Position, UnixMs
 from ..limits import FEED_TAKE_MAX, ROOMS_PER_USER_MAX, SWEEP_STEP
-from ..model import Feed
+from ..model import Conversation, Feed
 from .base import Command
 
 
@@ -119,6 +119,13 @@ class ExpireGaps(Command, frozen=True, kw_only=True):
     """Forget what some rooms lost, if it is long ago, a bounded number of them."""
 
     rooms: tuple[str, ...]
+    limit: int = SWEEP_STEP
+
+
+class SweepConversation(Command, frozen=True, kw_only=True):
+    """Forget what a deleted conversation left, a bounded number of things; with the last of them, the conversation."""
+
+    conversation: Conversation
     limit: int = SWEEP_STEP
 
 
