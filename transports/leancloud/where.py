@@ -70,6 +70,9 @@ def _entry(key: str, operand: Any, kinds: tuple[Kind, ...]) -> dict[str, Any]:
         if not isinstance(operand, list) or not all(isinstance(part, dict) for part in operand):
             raise InvalidCommand(f"where: {key} takes a list of objects")
         return {key: [_filter(part, kinds) for part in operand]}
+    if key == "tr" and "service" in kinds:  # one that 1.1 made with both has it as an attribute
+        others = tuple(kind for kind in kinds if kind != "service")
+        return {"$or": [_entry(key, operand, others), {"$and": [{"kind": "service"}, {key: operand}]}]}
     if key in KIND_OF:
         return {"kind": {"$in": [kind for kind in kinds if _holds(key, operand, there=kind == KIND_OF[key])]}}
     if key == "unique":
