@@ -13,9 +13,12 @@ from .commands import (
     Command,
     ConversationCommand,
     CreateConversation,
+    DeleteBroadcast,
     DeleteMessage,
+    EditBroadcast,
     EditMessage,
     EndStaleSessions,
+    ExpireBroadcasts,
     ExpireDedup,
     ExpireGaps,
     ExpireHistory,
@@ -27,6 +30,7 @@ from .commands import (
     Login,
     Logout,
     RecallMessage,
+    SendBroadcast,
     SendMessage,
     StartEpoch,
     TakeFeed,
@@ -86,18 +90,23 @@ _LISTED_ROWS: Final = 3
 for a while: it, its end, and the end that it had before."""
 _SILENCE_ROWS: Final = 3
 """Of a silence for a while: itself, its end, and a share of the event that forgets it."""
+_BROADCAST_ROWS: Final = 3
+"""Of a broadcast that is forgotten: itself, its body, and a share of the event."""
+_QUOTA_ROWS: Final = 2
+"""The event that counts a command, and how many that makes."""
 _SWEPT_ROWS: Final[dict[type[Command], int]] = {
     ExpireDedup: _DEDUP_ROWS,
     ExpireResults: _RESULT_ROWS,
     ExpireSilences: _SILENCE_ROWS,
     EndStaleSessions: _STAY_ROWS,
     ExpireHistory: _FORGET_ROWS,
+    ExpireBroadcasts: _BROADCAST_ROWS,
 }
 """Of each thing that a sweep ends."""
 _LONG_BODY_BYTES: Final = 2_500
 """A body longer than this may not fit one page with its header. Its pages must lie side by side: at the file's end."""
 
-_CARRIES_BODY: Final = (SendMessage, EditMessage)
+_CARRIES_BODY: Final = (SendMessage, EditMessage, SendBroadcast, EditBroadcast)
 
 _EPOCH_BYTES: Final = BATCH_BYTES + _EPOCH_ROWS * ROW_BYTES
 _STEP_BYTES: Final = 2 * BATCH_BYTES
@@ -121,6 +130,7 @@ _LEAVES: Final[dict[type[Command], int]] = {
     ExpireSilences: SWEEPING_LEAVES,
     ExpireHistory: SWEEPING_LEAVES,
     ExpireGaps: SWEEPING_LEAVES,
+    ExpireBroadcasts: SWEEPING_LEAVES,
     Ack: _EPOCH_BYTES + _STEP_BYTES,
     Logout: _EPOCH_BYTES + _STEP_BYTES,
     Leave: _EPOCH_BYTES + _STEP_BYTES,
@@ -128,6 +138,7 @@ _LEAVES: Final[dict[type[Command], int]] = {
     CollectResult: _EPOCH_BYTES + _STEP_BYTES,
     RecallMessage: _EPOCH_BYTES + _STEP_BYTES,
     DeleteMessage: _EPOCH_BYTES + _STEP_BYTES,
+    DeleteBroadcast: _EPOCH_BYTES + _STEP_BYTES,
 }
 """What each leaves of the reserve to those that are served before it."""
 
@@ -171,7 +182,14 @@ def estimate(command: Command, rules: Rules, recipients: int = 0) -> tuple[int, 
             rows = usual = _QUEUE_ROWS + _ENTRY_ROWS * entries + _CONFIRM_ROWS * len(command.confirmed)
         case ExpireQueue():
             rows = usual = min(rules.queue_messages, command.limit) + _QUEUE_ROWS
-        case ExpireDedup() | ExpireResults() | ExpireSilences() | EndStaleSessions() | ExpireHistory():
+        case (
+            ExpireDedup()
+            | ExpireResults()
+            | ExpireSilences()
+            | EndStaleSessions()
+            | ExpireHistory()
+            | ExpireBroadcasts()
+        ):
             rows = usual = _SWEPT_ROWS[type(command)] * command.limit + _EPOCH_ROWS
         case ExpireGaps():
             rows = usual = 2 * min(len(command.rooms), command.limit) + _EPOCH_ROWS
@@ -181,7 +199,8 @@ def estimate(command: Command, rules: Rules, recipients: int = 0) -> tuple[int, 
             return _of_record(command)
         case Logout():
             rows = usual = _STAY_ROWS * min(command.rooms, command.rooms_max) + _CHANGE_ROWS
-    rows, usual = rows + _COPY_ROWS * recipients, usual + _COPY_ROWS * recipients
+    more = _COPY_ROWS * recipients + _QUOTA_ROWS * (getattr(command, "quota", None) is not None)
+    rows, usual = rows + more, usual + more
     size = usual * ROW_BYTES
     if isinstance(command, _CARRIES_BODY):
         size += len(command.body) + ROW_BYTES

@@ -13,6 +13,7 @@ from postroom.core.ids import ExpiryMs, MessageId, Position, position_of
 from postroom.core.rows import ChangedRow, DedupRow, Entry, QueueEnds, SessionRow, Totals, UserRow
 
 from . import keys
+from .broadcast_views import StoredBroadcasts
 from .conversation_views import ConversationViews
 from .engine import Engine, State
 from .history_views import HistoryViews
@@ -30,7 +31,7 @@ _names = msgspec.msgpack.Decoder(tuple[str, str]).decode
 _EMPTY = QueueEnds(0, None)
 
 
-class StoredViews(HistoryViews, RoomViews, ConversationViews, ListViews, UserRows):
+class StoredViews(HistoryViews, RoomViews, ConversationViews, ListViews, UserRows, StoredBroadcasts):
     """One set of views, live or base, within one transaction or snapshot."""
 
     def __init__(self, engine: Engine, state: State) -> None:

@@ -21,7 +21,8 @@ class SendBroadcast(Command, frozen=True, kw_only=True):
     """At most 256 KiB; UTF-8 if `format` is "text", one JSON value if it is "json"."""
     format: Format = "text"
     valid_until_ms: UnixMs | None = None
-    """From this wall time on nobody gets it any more, unless the clock is set back; None: it is valid until it is deleted."""
+    """From this wall time on nobody gets it any more, unless the clock is set back; None: it is valid until it is deleted.
+    Of a transient one it means nothing."""
     transient: bool = False
     """Sessions open now get it, nobody else ever does; it cannot be edited or deleted."""
     push: bytes = b""
@@ -35,7 +36,7 @@ class SendBroadcast(Command, frozen=True, kw_only=True):
 
 class ChangeBroadcast(Command, frozen=True, kw_only=True):
     """What the changes of a broadcast have in common: which one. Who has received it keeps what they got and is told nothing.
-    Raises UnknownMessage, also for one that is not valid any more."""
+    Raises UnknownMessage."""
 
     id: MessageId
     by: str

@@ -14,9 +14,12 @@ from ..commands import (
     CollectResult,
     Command,
     CreateConversation,
+    DeleteBroadcast,
     DeleteMessage,
+    EditBroadcast,
     EditMessage,
     EndStaleSessions,
+    ExpireBroadcasts,
     ExpireDedup,
     ExpireGaps,
     ExpireHistory,
@@ -33,6 +36,7 @@ from ..commands import (
     RemoveMembers,
     RemoveRole,
     ReserveResult,
+    SendBroadcast,
     SendMessage,
     SetRole,
     SilenceUsers,
@@ -75,6 +79,13 @@ from ..events import (
     StaysExpired,
     UserKicked,
 )
+from ..events.broadcasts import (
+    BroadcastDeleted,
+    BroadcastEdited,
+    BroadcastSent,
+    BroadcastsExpired,
+    QuotaUsed,
+)
 from ..events.lists import (
     ConversationBlocked,
     ConversationUnblocked,
@@ -93,6 +104,7 @@ from ..ports import Headers, ReadViews, Views
 from . import (
     bans,
     blocks,
+    broadcasts,
     changes,
     conversations,
     groups,
@@ -100,6 +112,7 @@ from . import (
     messages,
     presence,
     queues,
+    quotas,
     results,
     roles,
     rooms,
@@ -159,12 +172,22 @@ _DECIDE: Final[dict[type[Command], Callable[[Any, ReadViews, Headers, Now, Rules
     RemoveRole: roles.decide_remove,
     BlockConversation: blocks.decide_block,
     UnblockConversation: blocks.decide_unblock,
+    SendBroadcast: broadcasts.decide_send,
+    EditBroadcast: broadcasts.decide_edit,
+    DeleteBroadcast: broadcasts.decide_delete,
+    ExpireBroadcasts: broadcasts.decide_expire,
 }
 
 
 def decide(command: Command, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
     """What the command becomes here and now. Raises Refusal, and then nothing happened."""
-    return _DECIDE[type(command)](command, views, headers, now, rules)
+    kind = _DECIDE[type(command)]
+    quota = getattr(command, "quota", None)
+    if quota is None:
+        return kind(command, views, headers, now, rules)
+    return quotas.within(
+        quota, command.app, views, now, rules, lambda later: kind(command, views, headers, later, rules)
+    )
 
 
 def apply(views: Views, record: Record) -> list[Position]:
@@ -185,8 +208,6 @@ def _apply(views: Views, record: Record) -> list[Position]:
             return changes.apply_changed(views, position, event)
         case MessageDeleted():
             return changes.apply_deleted(views, position, event)
-        case QueueExpired():
-            return queues.apply_expired(views, event)
         case LoggedIn():
             sessions.apply_login(views, event)
         case LoggedOut():
@@ -197,18 +218,26 @@ def _apply(views: Views, record: Record) -> list[Position]:
             rooms.apply_joined(views, position, event)
         case RoomLeft():
             rooms.apply_left(views, position, event)
-        case HistoryExpired() | CopiesExpired():
+        case QueueExpired() | HistoryExpired() | CopiesExpired():
             return _apply_ends(views, event)
+        case BroadcastSent() | BroadcastEdited() | BroadcastDeleted() | BroadcastsExpired():
+            return broadcasts.apply(views, position, event)
         case _:
             _apply_rest(views, position, event)
     return []
 
 
-def _apply_ends(views: Views, event: HistoryExpired | CopiesExpired) -> list[Position]:
+def _apply_ends(views: Views, event: QueueExpired | HistoryExpired | CopiesExpired) -> list[Position]:
     """What age ends."""
-    if isinstance(event, HistoryExpired):
-        return history.apply_expired(views, event)
-    return groups.apply_copies_expired(views, event)
+    match event:
+        case QueueExpired():
+            return queues.apply_expired(views, event)
+        case HistoryExpired():
+            return history.apply_expired(views, event)
+        case CopiesExpired():
+            return groups.apply_copies_expired(views, event)
+        case _:
+            assert_never(event)
 
 
 def _apply_rest(
@@ -223,11 +252,14 @@ def _apply_rest(
     | StaysExpired
     | GapsExpired
     | UserKicked
+    | QuotaUsed
     | conversations.RecordEvent
     | ListEvent,
 ) -> None:
     """What ends no body and is less frequent."""
     match event:
+        case QuotaUsed():
+            quotas.apply(views, event)
         case UserKicked():
             users.apply_kicked(views, event)
         case PresenceTaken():

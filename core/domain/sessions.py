@@ -23,7 +23,7 @@ from ..limits import DEDUP_EXPIRED_MAX, SESSIONS_PER_USER_MAX
 from ..model import Rules
 from ..ports import Headers, ReadViews, Views
 from ..rows import Entry, SessionRow
-from . import presence, rooms, users
+from . import broadcasts, presence, rooms, users
 from .decision import Collected, Decision, Now, Welcome, parts
 from .queues import expired_count, leave, lost
 from .times import at, note
@@ -63,6 +63,7 @@ def decide_login(command: Login, views: ReadViews, headers: Headers, now: Now, r
             missed=missed,
             at_ms=at_ms,
             day=rules.day(at_ms),
+            broadcasts_from=broadcasts.begin(views, app, user, now, session),
         )
     )
     return Decision(tuple(events), Welcome(session, queued, missed))
@@ -151,6 +152,8 @@ def apply_login(views: Views, event: LoggedIn) -> None:
     """The user is online."""
     views.put_session(event.app, event.user, SessionRow(event.session, event.epoch))
     users.count_login(views, event.app, event.user, event.day)
+    if event.broadcasts_from:
+        views.put_broadcasts_from(event.app, event.user, event.broadcasts_from)
     if event.first and event.at_ms:
         note(views, event.app, event.at_ms)
         presence.append(views, event.app, "login", event.at_ms, event.user)

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import assert_never
 
+import msgspec
 import trio
 
 from ..commands import DeleteMessage, Join, SendMessage
@@ -24,6 +25,7 @@ from ..events import (
     RoomLeft,
     UserKicked,
 )
+from ..events.broadcasts import BroadcastDeleted, BroadcastEdited, BroadcastSent
 from ..limits import OFFERS_AT_ONCE_MAX
 from ..model import Receipt, room
 from ..rows import Body
@@ -44,6 +46,8 @@ class Fanout:
         self._sessions: dict[tuple[str, str], list[Session]] = {}
         self._online: Counter[str] = Counter()
         """Users with a session, by app."""
+        self._apps: dict[str, dict[Session, None]] = {}
+        """The same sessions by app, for what goes to all."""
         self._closing = False
         self._left = trio.Event()
         self._waits = waits
@@ -106,6 +110,9 @@ class Fanout:
         sessions = self._sessions.get(key, [])
         if session in sessions:
             sessions.remove(session)
+            del self._apps[session.app][session]
+            if not self._apps[session.app]:
+                del self._apps[session.app]
             self._counters.sessions[session.app] -= 1
         if not sessions and self._sessions.pop(key, None) is not None:
             self._online[session.app] -= 1
@@ -145,6 +152,8 @@ class Fanout:
                 self._rooms.left(event)
             case LoggedIn() | LoggedOut() | UserKicked() as event:
                 self._tell_of_sessions(event, pending)
+            case BroadcastSent() | BroadcastEdited() | BroadcastDeleted() as event:
+                self._tell_all(record, event, settled)
 
     def _tell_of_sessions(self, event: LoggedIn | LoggedOut | UserKicked, pending: Pending) -> None:
         match event:
@@ -204,6 +213,21 @@ class Fanout:
                 self._offered += 1
                 _guarded(session, session.offer, frame)
 
+    def _tell_all(
+        self, record: Record, event: BroadcastSent | BroadcastEdited | BroadcastDeleted, settled: Settled
+    ) -> None:
+        """A broadcast to every session of the app, in one frame for all. What became of it is told nobody: it changes what
+        they have not been handed yet."""
+        body = settled.body
+        if body is None:
+            frame = Delivery(type="deleted", id=event.id, position=record.position)
+        else:
+            frame = delivery(body, body.header.type, "", record.position, None)
+            frame = msgspec.structs.replace(frame, queued=body.header.queue)
+        for session in tuple(self._apps.get(event.app, ())):
+            self._offered += 1
+            _guarded(session, session.offer if isinstance(event, BroadcastSent) else session.revise, frame)
+
     def _to(self, user: str, record: Record, body: Body, seq: int | None, *, awaited: bool = False) -> None:
         sessions = self._sessions.get((body.header.app, user))
         if sessions:
@@ -226,6 +250,7 @@ class Fanout:
         sessions = self._sessions.setdefault((event.app, event.user), [])
         self._online[event.app] += not sessions
         sessions.append(session)
+        self._apps.setdefault(event.app, {})[session] = None
         self._counters.sessions[event.app] += 1
         session.opened(Welcome(event.session, event.queued, event.missed))
         if self._closing:

@@ -23,6 +23,7 @@ from ..queries import (
     CountConversations,
     CountMessages,
     FindBlocked,
+    FindBroadcasts,
     FindConversations,
     FindListed,
     FindMembers,
@@ -37,6 +38,7 @@ from ..queries import (
     TakePresence,
 )
 from ..search import ConversationSearch, Search, info, lists, places
+from .broadcasts import find_broadcasts, read_broadcasts
 from .clock import Clock, ExpiryClock
 from .pending import Settled
 from .reading import read_message, read_messages
@@ -103,6 +105,8 @@ class History:
                 found = await self._collect(query)
             case TakePresence():
                 found = await self._take(query)
+            case FindBroadcasts():
+                found = await self._broadcasts(query)
             case FindMembers():
                 found = await self._read(lambda snapshot: tuple(snapshot.views.members(query.app, query.room)))
             case _:
@@ -194,6 +198,14 @@ class History:
         left = iter(ids)
         while part := tuple(islice(left, _BODIES)):
             messages += await self._read(partial(read_messages, ids=part, horizon_ms=horizon_ms, recalled=recalled))
+        return tuple(messages)
+
+    async def _broadcasts(self, query: FindBroadcasts) -> tuple[Message, ...]:
+        wall_ms = self._clock.wall_ms()
+        left = iter(await self._read(partial(find_broadcasts, query=query, wall_ms=wall_ms)))
+        messages: list[Message] = []
+        while part := tuple(islice(left, _BODIES)):
+            messages += await self._read(partial(read_broadcasts, app=query.app, ids=part))
         return tuple(messages)
 
     async def _read(self, read: Callable[[Snapshot], T]) -> T:

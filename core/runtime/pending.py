@@ -11,12 +11,15 @@ from ..commands import (
     Command,
     ConversationCommand,
     CreateConversation,
+    DeleteBroadcast,
     DeleteMessage,
+    EditBroadcast,
     EditMessage,
     Kick,
     Login,
     Logout,
     RecallMessage,
+    SendBroadcast,
     SendMessage,
     UpdateConversation,
     UsersCommand,
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
     from .waits import Waiter
 
 _OVERHEAD_BYTES: Final = 512
-_CONTROL: Final = frozenset((Login, Logout, Kick, RecallMessage, DeleteMessage))
+_CONTROL: Final = frozenset((Login, Logout, Kick, RecallMessage, DeleteMessage, DeleteBroadcast))
 _NEVER_REFUSED: Final = frozenset((Ack, Logout))
 
 
@@ -100,6 +103,9 @@ class Pending:
             if isinstance(command, EditMessage):
                 self.lane = "normal"
                 self.size += len(command.body)
+        elif isinstance(command, SendBroadcast | EditBroadcast):
+            self.lane = "normal"
+            self.size += len(command.body)
         elif isinstance(command, ConversationCommand):
             self.lane = "normal"
             self.size += size_of(command)

@@ -218,9 +218,7 @@ class Session:
     def offer(self, frame: Delivery) -> None:
         """A new message or change; called as its commit is made known."""
         if frame.type != "message":
-            self._buffer.revise(frame)
-            if self._changes is not None:
-                self._changes.append(frame)
+            self._revise(frame)
         if not frame.queued:
             if self._buffer.idle and not self._sink_full and self._closed is None and self._takes(frame):
                 self._note(frame)
@@ -236,6 +234,16 @@ class Session:
         else:
             self._cursor = frame.position
         self._hand_out()
+
+    def revise(self, change: Delivery) -> None:
+        """A message changed for whoever has not been handed it, and nobody is told."""
+        self._revise(change)
+        self._hand_out()
+
+    def _revise(self, change: Delivery) -> None:
+        self._buffer.revise(change)
+        if self._changes is not None:
+            self._changes.append(change)
 
     def acked_elsewhere(self, frame: Delivery) -> None:
         """Another session of the user acknowledged a prefix of the queue."""

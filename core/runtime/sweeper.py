@@ -1,5 +1,5 @@
-"""What time ends: sessions of dead processes, dedup outcomes, results, queue entries, history, old events. All in bounded
-steps."""
+"""What time ends: sessions of dead processes, dedup outcomes, results, queue entries, history, broadcasts, old events. All in
+bounded steps."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -11,6 +11,7 @@ import trio
 from ..commands import (
     Command,
     EndStaleSessions,
+    ExpireBroadcasts,
     ExpireDedup,
     ExpireGaps,
     ExpireHistory,
@@ -75,6 +76,7 @@ class Sweeper:
         await self._expire_queues()
         for app in await self._read(lambda snapshot: list(snapshot.views.all_totals())):
             await self._repeat(partial(_expire_history, app))
+            await self._repeat(partial(_expire_broadcasts, app))
         await self._expire_gaps()
         await self._due_for_trimming()
 
@@ -151,6 +153,10 @@ def _expire_gaps(app: str, rooms: tuple[str, ...], limit: int) -> ExpireGaps:
 
 def _expire_history(app: str, limit: int) -> ExpireHistory:
     return ExpireHistory(app=app, limit=min(limit, HISTORY_SWEEP_STEP))
+
+
+def _expire_broadcasts(app: str, limit: int) -> ExpireBroadcasts:
+    return ExpireBroadcasts(app=app, limit=limit)
 
 
 def _oldest(snapshot: Snapshot) -> ExpiryMs | None:

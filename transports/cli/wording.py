@@ -40,6 +40,14 @@ from postroom.core.events import (
     StaysExpired,
     UserKicked,
 )
+from postroom.core.events.broadcasts import (
+    BroadcastDeleted,
+    BroadcastEdited,
+    BroadcastEvent,
+    BroadcastSent,
+    BroadcastsExpired,
+    QuotaUsed,
+)
 from postroom.core.events.lists import (
     ConversationBlocked,
     ConversationUnblocked,
@@ -130,12 +138,34 @@ def words(event: AnyEvent) -> str:
             which = f", the last seq {event.seq} of message {event.id}" if event.count else ""
             through = f"through {event.through}, {counted(event.count, 'entry')}{which}"
             return f"{shown(event.user)} acknowledged {through}, in session {event.session}"
+        case BroadcastSent() | BroadcastEdited() | BroadcastDeleted() | BroadcastsExpired() | QuotaUsed():
+            return _words_of_broadcasts(event)
         case RoomJoined():
             return f"{shown(event.user)} joined room {shown(event.room)}"
         case RoomLeft():
             return f"{shown(event.user)} left room {shown(event.room)}"
         case _:
             return _words_of_the_house(event)
+
+
+def _words_of_broadcasts(event: BroadcastEvent) -> str:
+    """What everybody was sent, and what was counted."""
+    match event:
+        case BroadcastSent():
+            told = ["for whoever is online only"] if event.transient else []
+            told += [f"valid until {moment(event.valid_until_ms)}"] if event.valid_until_ms is not None else []
+            told += [f"dedup key {shown(event.dedup)}"] if event.dedup is not None else []
+            return _joined(f"broadcast {event.id} {shown(event.sender)} → all, by {place(event.conversation)}", told)
+        case BroadcastEdited():
+            return f"broadcast {event.id} edited by {shown(event.by)}"
+        case BroadcastDeleted():
+            return f"broadcast {event.id} deleted by {shown(event.by)}"
+        case BroadcastsExpired():
+            return f"{counted(len(event.ids), 'broadcast')} forgotten, up to {max(event.ids, default=0)}"
+        case QuotaUsed():
+            return f"{shown(event.name)} used, number {event.count} of day {event.day}"
+        case _:
+            assert_never(event)
 
 
 def _words_of_sessions(event: LoggedIn | LoggedOut | UserKicked) -> str:
