@@ -73,6 +73,7 @@ from ..events import (
     RoomJoined,
     RoomLeft,
     StaysExpired,
+    StreamNoticesExpired,
     UserKicked,
 )
 from ..events.lists import (
@@ -105,9 +106,10 @@ from . import (
     rooms,
     sessions,
     silences,
+    streams,
     users,
 )
-from .decision import Collected, Decision, Entered, Found, Now, Presence, Result, Wait, Welcome
+from .decision import Collected, Decision, Entered, Found, Now, Opening, Presence, Result, Wait, Welcome
 
 __all__ = [
     "Collected",
@@ -115,6 +117,7 @@ __all__ = [
     "Entered",
     "Found",
     "Now",
+    "Opening",
     "Presence",
     "Result",
     "Wait",
@@ -178,13 +181,13 @@ def _apply(views: Views, record: Record) -> list[Position]:
     event, position = record.event, record.position
     match event:
         case MessageSent():
-            return messages.apply_sent(views, position, event)
+            return messages.apply_sent(views, position, event, record.clock_ms)
         case Acked():
             return sessions.apply_acked(views, event)
         case MessageEdited() | MessageRecalled():
-            return changes.apply_changed(views, position, event)
+            return changes.apply_changed(views, position, event, record.clock_ms)
         case MessageDeleted():
-            return changes.apply_deleted(views, position, event)
+            return changes.apply_deleted(views, position, event, record.clock_ms)
         case QueueExpired():
             return queues.apply_expired(views, event)
         case LoggedIn():
@@ -197,17 +200,19 @@ def _apply(views: Views, record: Record) -> list[Position]:
             rooms.apply_joined(views, position, event)
         case RoomLeft():
             rooms.apply_left(views, position, event)
-        case HistoryExpired() | CopiesExpired():
+        case HistoryExpired() | CopiesExpired() | StreamNoticesExpired():
             return _apply_ends(views, event)
         case _:
             _apply_rest(views, position, event)
     return []
 
 
-def _apply_ends(views: Views, event: HistoryExpired | CopiesExpired) -> list[Position]:
+def _apply_ends(views: Views, event: HistoryExpired | CopiesExpired | StreamNoticesExpired) -> list[Position]:
     """What age ends."""
     if isinstance(event, HistoryExpired):
         return history.apply_expired(views, event)
+    if isinstance(event, StreamNoticesExpired):
+        return streams.apply_notices_expired(views, event)
     return groups.apply_copies_expired(views, event)
 
 

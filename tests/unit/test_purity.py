@@ -10,7 +10,9 @@ from postroom.core import domain
 from postroom.core.domain import (
     bans,
     blocks,
+    changes,
     conversations,
+    groups,
     history,
     messages,
     presence,
@@ -20,6 +22,7 @@ from postroom.core.domain import (
     rooms,
     sessions,
     silences,
+    streams,
     users,
 )
 from postroom.core.domain.decision import Now
@@ -44,7 +47,9 @@ RUNTIME = {"runtime", "open"}
 MODULES = (
     bans,
     blocks,
+    changes,
     conversations,
+    groups,
     history,
     messages,
     presence,
@@ -54,9 +59,10 @@ MODULES = (
     rooms,
     sessions,
     silences,
+    streams,
     users,
 )
-PARTS = {"decide_expire_stays"}
+PARTS = {"decide_expire_stays", "decide_expire_notices", "decide_copies_expired"}
 """Of what is decided about an app's history."""
 DECIDES = {
     f"{module.__name__.rpartition('.')[2]}.{name}": what
