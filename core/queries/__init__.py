@@ -12,6 +12,7 @@ from .conversations import (
 )
 from .lists import FindBlocked, FindListed, FindRoles
 from .messages import Bound, CollectMessages, CountMessages, FindMessages, MessageQuery, ReserveMessages
+from .subscriptions import CountMembers, FindSubscribers, FindSubscriptions
 from .users import AppUsers, FindMembers, FindOnline, TakePresence
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Bound",
     "CollectMessages",
     "CountConversations",
+    "CountMembers",
     "CountMessages",
     "FindBlocked",
     "FindBroadcasts",
@@ -31,6 +33,8 @@ __all__ = [
     "FindMessages",
     "FindOnline",
     "FindRoles",
+    "FindSubscribers",
+    "FindSubscriptions",
     "GetConversation",
     "MessageQuery",
     "Query",
