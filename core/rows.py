@@ -251,6 +251,14 @@ class BroadcastRow(msgspec.Struct, frozen=True, array_like=True):
     """Where its current body lies."""
 
 
+class BroadcastEntry(NamedTuple):
+    """A broadcast as it waits for a user."""
+
+    position: Position
+    id: MessageId
+    body: Position
+
+
 class QuotaRow(NamedTuple):
     """The newest day of a quota, and how much of it was used."""
 

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Callable
 from typing import assert_never
 
-import msgspec
 import trio
 
 from ..commands import DeleteMessage, Join, SendMessage
@@ -33,7 +32,7 @@ from ..events.broadcasts import BroadcastDeleted, BroadcastEdited, BroadcastSent
 from ..limits import OFFERS_AT_ONCE_MAX
 from ..model import Receipt, room
 from ..rows import Body
-from .delivery import Delivery, delivery
+from .delivery import Delivery, broadcast_delivery, delivery
 from .pending import Pending, Settled
 from .rooms import RoomIndex
 from .session import Session
@@ -247,8 +246,7 @@ class Fanout:
         if body is None:
             frame = Delivery(type="deleted", id=event.id, position=record.position)
         else:
-            frame = delivery(body, body.header.type, "", record.position, None)
-            frame = msgspec.structs.replace(frame, queued=body.header.queue)
+            frame = broadcast_delivery(body, body.header.type, record.position)
         for session in tuple(self._apps.get(event.app, ())):
             self._offered += 1
             _guarded(session, session.offer if isinstance(event, BroadcastSent) else session.revise, frame)
@@ -273,7 +271,7 @@ class Fanout:
                 _guarded(session, session.offer, frame)
 
     def _tell_acked(self, event: Acked) -> None:
-        if not (event.count or event.streamed):
+        if not (event.count or event.streamed or event.id):
             return
         others = [other for other in self._sessions.get((event.app, event.user), ()) if other.id != event.session]
         frame = Delivery(type="acked", id=event.id, seq=event.seq or None, queued=True, position=event.through)

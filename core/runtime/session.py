@@ -231,7 +231,7 @@ class Session:
     def offer(self, frame: Delivery) -> None:
         """A new message or change; called as its commit is made known."""
         if frame.type != "message":
-            self._revise(frame)
+            self.revise(frame)
         if not frame.queued:
             if self._buffer.idle and not self._sink_full and self._closed is None and self._takes(frame):
                 self._note(frame)
@@ -249,11 +249,7 @@ class Session:
         self._hand_out()
 
     def revise(self, change: Delivery) -> None:
-        """A message changed for whoever has not been handed it, and nobody is told."""
-        self._revise(change)
-        self._hand_out()
-
-    def _revise(self, change: Delivery) -> None:
+        """A message changed: what was not handed out shows it, and nothing else tells of it."""
         self._buffer.revise(change)
         if self._changes is not None:
             self._changes.append(change)
