@@ -45,7 +45,7 @@ from .limits import (
     SILENCE_MS_MIN,
     WAIT_ACK_MS_MAX,
 )
-from .model import LANES, ROLES, Conversation, Format, Kind, Quota
+from .model import KINDS, LANES, ROLES, Conversation, Format, Kind, Quota
 
 
 def check(command: Command) -> None:
@@ -78,14 +78,14 @@ def check_send(command: SendMessage) -> None:
     check_name("to", command.to.id)
     check_name("via", command.via)
     kind = command.to.kind
-    if kind not in ("peer", "room", "group"):
-        raise InvalidCommand(f"to: {kind} conversations are not served by this version")
+    if kind not in KINDS:
+        raise InvalidCommand(f"to: must be of the kind {', '.join(KINDS)}")
     if command.to.line != 0:
         raise InvalidCommand(f"to: a {kind} conversation has no line but 0 in this version")
     if kind == "room":
         check_to_room(command)
     else:
-        if kind == "group":
+        if kind in ("group", "service"):
             check_to_group(command)
         elif command.sender_copy != "none":
             raise InvalidCommand("sender_copy: only a message to a group has one")
@@ -117,13 +117,16 @@ def check_to_room(command: SendMessage) -> None:
 
 
 def check_to_group(command: SendMessage) -> None:
-    """A group's copies share the body that the history keeps, and nobody waits for one member's ack."""
+    """What is for many shares the body that the history keeps, and nobody waits for one member's ack."""
+    kind = command.to.kind
     if command.queue and not command.history:
         raise InvalidCommand(
-            "queue: a message to a group that queues is kept for history, too: its copies share one text"
+            f"queue: a message to a {kind} that queues is kept for history, too: its copies share one text"
         )
     if command.wait_ack_ms is not None:
-        raise InvalidCommand("wait_ack_ms: a message to a group is not waited for")
+        raise InvalidCommand(f"wait_ack_ms: a message to a {kind} is not waited for")
+    if kind == "service" and command.sender_copy != "none":
+        raise InvalidCommand("sender_copy: who sends to a service gets it if they subscribe")
     if command.sender_copy not in ("none", "online"):
         raise InvalidCommand("sender_copy: must be none or online")
 

@@ -22,6 +22,7 @@ SenderCopy = Literal["none", "online"]
 
 LANES: Final[tuple[Lane, ...]] = ("high", "normal", "low")
 """Highest first."""
+KINDS: Final[tuple[Kind, ...]] = ("peer", "group", "room", "service")
 ROLES: Final[tuple[Role, ...]] = ("owner", "manager", "member")
 
 

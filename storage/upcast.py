@@ -5,6 +5,7 @@ from typing import Final
 import msgspec
 
 from postroom.core.events import (
+    Acked,
     AnyEvent,
     LoggedIn,
     LoggedOut,
@@ -136,6 +137,18 @@ class LoggedIn3(Event, frozen=True, kw_only=True, tag="logged-in.3"):
     day: int
 
 
+class Acked1(Event, frozen=True, kw_only=True, tag="acked.1"):
+    """Of before there were streams."""
+
+    app: str
+    user: str
+    session: Position
+    through: Position
+    count: int
+    id: MessageId
+    seq: int
+
+
 class LoggedOut1(Event, frozen=True, kw_only=True, tag="logged-out.1"):
     """Without the time."""
 
@@ -156,6 +169,7 @@ Written = (
     | LoggedIn2
     | LoggedIn3
     | LoggedOut1
+    | Acked1
 )
 """Whatever a log may hold."""
 
@@ -182,6 +196,8 @@ def upcast(event: Written) -> AnyEvent:
             return LoggedIn(**msgspec.structs.asdict(event), day=UNKNOWN_DAY)
         case LoggedIn3():
             return LoggedIn(**msgspec.structs.asdict(event))
+        case Acked1():
+            return Acked(**msgspec.structs.asdict(event))
         case LoggedOut1():
             return LoggedOut(**msgspec.structs.asdict(event), at_ms=UNKNOWN_MS)
         case _:

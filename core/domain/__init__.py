@@ -77,6 +77,7 @@ from ..events import (
     RoomJoined,
     RoomLeft,
     StaysExpired,
+    StreamNoticesExpired,
     UserKicked,
 )
 from ..events.broadcasts import (
@@ -118,9 +119,10 @@ from . import (
     rooms,
     sessions,
     silences,
+    streams,
     users,
 )
-from .decision import Collected, Decision, Entered, Found, Now, Presence, Result, Wait, Welcome
+from .decision import Collected, Decision, Entered, Found, Now, Opening, Presence, Result, Wait, Welcome
 
 __all__ = [
     "Collected",
@@ -128,6 +130,7 @@ __all__ = [
     "Entered",
     "Found",
     "Now",
+    "Opening",
     "Presence",
     "Result",
     "Wait",
@@ -201,13 +204,13 @@ def _apply(views: Views, record: Record) -> list[Position]:
     event, position = record.event, record.position
     match event:
         case MessageSent():
-            return messages.apply_sent(views, position, event)
+            return messages.apply_sent(views, position, event, record.clock_ms)
         case Acked():
             return sessions.apply_acked(views, event)
         case MessageEdited() | MessageRecalled():
-            return changes.apply_changed(views, position, event)
+            return changes.apply_changed(views, position, event, record.clock_ms)
         case MessageDeleted():
-            return changes.apply_deleted(views, position, event)
+            return changes.apply_deleted(views, position, event, record.clock_ms)
         case LoggedIn():
             sessions.apply_login(views, event)
         case LoggedOut():
@@ -218,7 +221,7 @@ def _apply(views: Views, record: Record) -> list[Position]:
             rooms.apply_joined(views, position, event)
         case RoomLeft():
             rooms.apply_left(views, position, event)
-        case QueueExpired() | HistoryExpired() | CopiesExpired():
+        case QueueExpired() | HistoryExpired() | CopiesExpired() | StreamNoticesExpired():
             return _apply_ends(views, event)
         case BroadcastSent() | BroadcastEdited() | BroadcastDeleted() | BroadcastsExpired():
             return broadcasts.apply(views, position, event)
@@ -227,13 +230,17 @@ def _apply(views: Views, record: Record) -> list[Position]:
     return []
 
 
-def _apply_ends(views: Views, event: QueueExpired | HistoryExpired | CopiesExpired) -> list[Position]:
+def _apply_ends(
+    views: Views, event: QueueExpired | HistoryExpired | CopiesExpired | StreamNoticesExpired
+) -> list[Position]:
     """What age ends."""
     match event:
         case QueueExpired():
             return queues.apply_expired(views, event)
         case HistoryExpired():
             return history.apply_expired(views, event)
+        case StreamNoticesExpired():
+            return streams.apply_notices_expired(views, event)
         case CopiesExpired():
             return groups.apply_copies_expired(views, event)
         case _:

@@ -7,7 +7,7 @@ service was deleted is there no more, and forgotten as soon as it is swept.
 
 from collections.abc import Iterator
 from hashlib import blake2b
-from itertools import islice
+from itertools import islice, takewhile
 from typing import assert_never
 
 import msgspec
@@ -20,7 +20,7 @@ from ..ids import POSITION_MAX, ExpiryMs, MessageId, Position, UnixMs, message_a
 from ..limits import BROADCASTS_EXPIRED_MAX, BROADCASTS_MAX, DEDUP_TTL_MS
 from ..model import Conversation, Receipt, Rules
 from ..ports import Headers, ReadViews, Views
-from ..rows import Body, BroadcastRow, DedupRow, Header
+from ..rows import Body, BroadcastEntry, BroadcastRow, DedupRow, Header
 from .conversations import require
 from .decision import Decision, Now, parts
 from .times import at, note
@@ -158,6 +158,25 @@ def valid(
             services[row.conversation] = _service(views, app, row.conversation)
         if services[row.conversation] == row.number:
             yield id, row
+
+
+def waiting(
+    views: ReadViews, app: str, user: str, wall_ms: UnixMs, *, after: Position, begins: Position = Position(0)
+) -> Iterator[BroadcastEntry]:
+    """What a user is to be given beyond a position at this time; `begins`: their broadcasts begin there, which is not noted
+    yet."""
+    first = begins or views.broadcasts_from(app, user)
+    if first:
+        for id, row in valid(views, app, wall_ms, after=max(after, Position(first - 1))):
+            yield BroadcastEntry(position_of(id), id, row.body)
+
+
+def newest(
+    views: ReadViews, app: str, user: str, wall_ms: UnixMs, *, after: Position, through: Position
+) -> BroadcastEntry | None:
+    """The last of what a user is to be given between two positions."""
+    found = waiting(views, app, user, wall_ms, after=after)
+    return max(takewhile(lambda entry: entry.position <= through, found), default=None)
 
 
 def _has_service(views: ReadViews, app: str, row: BroadcastRow) -> bool:

@@ -32,7 +32,7 @@ from ..limits import MEMBERS_MAX, MUTED_MAX
 from ..model import Conversation, Receipt, Rules, UserList, group
 from ..ports import Headers, ReadViews, Views
 from ..rows import ConversationRow
-from . import attributes, permission
+from . import attributes, permission, streams
 from .decision import Decision, Now
 from .times import at, note
 
@@ -224,8 +224,10 @@ def apply_members(views: Views, position: Position, event: MembersAdded | Member
         views.remove_unique(app, row, views.listed(row.number, "members"))
     if isinstance(event, MembersAdded):
         views.list_users(app, row, "members", event.users, position)
+        streams.join(views, app, row, event.users, position)
         count = row.members + len(event.users)
     else:
+        streams.leave(views, position, event, row)
         views.unlist_users(app, row, "members", event.users)
         count = row.members - len(event.users)
     if row.unique:

@@ -40,9 +40,17 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 def delivery(
-    body: Body, type: DeliveryType, user: str, position: Position, seq: int | None, *, awaited: bool = False
+    body: Body,
+    type: DeliveryType,
+    user: str,
+    position: Position,
+    seq: int | None,
+    *,
+    stream: int | None = None,
+    awaited: bool = False,
 ) -> Delivery:
-    """The frame of a message, or of what became of it, for one receiver; `seq` if it is queued."""
+    """The frame of a message, or of what became of it, for one receiver: `seq` if it is in their queue, `stream` if it is kept
+    for all."""
     header = body.header
     return Delivery(
         type=type,
@@ -53,13 +61,20 @@ def delivery(
         format=header.format,
         at_ms=header.at_ms,
         lane=header.lane,
-        queued=seq is not None,
+        queued=seq is not None or stream is not None,
         seq=seq,
+        stream=stream,
         via=header.via,
         by="" if type == "message" else header.by,
         position=position,
         awaited=awaited,
     )
+
+
+def broadcast_delivery(body: Body, type: DeliveryType, position: Position) -> Delivery:
+    """The frame of a broadcast, one for all receivers: queued, unless it is transient, and in nobody's queue."""
+    frame = delivery(body, type, "", position, None)
+    return msgspec.structs.replace(frame, queued=True) if body.header.queue else frame
 
 
 def seen_by(user: str, header: Header) -> Conversation:

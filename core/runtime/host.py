@@ -8,7 +8,8 @@ from ..commands import Command, Join, Leave
 from ..domain import Entered
 from ..ids import MessageId, Position
 from ..ports import Snapshot, Store
-from .clock import ExpiryClock
+from ..rows import Opened
+from .clock import Clock, ExpiryClock
 from .pending import Settled
 from .reading import Missed, Page, read_missed, read_page
 from .session import Session
@@ -30,6 +31,7 @@ class SessionHost:
         store: Store,
         writer: Writer,
         waits: Waits,
+        clock: Clock,
         expiry: ExpiryClock,
         counters: Counters,
         nursery: trio.Nursery,
@@ -39,6 +41,7 @@ class SessionHost:
         self._store = store
         self._writer = writer
         self._waits = waits
+        self._clock = clock
         self._expiry = expiry
         self._counters = counters
         self._nursery = nursery
@@ -46,8 +49,11 @@ class SessionHost:
         self._readers = trio.CapacityLimiter(_READERS_MAX)
         self._pages = PageReads(store, self._readers)
 
-    async def read_page(self, app: str, user: str, after: Position) -> Page:
-        return await self._pages.read(lambda snapshot: read_page(snapshot, app, user, after, self._expiry.now()))
+    async def read_page(self, app: str, user: str, after: Position, login: Opened) -> Page:
+        def read(snapshot: Snapshot) -> Page:
+            return read_page(snapshot, app, user, after, login, self._expiry.now(), self._clock.wall_ms())
+
+        return await self._pages.read(read)
 
     async def read_missed(
         self, app: str, user: str, room: str, since: MessageId, entered: Entered, size: int
@@ -77,11 +83,11 @@ class SessionHost:
     def dropped(self, app: str) -> None:
         self._counters.session_dropped[app] += 1
 
-    def acknowledge(self, session: Session, through: Position, handled: list[Sent]) -> None:
+    def acknowledge(self, session: Session, through: Position, handled: list[Sent], opened: Opened | None) -> None:
         unqueued = [frame for frame in handled if not frame.queued]
         self._waits.received(session.app, session.user, [frame.id for frame in unqueued if not frame.awaited])
         confirmed = [frame.id for frame in unqueued if frame.awaited]
-        self._writer.acknowledge(session, through, confirmed, len(handled) - len(unqueued))
+        self._writer.acknowledge(session, through, confirmed, len(handled) - len(unqueued), opened)
 
     async def acknowledged(self, session: Session) -> None:
         slot = self._writer.slot(session)

@@ -1,18 +1,21 @@
 """What is read from disk, each in one short snapshot: a page of a queue, what a room's members missed, messages by id."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from heapq import merge
+from itertools import chain
+from operator import attrgetter
 from typing import NamedTuple
 
-from ..domain import Entered
+from ..domain import Entered, broadcasts, streams
 from ..errors import Corruption
 from ..expiry import expired
 from ..ids import POSITION_MAX, ExpiryMs, MessageId, Place, Position, UnixMs, message_at, position_of
-from ..limits import PAGE_BYTES, PAGE_ENTRIES, RECOVERED_MESSAGES_MAX, RECOVERED_ROWS_MAX
+from ..limits import PAGE_BYTES, PAGE_ENTRIES, PAGE_ROWS, RECOVERED_MESSAGES_MAX, RECOVERED_ROWS_MAX
 from ..model import Conversation, Message, room
-from ..ports import Snapshot
-from ..rows import Body, Entry, Kept
+from ..ports import ReadViews, Snapshot
+from ..rows import Body, BroadcastEntry, Entry, Kept, Opened, StreamEntry
 from .buffer import frame_bytes
-from .delivery import Delivery, DeliveryType, delivery
+from .delivery import Delivery, DeliveryType, broadcast_delivery, delivery
 
 
 class Page(NamedTuple):
@@ -27,19 +30,70 @@ class Page(NamedTuple):
     """The last event the snapshot knew."""
 
 
-def read_page(snapshot: Snapshot, app: str, user: str, after: Position, clock: ExpiryMs) -> Page:
-    """Unexpired entries beyond `after`, oldest first, up to the bounds of a page."""
+def read_page(
+    snapshot: Snapshot, app: str, user: str, after: Position, login: Opened, clock: ExpiryMs, wall_ms: UnixMs
+) -> Page:
+    """What waits beyond `after`, in the queue, in streams and of broadcasts, oldest first, up to the bounds of a page."""
+    views = snapshot.views
     deliveries: list[Delivery] = []
     size, through = 0, after
-    for entry in snapshot.views.entries(app, user, after=after):
-        if len(deliveries) == PAGE_ENTRIES or size >= PAGE_BYTES:
-            return Page(deliveries, through, complete=False, as_of=snapshot.views.position)
-        if not expired(entry.expires_s, clock):
-            body, type = resolve(snapshot, entry)
-            deliveries.append(delivery(body, type, user, entry.position, entry.seq))
-            size += len(body.payload)
+    for looked, entry in enumerate(_waiting(views, app, user, after, login, wall_ms)):
+        if len(deliveries) == PAGE_ENTRIES or size >= PAGE_BYTES or looked == PAGE_ROWS:
+            return Page(deliveries, through, complete=False, as_of=views.position)
         through = entry.position
-    return Page(deliveries, through, complete=True, as_of=snapshot.views.position)
+        frame: Delivery | None = None
+        if isinstance(entry, StreamEntry):
+            if entry.sender != user:
+                body, type = resolve_streamed(snapshot, entry)
+                frame = delivery(body, type, user, entry.position, None, stream=entry.number)
+        elif isinstance(entry, BroadcastEntry):
+            frame = broadcast_delivery(_broadcast(snapshot, entry), "message", entry.position)
+        elif not expired(entry.expires_s, clock):
+            body, type = resolve(snapshot, entry)
+            frame = delivery(body, type, user, entry.position, entry.seq)
+        if frame is not None:
+            deliveries.append(frame)
+            size += len(frame.body)
+    return Page(deliveries, through, complete=True, as_of=views.position)
+
+
+_Waiting = Entry | StreamEntry | BroadcastEntry
+
+
+def _waiting(
+    views: ReadViews, app: str, user: str, after: Position, login: Opened, wall_ms: UnixMs
+) -> Iterator[_Waiting]:
+    """Everything in one order. Of streams and broadcasts what was acknowledged is passed over; of the queue it is gone."""
+    row = views.user(app, user)
+    acked = max(after, row.acked_through if row else after)
+    queue: Iterator[_Waiting] = views.entries(app, user, after=after)
+    others: list[Iterator[_Waiting]] = [*streams.sources(views, app, user, after=acked, login=login)]
+    heard = broadcasts.waiting(views, app, user, wall_ms, after=acked)
+    first = next(heard, None)
+    if first is not None:
+        others.append(chain((first,), heard))
+    return merge(queue, *others, key=attrgetter("position")) if others else queue
+
+
+def _broadcast(snapshot: Snapshot, entry: BroadcastEntry) -> Body:
+    """As it is now. Raises Corruption if that is nowhere."""
+    body = snapshot.bodies.body(entry.body)
+    if body is None:
+        raise Corruption(f"broadcast {entry.id} has no body")
+    return body
+
+
+def resolve_streamed(snapshot: Snapshot, entry: StreamEntry) -> tuple[Body, DeliveryType]:
+    """What an entry of a stream shows now. Raises Corruption if that is nowhere."""
+    body = snapshot.bodies.body(entry.position)
+    if body is not None:
+        return body, body.header.type
+    changed = snapshot.views.changed(entry.id)
+    body = snapshot.bodies.body(changed.body) if changed else None
+    if body is None:
+        raise Corruption(f"stream entry {entry.position} has no body")
+    in_place = entry.position == position_of(entry.id) and body.header.type == "edited"
+    return body, "message" if in_place else body.header.type
 
 
 def resolve(snapshot: Snapshot, entry: Entry) -> tuple[Body, DeliveryType]:

@@ -13,6 +13,7 @@ from postroom.core.domain import (
     broadcasts,
     changes,
     conversations,
+    groups,
     history,
     messages,
     presence,
@@ -23,6 +24,7 @@ from postroom.core.domain import (
     rooms,
     sessions,
     silences,
+    streams,
     users,
 )
 from postroom.core.domain.decision import Now
@@ -50,6 +52,7 @@ MODULES = (
     broadcasts,
     changes,
     conversations,
+    groups,
     history,
     messages,
     presence,
@@ -60,9 +63,10 @@ MODULES = (
     rooms,
     sessions,
     silences,
+    streams,
     users,
 )
-PARTS = {"decide_expire_stays"}
+PARTS = {"decide_expire_stays", "decide_expire_notices", "decide_copies_expired"}
 """Of what is decided about an app's history."""
 DECIDES = {
     f"{module.__name__.rpartition('.')[2]}.{name}": what
