@@ -8,7 +8,7 @@ from ..checks import check_name
 from ..errors import InvalidCommand, UnknownResult
 from ..ids import MessageId, UnixMs
 from ..limits import FIND_MESSAGES_MAX, QUERY_CONVERSATIONS_MAX, RESULT_MESSAGES_MAX
-from ..model import Conversation, Message
+from ..model import KINDS, Conversation, Kind, Message
 from ..ports import LAST_PLACE
 from .base import A, Query
 
@@ -77,6 +77,8 @@ class FindMessages(MessageQuery[tuple[Message, ...]], frozen=True, kw_only=True)
     newest_first: bool = False
     recipient: str | None = None
     """Of one service, which `conversations` names: what it sent to this user, as the user sees it."""
+    kinds: tuple[Kind, ...] = ()
+    """Only of conversations of these kinds; of all, if none is named."""
     recalled: bool = False
     """Recalled ones are among them, with an empty body and so marked."""
     start: Bound | None = None
@@ -94,6 +96,8 @@ class FindMessages(MessageQuery[tuple[Message, ...]], frozen=True, kw_only=True)
         for field, bound in (("start", self.start), ("stop", self.stop)):
             if bound is not None:
                 bound.check(field)
+        if not set(self.kinds) <= set(KINDS):
+            raise InvalidCommand(f"kinds: some of {', '.join(KINDS)}")
         if self.recipient is not None:
             check_name("recipient", self.recipient)
             if [conversation.kind for conversation in self.conversations] != ["service"]:
