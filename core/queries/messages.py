@@ -25,6 +25,8 @@ class MessageQuery(Query[A], Generic[A], frozen=True, kw_only=True):
     """Sent to one of these, at most 100; a peer conversation is named by the recipient."""
     receiver: str | None = None
     """Or received by this user: as a peer, or in a room while the user was in it, their own excepted."""
+    kinds: tuple[Kind, ...] = ()
+    """Only of conversations of these kinds; of all, if none is named."""
     start_ms: UnixMs = UnixMs(0)
     end_ms: UnixMs = LAST_PLACE.at_ms
     """The first and the last time, both included; if they are in the wrong order, nothing is between them."""
@@ -43,6 +45,8 @@ class MessageQuery(Query[A], Generic[A], frozen=True, kw_only=True):
                 check_name(field, name)
         if len(self.conversations) > QUERY_CONVERSATIONS_MAX:
             raise InvalidCommand(f"conversations: at most {QUERY_CONVERSATIONS_MAX}")
+        if not set(self.kinds) <= set(KINDS):
+            raise InvalidCommand(f"kinds: some of {', '.join(KINDS)}")
         for conversation in self.conversations:
             check_name("conversations", conversation.id)
         for field, time_ms in (("start_ms", self.start_ms), ("end_ms", self.end_ms)):
@@ -77,8 +81,6 @@ class FindMessages(MessageQuery[tuple[Message, ...]], frozen=True, kw_only=True)
     newest_first: bool = False
     recipient: str | None = None
     """Of one service, which `conversations` names: what it sent to this user, as the user sees it."""
-    kinds: tuple[Kind, ...] = ()
-    """Only of conversations of these kinds; of all, if none is named."""
     recalled: bool = False
     """Recalled ones are among them, with an empty body and so marked."""
     start: Bound | None = None
@@ -96,8 +98,6 @@ class FindMessages(MessageQuery[tuple[Message, ...]], frozen=True, kw_only=True)
         for field, bound in (("start", self.start), ("stop", self.stop)):
             if bound is not None:
                 bound.check(field)
-        if not set(self.kinds) <= set(KINDS):
-            raise InvalidCommand(f"kinds: some of {', '.join(KINDS)}")
         if self.recipient is not None:
             check_name("recipient", self.recipient)
             if [conversation.kind for conversation in self.conversations] != ["service"]:

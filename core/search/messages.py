@@ -77,7 +77,7 @@ class Search:
         self._last = min(between[1], Place(query.end_ms, LAST_PLACE.id))
         self._recalled = isinstance(query, FindMessages) and query.recalled
         self._newest_first = isinstance(query, FindMessages) and query.newest_first
-        self._kinds = query.kinds if isinstance(query, FindMessages) else ()
+        self._kinds = query.kinds
         self._met: Place | None = None
         self._offset, self._limit = 0, 0
         if isinstance(query, FindMessages):
