@@ -108,7 +108,7 @@ class Broadcasts(StoreMachine):
         """What a session is given, were it to begin now."""
         clock = self.machine.clock
         with self.machine.store.snapshot() as snapshot:
-            page = read_page(snapshot, APP, user, Position(0), login, clock.expiry_ms, clock.wall_ms)
+            page = read_page(snapshot, APP, user, Position(0), clock.expiry_ms, login, clock.wall_ms)
         assert page.complete
         return page.deliveries
 
