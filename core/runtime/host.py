@@ -51,7 +51,7 @@ class SessionHost:
 
     async def read_page(self, app: str, user: str, after: Position, login: Opened) -> Page:
         def read(snapshot: Snapshot) -> Page:
-            return read_page(snapshot, app, user, after, login, self._expiry.now(), self._clock.wall_ms())
+            return read_page(snapshot, app, user, after, self._expiry.now(), login, self._clock.wall_ms())
 
         return await self._pages.read(read)
 

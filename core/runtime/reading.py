@@ -31,7 +31,7 @@ class Page(NamedTuple):
 
 
 def read_page(
-    snapshot: Snapshot, app: str, user: str, after: Position, login: Opened, clock: ExpiryMs, wall_ms: UnixMs
+    snapshot: Snapshot, app: str, user: str, after: Position, clock: ExpiryMs, login: Opened, wall_ms: UnixMs
 ) -> Page:
     """What waits beyond `after`, in the queue, in streams and of broadcasts, oldest first, up to the bounds of a page."""
     views = snapshot.views

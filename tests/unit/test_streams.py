@@ -60,7 +60,7 @@ class Newsroom(Desk):
     def page(self, login: Opened, user: str = "bob", after: int = 0) -> Any:
         return self.read(
             lambda snapshot: read_page(
-                snapshot, APP, user, Position(after), login, self.clock.expiry_ms, self.clock.wall_ms
+                snapshot, APP, user, Position(after), self.clock.expiry_ms, login, self.clock.wall_ms
             )
         )
 
