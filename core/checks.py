@@ -9,6 +9,7 @@ from .commands import (
     Command,
     ConversationCommand,
     CreateConversation,
+    DeleteConversation,
     EditMessage,
     Join,
     Kick,
@@ -144,6 +145,8 @@ def check_conversation(command: ConversationCommand) -> None:
                 raise InvalidCommand(f"operations: at most {OPERATIONS_MAX}")
             for operation in command.operations:
                 check_operation(operation)
+        case DeleteConversation():
+            check_name("by", command.by)
         case AddMembers():
             check_record(command.conversation, ("group",))
             check_members(command.users)

@@ -68,7 +68,8 @@ class RecallMessage(ChangeMessage, frozen=True, kw_only=True):
     """Take a kept message's text back; recipients are told that it was recalled."""
 
     replacement: bytes = b""
-    """What the dialect that brought it shows in the text's place, and no other (`Message.replacement`). As `body` of an edit."""
+    """What the dialect that brought it shows in the text's place, and no other (`Message.replacement`). Like `body` of an
+    edit."""
     format: Format = "text"
     """The replacement's."""
     via: str = ""

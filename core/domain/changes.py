@@ -116,6 +116,8 @@ def _find(command: ChangeMessage, views: ReadViews, headers: Headers, now: Now, 
         or command.sent_ms not in (None, header.at_ms)
     ):
         raise unknown
+    if header.conversation.kind != "peer" and views.is_deleted(header.app, header.conversation):
+        raise unknown
     kept = views.kept(header.app, Place(header.at_ms, id)) if header.history else None
     if kept is not None and header.at_ms > rules.history_horizon(now.expiry_ms):
         return _Found(header, kept)

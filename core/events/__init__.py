@@ -14,6 +14,7 @@ from .conversations import (
     MembersAdded,
     MembersRemoved,
 )
+from .deletion import DeletionEvent
 from .lists import ListEvent
 from .messages import (
     CopiesExpired,
@@ -95,6 +96,7 @@ AnyEvent = (
     | CopiesExpired
     | UserKicked
     | ListEvent
+    | DeletionEvent
 )
 
 

@@ -3,7 +3,8 @@
 import logging
 from collections import Counter
 from collections.abc import Callable
-from typing import assert_never
+from functools import partial
+from typing import TypeVar, assert_never
 
 import trio
 
@@ -24,6 +25,8 @@ from ..events import (
     RoomLeft,
     UserKicked,
 )
+from ..events.deletion import ConversationDeleted
+from ..ids import Position
 from ..limits import OFFERS_AT_ONCE_MAX
 from ..model import Receipt, room
 from ..rows import Body
@@ -33,6 +36,8 @@ from .rooms import RoomIndex
 from .session import Session
 from .statistics import Counters
 from .waits import Waiter, Waits
+
+T = TypeVar("T")
 
 _log = logging.getLogger("postroom.core.fanout")
 
@@ -143,6 +148,8 @@ class Fanout:
                 self._rooms.joined(event)
             case RoomLeft() as event:
                 self._rooms.left(event)
+            case ConversationDeleted() as event:
+                self._forget(record.position, event)
             case LoggedIn() | LoggedOut() | UserKicked() as event:
                 self._tell_of_sessions(event, pending)
 
@@ -219,6 +226,13 @@ class Fanout:
         for session in others:
             _guarded(session, session.acked_elsewhere, frame)
 
+    def _forget(self, position: Position, event: ConversationDeleted) -> None:
+        """Any session may hold something of it: whoever was a member once, or is told of changes."""
+        for session in self.sessions():
+            if session.app == event.app:
+                self._offered += 1
+                _guarded(session, partial(session.forget, event.conversation), position)
+
     def _attach(self, pending: Pending, event: LoggedIn) -> None:
         session = pending.session
         if session is None:
@@ -232,9 +246,9 @@ class Fanout:
             session.close("shutdown")
 
 
-def _guarded(session: Session, tell: Callable[[Delivery], None], frame: Delivery) -> None:
+def _guarded(session: Session, tell: Callable[[T], None], what: T) -> None:
     try:
-        tell(frame)
+        tell(what)
     except Exception as error:  # noqa: BLE001 - a sink is somebody else's code: its fault costs its session only
         _log.exception("a sink of %s/%s failed; its session is closed", session.app, session.user)
         session.fail(error)

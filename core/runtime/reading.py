@@ -36,10 +36,22 @@ def read_page(snapshot: Snapshot, app: str, user: str, after: Position, clock: E
             return Page(deliveries, through, complete=False, as_of=snapshot.views.position)
         if not expired(entry.expires_s, clock):
             body, type = resolve(snapshot, entry)
-            deliveries.append(delivery(body, type, user, entry.position, entry.seq))
-            size += len(body.payload)
+            if not _is_deleted(snapshot, body, type):
+                deliveries.append(delivery(body, type, user, entry.position, entry.seq))
+                size += len(body.payload)
         through = entry.position
     return Page(deliveries, through, complete=True, as_of=snapshot.views.position)
+
+
+def _is_deleted(snapshot: Snapshot, body: Body, type: DeliveryType) -> bool:
+    """Whether it is of a conversation that was deleted and is not swept yet. Word of a message deleted before has no text to
+    hide, and stays in the queue."""
+    header = body.header
+    return (
+        header.conversation.kind != "peer"
+        and type != "deleted"
+        and snapshot.views.is_deleted(header.app, header.conversation)
+    )
 
 
 def resolve(snapshot: Snapshot, entry: Entry) -> tuple[Body, DeliveryType]:
@@ -75,6 +87,8 @@ def read_missed(
     """
     frames: list[Delivery] = []
     complete = entered.gap <= since <= message_at(entered.through)
+    if snapshot.views.is_deleted(app, room(name)):
+        return Missed([], complete=False)
     rows = snapshot.views.timeline(app, room(name), None, newest_first=True, other_than=user, recalled=True)
     for count, (place, shown) in enumerate(rows):
         if place.id <= since:
@@ -103,8 +117,8 @@ def read_missed(
 def read_messages(
     snapshot: Snapshot, ids: Iterable[MessageId], horizon_ms: UnixMs, *, recalled: bool = False
 ) -> list[Message]:
-    """Kept messages as they are now; those deleted or past retention by now are left out, and those recalled unless
-    `recalled`. Raises Corruption."""
+    """Kept messages as they are now; those deleted (or sent to what was deleted) or past retention by now are left
+    out, and those recalled unless `recalled`. Raises Corruption."""
     found = []
     for id in ids:
         body = current_body(snapshot, id)
@@ -113,6 +127,8 @@ def read_messages(
         header = body.header
         kept = snapshot.views.kept(header.app, Place(header.at_ms, id))
         if kept is None or (kept.recalled and not recalled) or header.at_ms <= horizon_ms:
+            continue
+        if kept.conversation.kind != "peer" and snapshot.views.is_deleted(header.app, kept.conversation):
             continue
         found.append(
             Message(

@@ -1,4 +1,7 @@
-"""Conversation records and what finds them: each record has its rows, and no row is without its record."""
+"""Conversation records and what finds them: each record has its rows, and no row is without its record.
+
+Of a conversation that was deleted and is not swept there is a row in place of the record, and nothing finds it.
+"""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -31,6 +34,7 @@ _KINDS: Final = (
     keys.SILENCE_END,
     keys.ROLE,
     keys.MESSAGE_COUNT,
+    keys.DELETED,
 )
 
 
@@ -57,12 +61,26 @@ class ConversationCheck:
                 self._record(app, created, name)
                 if self.records % _CHUNK == 0:
                     yield Progress("conversations", self.records)
+            self._deleted(app, keys.DELETED + key[1:])
         for key, value in self._engine.scan("live", keys.BLOCK, keys.BLOCK):
             self._block(key, value)
         for letter in _KINDS:
             found = sum(1 for _ in self._engine.scan("live", letter, letter))
             if found != self._expected[letter]:
                 self._tell(f"there are {found} rows '{letter.decode()}', the records need {self._expected[letter]}")
+
+    def _deleted(self, app: str, prefix: bytes) -> None:
+        for key, value in self._engine.scan("live", prefix, prefix):
+            try:
+                row = msgspec.msgpack.decode(value, type=ConversationRow)
+                self._expected[keys.DELETED] += 1
+                if key != keys.deleted_key(app, row.kind, row.id):
+                    self._tell(f"{row_name(key, value)} is not where {row.kind} {row.id!r} of app {app!r} belongs")
+                if self._engine.get("live", keys.conversation_key(app, row.kind, row.id)) is not None:
+                    self._tell(f"{row.kind} {row.id!r} of app {app!r} is deleted and has a record")
+                self._users(app, row)
+            except MISFITS:
+                self._tell(f"{row_name(key, value)}: the rows of its conversation cannot be read")
 
     def _record(self, app: str, created: bytes, name: bytes) -> None:
         try:
@@ -80,6 +98,15 @@ class ConversationCheck:
 
     def _rows(self, app: str, row: ConversationRow) -> None:
         number, name = U64.pack(row.number), f"{row.kind} {row.id!r} of app {app!r}"
+        self._users(app, row)
+        for term in terms(row.attributes):
+            self._need(keys.term_key(app, *term) + number, f"{name}: an attribute does not lead to it")
+        if row.unique:
+            members = sorted(self._views.listed(row.number, "members"))
+            self._need(keys.unique_key(app, members) + number, f"{name}: its members do not lead to it")
+
+    def _users(self, app: str, row: ConversationRow) -> None:
+        """Who is on a list of it, or is something, and how many messages it counted: until it is swept, if it is deleted."""
         lengths: tuple[tuple[UserList, int], ...] = (
             ("members", row.members),
             ("muted", row.muted),
@@ -90,13 +117,8 @@ class ConversationCheck:
             self._list(app, row, users, count)
         self._silences(app, row)
         self._roles(app, row)
-        if self._engine.get("live", keys.MESSAGE_COUNT + number) is not None:
+        if self._engine.get("live", keys.MESSAGE_COUNT + U64.pack(row.number)) is not None:
             self._expected[keys.MESSAGE_COUNT] += 1
-        for term in terms(row.attributes):
-            self._need(keys.term_key(app, *term) + number, f"{name}: an attribute does not lead to it")
-        if row.unique:
-            members = sorted(self._views.listed(row.number, "members"))
-            self._need(keys.unique_key(app, members) + number, f"{name}: its members do not lead to it")
 
     def _list(self, app: str, row: ConversationRow, users: UserList, count: int) -> None:
         name, number = f"{row.kind} {row.id!r} of app {app!r}", U64.pack(row.number)
@@ -139,7 +161,8 @@ class ConversationCheck:
         """It says of whom it is and what of; both must be as its key has them."""
         try:
             app, user, kind, name = msgspec.msgpack.decode(value, type=tuple[str, str, Kind, str])
-            row = self._views.conversation(app, Conversation(kind, name))
+            conversation = Conversation(kind, name)
+            row = self._views.conversation(app, conversation) or self._views.deleted(app, conversation)
             if row is None or key != keys.BLOCK + keys.user_key(app, user) + U64.pack(row.number):
                 self._tell(f"{row_name(key, value)} is not of a conversation that there is")
         except MISFITS:

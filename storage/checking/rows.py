@@ -62,6 +62,7 @@ KINDS: Final = {
     keys.SILENCE_END: "silence end",
     keys.ROLE: "role",
     keys.BLOCK: "block",
+    keys.DELETED: "deleted conversation",
 }
 """The kind of row by its key's first letter."""
 
@@ -107,6 +108,7 @@ FIELDS: Final[dict[bytes, Callable[[bytes], dict[str, object]]]] = {
     keys.RESULT: _struct(ResultRow),
     keys.CONVERSATION: _struct(ConversationRow),
     keys.ROLE: _struct(RoleRow),
+    keys.DELETED: _struct(ConversationRow),
 }
 """The fields of a value by the key's first letter, for rows that have some."""
 _FORMS: Final[dict[bytes, Callable[[bytes], object]]] = {

@@ -45,6 +45,7 @@ from postroom.core.events import (
     UserKicked,
     Withdrawn,
 )
+from postroom.core.events.deletion import ConversationDeleted, ConversationSwept, CopiesWithdrawn
 from postroom.core.events.lists import (
     ConversationBlocked,
     ConversationUnblocked,
@@ -177,6 +178,11 @@ EVENTS: list[AnyEvent] = [
     ConversationBlocked(app="demo", conversation=group("gröup"), at_ms=AT_MS, user="bøb"),
     ConversationUnblocked(app="demo", conversation=group("gröup"), at_ms=AT_MS, user="bøb"),
     CopiesExpired(app="demo", id=ID, copies=(Withdrawn("bøb", (Position(ID), Position(ID + 1))),)),
+    ConversationDeleted(app="demo", conversation=group("gröup"), at_ms=AT_MS, by="admin"),
+    CopiesWithdrawn(app="demo", id=ID, copies=(Withdrawn("bøb", (Position(ID), Position(ID + 1))),)),
+    ConversationSwept(
+        app="demo", conversation=group("gröup"), what="messages", count=25, at_ms=AT_MS, id=ID, users=("bøb",)
+    ),
 ]
 
 UNKNOWN_MS = UnixMs(0)
