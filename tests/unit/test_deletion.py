@@ -313,7 +313,7 @@ def test_its_name_is_free_when_nobody_blocks_it(house: House) -> None:
     with pytest.raises(ConversationExists):
         house.run(CreateConversation(app=APP, conversation=G))
     found = house.read(lambda snapshot: [each[1:] for each in snapshot.views.blocks()])
-    assert sorted((user, named[1]) for _, user, named in found) == [("bob", G), ("bob", R), ("cy", G), ("dan", G)]
+    assert {(user, named[1]) for _, user, named in found} == {("bob", G), ("bob", R), ("cy", G), ("dan", G)}
     sweep = SweepConversation(app=APP, conversation=G, blockers=("bob", "eve", "dan", "bob"))
     assert house.run(sweep).events == (
         ConversationSwept(app=APP, conversation=G, what="blocks", count=2, users=("bob", "dan")),
@@ -388,7 +388,7 @@ def test_who_is_too_many_to_leave_at_once_leaves_later(house: House) -> None:
     steps = []
     while events := house.clear(R):
         steps.append(len(events))
-    assert steps == [DELETED_LEAVES_MAX, 6, 1]
+    assert steps == [DELETED_LEAVES_MAX, 6, 1, 1]
     assert house.members() == []
 
 

@@ -10,6 +10,7 @@ from postroom.core import domain
 from postroom.core.domain import (
     bans,
     blocks,
+    changes,
     conversations,
     deletion,
     history,
@@ -45,6 +46,7 @@ RUNTIME = {"runtime", "open"}
 MODULES = (
     bans,
     blocks,
+    changes,
     conversations,
     deletion,
     history,
