@@ -16,6 +16,7 @@ from .commands import (
     Leave,
     MembersCommand,
     Operation,
+    RecallMessage,
     RemoveRole,
     SendMessage,
     SetRole,
@@ -129,6 +130,9 @@ def check_change(command: ChangeMessage) -> None:
     check_name("by", command.by)
     if isinstance(command, EditMessage):
         check_body(command.body, command.format)
+    if isinstance(command, RecallMessage) and command.replacement:
+        check_name("via", command.via)
+        check_body(command.replacement, command.format)
 
 
 def check_conversation(command: ConversationCommand) -> None:

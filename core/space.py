@@ -100,8 +100,6 @@ _SWEPT_ROWS: Final[dict[type[Command], int]] = {
 _LONG_BODY_BYTES: Final = 2_500
 """A body longer than this may not fit one page with its header. Its pages must lie side by side: at the file's end."""
 
-_CARRIES_BODY: Final = (SendMessage, EditMessage)
-
 _EPOCH_BYTES: Final = BATCH_BYTES + _EPOCH_ROWS * ROW_BYTES
 _STEP_BYTES: Final = 2 * BATCH_BYTES
 """A commit that sweeps as little as there is to sweep at once (`limits.SWEEP_STEP_MIN`)."""
@@ -196,8 +194,8 @@ def estimate(command: Command, rules: Rules, recipients: int = 0) -> tuple[int, 
             rows = usual = STAY_ROWS * min(command.rooms, command.rooms_max) + _CHANGE_ROWS
     rows, usual = rows + _COPY_ROWS * recipients, usual + _COPY_ROWS * recipients
     size = usual * ROW_BYTES
-    if isinstance(command, _CARRIES_BODY):
-        size += len(command.body) + ROW_BYTES
+    if isinstance(command, SendMessage | EditMessage) or _body_bytes(command):
+        size += _body_bytes(command) + ROW_BYTES
     return rows, size
 
 
@@ -229,7 +227,9 @@ def _of_record(command: ConversationCommand, going: int) -> tuple[int, int]:
 
 def leaves(command: Command, reserve: int) -> int:
     """What of the reserve a command may not touch: messages none of it, logins and kicks its lower half, the rest by their
-    order."""
+    order. A recall that brings a body is as a message."""
+    if isinstance(command, RecallMessage) and command.replacement:
+        return reserve
     if isinstance(command, Login | Kick):
         return reserve // 2
     return min(reserve, _LEAVES.get(type(command), reserve))
@@ -257,9 +257,19 @@ def is_full(room: Room) -> bool:
 
 def _run_bytes(command: Command) -> int:
     """What the command needs side by side."""
-    if not isinstance(command, _CARRIES_BODY) or len(command.body) <= _LONG_BODY_BYTES:
-        return 0
-    return len(command.body) + ROW_BYTES
+    size = _body_bytes(command)
+    return size + ROW_BYTES if size > _LONG_BODY_BYTES else 0
+
+
+def _body_bytes(command: Command) -> int:
+    """What it brings to be kept as a body."""
+    match command:
+        case SendMessage() | EditMessage():
+            return len(command.body)
+        case RecallMessage():
+            return len(command.replacement)
+        case _:
+            return 0
 
 
 assert (

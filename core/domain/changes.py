@@ -18,12 +18,15 @@ from ..expiry import expired
 from ..ids import POSITION_MAX, Place, Position, UnixMs, position_of
 from ..model import Receipt, Rules
 from ..ports import Headers, ReadViews, Views
-from ..rows import Body, ChangedRow, Header, Kept
+from ..rows import Body, ChangedRow, Header, Kept, Replacement
 from . import groups, history
 from .decision import Decision, Now
 from .messages import online
 from .queues import apply_queued, enqueue, entries_about, leave
 from .times import at, note
+
+_encode = msgspec.msgpack.Encoder().encode
+_replacement = msgspec.msgpack.Decoder(Replacement).decode
 
 
 def decide_edit(command: EditMessage, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
@@ -56,7 +59,15 @@ def decide_recall(command: RecallMessage, views: ReadViews, headers: Headers, no
         sent_ms=header.at_ms if found.kept is not None else UnixMs(0),
     )
     header = msgspec.structs.replace(header, type="recalled", by=command.by, push=b"")
-    return _changed(event, Body(header, b""), views)
+    payload = b""
+    if command.replacement:
+        payload = _encode(Replacement(command.via, command.format, command.replacement))
+    return _changed(event, Body(header, payload), views)
+
+
+def replacement(body: Body) -> Replacement | None:
+    """What is to be shown in the place of a recalled message's text, if its recall brought something."""
+    return _replacement(body.payload) if body.header.type == "recalled" and body.payload else None
 
 
 def decide_delete(command: DeleteMessage, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:

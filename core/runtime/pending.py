@@ -101,6 +101,9 @@ class Pending:
             if isinstance(command, EditMessage):
                 self.lane = "normal"
                 self.size += len(command.body)
+            elif isinstance(command, RecallMessage) and command.replacement:
+                self.control = False
+                self.size += len(command.replacement)
         elif isinstance(command, ConversationCommand):
             self.lane = "normal"
             self.size += size_of(command)

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from ..domain import Entered
+from ..domain.changes import replacement
 from ..errors import Corruption
 from ..expiry import expired
 from ..ids import ExpiryMs, MessageId, Place, Position, UnixMs, message_at, position_of
@@ -130,17 +131,20 @@ def read_messages(
             continue
         if kept.conversation.kind != "peer" and snapshot.views.is_deleted(header.app, kept.conversation):
             continue
+        replaced = replacement(body)
         found.append(
             Message(
                 id=header.id,
                 conversation=header.conversation,
                 sender=header.sender,
-                body=body.payload,
-                format=header.format,
+                body=b"" if kept.recalled else body.payload,
+                format=header.format if replaced is None else replaced.format,
                 at_ms=header.at_ms,
                 lane=header.lane,
                 via=header.via,
                 recalled=kept.recalled,
+                replacement=b"" if replaced is None else replaced.body,
+                replaced_via="" if replaced is None else replaced.via,
                 mentions=header.mentions,
                 mention_all=header.mention_all,
             )

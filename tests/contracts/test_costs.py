@@ -295,7 +295,24 @@ def test_a_group_that_is_deleted(scale: Scale, members: int, values: int) -> Non
     scale.run(CreateConversation(app="demo", conversation=g, attributes=attributes, members=users, unique=True))
     scale.run(MuteConversation(app="demo", conversation=g, users=users[::2]))
     deletes(scale, DeleteConversation(app="demo", conversation=g, by=ALICE))
-    assert scale.covered(SweepConversation(app="demo", conversation=g)).events
+    sweeps(scale, SweepConversation(app="demo", conversation=g, unblocked=True))
+
+
+@pytest.mark.parametrize("limit", [1, SWEEP_STEP_MIN, 250])
+def test_what_is_known_of_users_of_a_deleted_group(scale: Scale, limit: int) -> None:
+    g, users = group("g".ljust(NAME_BYTES_MAX, "g")), tuple(member(number) for number in range(60))
+    scale.run(CreateConversation(app="demo", conversation=g, members=users))
+    scale.run(BanUsers(app="demo", conversation=g, users=users))
+    for ttl_ms in (None, 60_000):
+        scale.run(SilenceUsers(app="demo", conversation=g, users=users, ttl_ms=ttl_ms))
+    for user in users:
+        scale.run(SetRole(app="demo", conversation=g, user=user, role="owner"))
+        scale.run(BlockConversation(app="demo", conversation=g, user=user))
+    deletes(scale, DeleteConversation(app="demo", conversation=g, by=ALICE))
+    for number in range(0, len(users), limit):
+        blockers = users[number : number + limit]
+        scale.covered(SweepConversation(app="demo", conversation=g, limit=limit, blockers=blockers))
+    sweeps(scale, SweepConversation(app="demo", conversation=g, limit=limit, unblocked=True))
 
 
 @pytest.mark.parametrize("limit", [1, SWEEP_STEP_MIN, 70])
@@ -313,8 +330,13 @@ def test_a_room_that_is_deleted(scale: Scale, limit: int) -> None:
         assert isinstance(receipt, Receipt)
         scale.run(EditMessage(app="demo", id=receipt.id, by=ALICE, body=b"ho"))
     deletes(scale, DeleteConversation(app="demo", conversation=r, by=ALICE))
-    while scale.read(lambda snapshot: snapshot.views.is_deleted("demo", r)):
-        assert scale.covered(SweepConversation(app="demo", conversation=r, limit=limit)).events
+    sweeps(scale, SweepConversation(app="demo", conversation=r, limit=limit, unblocked=True))
+
+
+def sweeps(scale: Scale, command: SweepConversation) -> None:
+    """To the end."""
+    while scale.read(lambda snapshot: snapshot.views.is_deleted("demo", command.conversation)):
+        assert scale.covered(command).events
 
 
 def deletes(scale: Scale, command: DeleteConversation) -> None:
@@ -334,7 +356,7 @@ def test_copies_that_are_withdrawn_can_be_folded(scale: Scale) -> None:
     for _ in range(30):
         scale.run(SendMessage(app="demo", sender=ALICE, to=group("g"), body=b"hi", queue=True, history=True))
     scale.run(DeleteConversation(app="demo", conversation=group("g"), by=ALICE))
-    while scale.run(SweepConversation(app="demo", conversation=group("g"))).events:
+    while scale.run(SweepConversation(app="demo", conversation=group("g"), unblocked=True)).events:
         pass
     kinds: list[type] = []
     while True:
@@ -348,7 +370,7 @@ def test_copies_that_are_withdrawn_can_be_folded(scale: Scale) -> None:
         kinds.append(type(record.event))
         if isinstance(record.event, CopiesWithdrawn | ConversationSwept):
             assert written + BATCH_BYTES + SWEEPING_LEAVES <= RESERVE_BYTES_MIN
-    assert (kinds.count(CopiesWithdrawn), kinds.count(ConversationSwept)) == (3 * QUEUE, 2)
+    assert (kinds.count(CopiesWithdrawn), kinds.count(ConversationSwept)) == (3 * QUEUE, 5)
 
 
 def test_results(scale: Scale) -> None:
