@@ -9,12 +9,14 @@ from .commands import (
     Command,
     ConversationCommand,
     CreateConversation,
+    DeleteConversation,
     EditMessage,
     Join,
     Kick,
     Leave,
     MembersCommand,
     Operation,
+    RecallMessage,
     RemoveMembers,
     RemoveRole,
     SendMessage,
@@ -132,6 +134,9 @@ def check_change(command: ChangeMessage) -> None:
     check_name("by", command.by)
     if isinstance(command, EditMessage):
         check_body(command.body, command.format)
+    if isinstance(command, RecallMessage) and command.replacement:
+        check_name("via", command.via)
+        check_body(command.replacement, command.format)
 
 
 def check_conversation(command: ConversationCommand) -> None:
@@ -148,6 +153,8 @@ def check_conversation(command: ConversationCommand) -> None:
                 raise InvalidCommand(f"operations: at most {OPERATIONS_MAX}")
             for operation in command.operations:
                 check_operation(operation)
+        case DeleteConversation():
+            check_name("by", command.by)
         case AddMembers() if command.conversation.kind == "group":
             check_record(command.conversation, ("group",))
             check_members(command.users)

@@ -46,7 +46,7 @@ class UnknownConversation(Refusal):
 
 
 class ConversationExists(Refusal):
-    """The app has a conversation of this kind and name."""
+    """The app has a conversation of this kind and name, or one that was deleted and is still being swept."""
 
     code = "conversation_exists"
 

@@ -61,6 +61,8 @@ OPERATIONS_MAX: Final = 1_000
 """Changes of attributes in one command."""
 INDEX_TERMS_MAX: Final = 1_000
 """Values of one conversation's attributes that can be looked up, a row each; with more, it is looked at in every search."""
+DELETED_LEAVES_MAX: Final = 250
+"""Users whose stays in a deleted room end in one command; the rest are swept."""
 MENTIONS_MAX: Final = 20
 PUSH_BYTES_MAX: Final = 4 * KIB
 """What a push notification should say: the services that carry them take no more."""
@@ -178,6 +180,7 @@ ACK_WAITERS_MAX: Final = 8_192
 assert COMMAND_ROWS_MAX >= 2 * QUEUE_MESSAGES_MAX + 10  # collecting a queue: entry and body each
 assert 8 * ROOMS_PER_USER_MAX <= COMMAND_ROWS_MAX  # a logout
 assert 3 * MEMBERS_MAX + 2 * INDEX_TERMS_MAX + 10 <= COMMAND_ROWS_MAX  # a group created, or its attributes replaced
+assert 8 * DELETED_LEAVES_MAX + INDEX_TERMS_MAX + 10 <= COMMAND_ROWS_MAX  # a conversation deleted
 assert BATCH_BYTES_MAX >= 4 * BODY_BYTES_MAX
 assert PAGE_BYTES <= SESSION_BUFFER_BYTES
 assert INBOX_BYTES_MAX >= BATCH_BYTES_MAX

@@ -121,6 +121,10 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     via: str
     recalled: bool = False
     """Its text was taken back; shown only to who asks for such, with an empty body."""
+    replacement: bytes = b""
+    """Of a recalled message: what the recall brought to be shown instead, in `format`, by the dialect it came through alone."""
+    replaced_via: str = ""
+    """Which dialect that is; empty if nothing was brought. Then `format` is that of the text that was."""
     mentions: tuple[str, ...] = ()
     """Users it is meant for in particular."""
     mention_all: bool = False

@@ -269,3 +269,13 @@ class Body(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     header: Header
     payload: bytes
+    """Of a recalled message: nothing, or a `Replacement` in msgpack."""
+
+
+class Replacement(msgspec.Struct, frozen=True, array_like=True):
+    """What a recall brought to be shown in the text's place."""
+
+    via: str
+    """By this dialect alone."""
+    format: Format
+    body: bytes

@@ -64,6 +64,7 @@ ROLE: Final = b"R"
 BLOCK: Final = b"B"
 STREAM: Final = b"T"
 SUBSCRIPTION: Final = b"P"
+DELETED: Final = b"X"
 
 ANYBODY: Final = bytes(16)
 """In the place of a sender's digest: whoever it was."""
@@ -129,6 +130,16 @@ def room_key(app: str, room: str) -> bytes:
 def conversation_key(app: str, kind: Kind, name: str) -> bytes:
     """The key of a conversation's record."""
     return CONVERSATION + digest(app, kind, name)
+
+
+def created_key(app: str, kind: Kind, number: Position) -> bytes:
+    """Its place in the order of creation."""
+    return CREATED + app_digest(app) + KINDS[kind] + U64.pack(number)
+
+
+def deleted_key(app: str, kind: Kind, name: str) -> bytes:
+    """Where it is said that a conversation was deleted and is not swept."""
+    return DELETED + app_digest(app) + digest(app, kind, name)
 
 
 def list_key(app: str, number: Position, users: UserList, user: str) -> bytes:

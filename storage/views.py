@@ -14,6 +14,7 @@ from postroom.core.rows import ChangedRow, DedupRow, Entry, QueueEnds, SessionRo
 
 from . import keys
 from .conversation_views import ConversationViews
+from .deletion_views import DeletionViews
 from .engine import Engine, State
 from .history_views import HistoryViews
 from .keys import ENTRY, PAIR, U32, U64, pack_entry, unpack_entry, user_key
@@ -31,7 +32,7 @@ _names = msgspec.msgpack.Decoder(tuple[str, str]).decode
 _EMPTY = QueueEnds(0, None)
 
 
-class StoredViews(HistoryViews, RoomViews, ConversationViews, ListViews, StreamViews, UserRows):
+class StoredViews(HistoryViews, RoomViews, ConversationViews, ListViews, StreamViews, DeletionViews, UserRows):
     """One set of views, live or base, within one transaction or snapshot."""
 
     def __init__(self, engine: Engine, state: State) -> None:

@@ -8,6 +8,7 @@ from .conversations import (
     AddMembers,
     ConversationCommand,
     CreateConversation,
+    DeleteConversation,
     MembersCommand,
     MuteConversation,
     Operation,
@@ -44,6 +45,7 @@ from .runtime import (
     Logout,
     ReserveResult,
     StartEpoch,
+    SweepConversation,
     TakeFeed,
 )
 from .users import Kick
@@ -58,6 +60,7 @@ __all__ = [
     "Command",
     "ConversationCommand",
     "CreateConversation",
+    "DeleteConversation",
     "DeleteMessage",
     "EditMessage",
     "EndStaleSessions",
@@ -83,6 +86,7 @@ __all__ = [
     "SetRole",
     "SilenceUsers",
     "StartEpoch",
+    "SweepConversation",
     "TakeFeed",
     "UnbanUsers",
     "UnblockConversation",

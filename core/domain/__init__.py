@@ -14,6 +14,7 @@ from ..commands import (
     CollectResult,
     Command,
     CreateConversation,
+    DeleteConversation,
     DeleteMessage,
     EditMessage,
     EndStaleSessions,
@@ -37,6 +38,7 @@ from ..commands import (
     SetRole,
     SilenceUsers,
     StartEpoch,
+    SweepConversation,
     TakeFeed,
     UnbanUsers,
     UnblockConversation,
@@ -76,6 +78,7 @@ from ..events import (
     StreamNoticesExpired,
     UserKicked,
 )
+from ..events.deletion import ConversationDeleted, ConversationSwept, CopiesWithdrawn, DeletionEvent
 from ..events.lists import (
     ConversationBlocked,
     ConversationUnblocked,
@@ -96,6 +99,7 @@ from . import (
     blocks,
     changes,
     conversations,
+    deletion,
     groups,
     history,
     messages,
@@ -162,6 +166,8 @@ _DECIDE: Final[dict[type[Command], Callable[[Any, ReadViews, Headers, Now, Rules
     RemoveRole: roles.decide_remove,
     BlockConversation: blocks.decide_block,
     UnblockConversation: blocks.decide_unblock,
+    DeleteConversation: deletion.decide_delete,
+    SweepConversation: deletion.decide_sweep,
 }
 
 
@@ -200,20 +206,33 @@ def _apply(views: Views, record: Record) -> list[Position]:
             rooms.apply_joined(views, position, event)
         case RoomLeft():
             rooms.apply_left(views, position, event)
-        case HistoryExpired() | CopiesExpired() | StreamNoticesExpired():
+        case (
+            HistoryExpired()
+            | CopiesExpired()
+            | StreamNoticesExpired()
+            | ConversationDeleted()
+            | CopiesWithdrawn()
+            | ConversationSwept()
+        ):
             return _apply_ends(views, event)
         case _:
             _apply_rest(views, position, event)
     return []
 
 
-def _apply_ends(views: Views, event: HistoryExpired | CopiesExpired | StreamNoticesExpired) -> list[Position]:
-    """What age ends."""
-    if isinstance(event, HistoryExpired):
-        return history.apply_expired(views, event)
-    if isinstance(event, StreamNoticesExpired):
-        return streams.apply_notices_expired(views, event)
-    return groups.apply_copies_expired(views, event)
+def _apply_ends(
+    views: Views, event: HistoryExpired | CopiesExpired | StreamNoticesExpired | DeletionEvent
+) -> list[Position]:
+    """What age ends, or the end of its conversation."""
+    match event:
+        case HistoryExpired():
+            return history.apply_expired(views, event)
+        case CopiesExpired():
+            return groups.apply_copies_gone(views, event)
+        case StreamNoticesExpired():
+            return streams.apply_notices_expired(views, event)
+        case _:
+            return deletion.apply(views, event)
 
 
 def _apply_rest(

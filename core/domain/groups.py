@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from ..commands import SendMessage
 from ..events import CopiesExpired, Queued, Withdrawn
+from ..events.deletion import CopiesWithdrawn
 from ..ids import MessageId, Position
 from ..limits import GROUP_COPIES_MAX, HISTORY_EXPIRED_MAX
 from ..model import Conversation, Rules
@@ -13,7 +14,7 @@ from ..ports import ReadViews, Views
 from ..rows import Header, Kept
 from .conversations import require
 from .decision import Now, parts
-from .queues import enqueue, entries_about, leave
+from .queues import Term, enqueue, entries_about, leave
 
 
 class Addressed(NamedTuple):
@@ -88,10 +89,11 @@ def decide_copies_expired(views: ReadViews, app: str, kept: Kept, id: MessageId)
         yield CopiesExpired(app=app, id=id, copies=tuple(part))
 
 
-def apply_copies_expired(views: Views, event: CopiesExpired) -> list[Position]:
+def apply_copies_gone(views: Views, event: CopiesExpired | CopiesWithdrawn) -> list[Position]:
     """They are accounted for. Returns the positions whose bodies end."""
+    term: Term = "expired" if isinstance(event, CopiesExpired) else "withdrawn"
     ended: list[Position] = []
     for copies in event.copies:
         entries = [views.entry(event.app, copies.user, position) for position in copies.positions]
-        ended += leave(views, event.app, copies.user, [entry for entry in entries if entry is not None], "expired")
+        ended += leave(views, event.app, copies.user, [entry for entry in entries if entry is not None], term)
     return ended

@@ -56,6 +56,18 @@ def forget(views: Views, app: str, place: Place) -> None:
         views.remove_kept(app, place, kept)
 
 
+def end(views: Views, app: str, place: Place, kept: Kept) -> Position:
+    """A message of which no copy waits any more is forgotten altogether. Returns where its body lies, which ends."""
+    views.remove_kept(app, place, kept)
+    changed = views.changed(place.id)
+    if kept.stream:
+        streams.forget(views, app, place.id, kept, changed.changes if changed else ())
+    if changed is None:
+        return position_of(place.id)
+    views.remove_changed(place.id)
+    return changed.body
+
+
 def apply_expired(views: Views, event: HistoryExpired) -> list[Position]:
     """The oldest messages leave the history. Returns the positions whose bodies end."""
     app = event.app
@@ -64,17 +76,12 @@ def apply_expired(views: Views, event: HistoryExpired) -> list[Position]:
     assert over[-1][0] == Place(event.at_ms, event.id)
     totals = views.count(app)
     for place, kept in over:
-        views.remove_kept(app, place, kept)
         totals.forgotten = max(totals.forgotten, place.id)
         # What waited of a message to a group has left before.
         if kept.queued and kept.conversation.kind == "peer" and _hand_over(views, app, kept.conversation.id, place.id):
-            continue
-        changed = views.changed(place.id)
-        if kept.stream:
-            streams.forget(views, app, place.id, kept, changed.changes if changed else ())
-        ended.append(changed.body if changed else position_of(place.id))
-        if changed:
-            views.remove_changed(place.id)
+            views.remove_kept(app, place, kept)
+        else:
+            ended.append(end(views, app, place, kept))
     return ended
 
 

@@ -30,7 +30,8 @@ _NOTHING_MORE: Final = ("none", (), False, b"")
 
 def decide_send(command: SendMessage, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
     """Raises DedupMismatch; QueueFull if the recipient's queue refuses; UnknownConversation for a group or a service that
-    nobody created; Banned and Silenced if the sender themselves speaks and may not."""
+    nobody created; Overloaded for a room that is being deleted; Banned and Silenced if the sender themselves speaks and
+    may not."""
     digest = b""
     if command.dedup is not None:
         digest = command_digest(command)

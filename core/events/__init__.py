@@ -14,6 +14,7 @@ from .conversations import (
     MembersAdded,
     MembersRemoved,
 )
+from .deletion import DeletionEvent
 from .lists import ListEvent
 from .messages import (
     CopiesExpired,
@@ -98,6 +99,7 @@ AnyEvent = (
     | StreamNoticesExpired
     | UserKicked
     | ListEvent
+    | DeletionEvent
 )
 
 

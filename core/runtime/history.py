@@ -15,7 +15,7 @@ from ..domain.users import users_on
 from ..errors import InvalidCommand, Overloaded
 from ..ids import MessageId, UnixMs
 from ..limits import OVERLOADED_RETRY_MS, QUERIES_MAX
-from ..model import ConversationInfo, Message, PresenceEvent, Rules, UserCount
+from ..model import ConversationInfo, Message, PresenceEvent, Rules, UserCount, room
 from ..ports import Snapshot, Store
 from ..queries import (
     AppUsers,
@@ -101,7 +101,7 @@ class History:
             case TakePresence():
                 found = await self._take(query)
             case FindMembers():
-                found = await self._read(lambda snapshot: tuple(snapshot.views.members(query.app, query.room)))
+                found = await self._read(partial(_members, query=query))
             case _:
                 found = await self._answer_of_conversations(query)
         answer: A = found
@@ -206,6 +206,12 @@ class History:
 def _conversation(snapshot: Snapshot, query: GetConversation, horizon_ms: UnixMs) -> ConversationInfo | None:
     row = snapshot.views.conversation(query.app, query.conversation)
     return info(snapshot.views, query.app, row, horizon_ms) if row is not None else None
+
+
+def _members(snapshot: Snapshot, query: FindMembers) -> tuple[str, ...]:
+    if snapshot.views.is_deleted(query.app, room(query.room)):
+        return ()  # whose stays did not end with it leave step by step
+    return tuple(snapshot.views.members(query.app, query.room))
 
 
 def _online(snapshot: Snapshot, query: FindOnline) -> tuple[str, ...]:

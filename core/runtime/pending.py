@@ -11,6 +11,7 @@ from ..commands import (
     Command,
     ConversationCommand,
     CreateConversation,
+    DeleteConversation,
     DeleteMessage,
     EditMessage,
     Kick,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from .waits import Waiter
 
 _OVERHEAD_BYTES: Final = 512
-_CONTROL: Final = frozenset((Login, Logout, Kick, RecallMessage, DeleteMessage))
+_CONTROL: Final = frozenset((Login, Logout, Kick, RecallMessage, DeleteMessage, DeleteConversation))
 _NEVER_REFUSED: Final = frozenset((Ack, Logout))
 
 
@@ -94,7 +95,7 @@ class Pending:
         self.never_refused = kind in _NEVER_REFUSED
         """It waits for room on the disk rather than be refused."""
         self.spreads = False
-        """It may have to do in the queues of many: how many is seen on the writer's thread."""
+        """It may have to do in the queues of many, or with all who are in a room: how many is seen on the writer's thread."""
         if isinstance(command, SendMessage):
             self.lane = command.lane
             self.size += len(command.body) + len(command.push) + sum(map(len, command.recipients))
@@ -104,9 +105,13 @@ class Pending:
             if isinstance(command, EditMessage):
                 self.lane = "normal"
                 self.size += len(command.body)
+            elif isinstance(command, RecallMessage) and command.replacement:
+                self.control = False
+                self.size += len(command.replacement)
         elif isinstance(command, ConversationCommand):
             self.lane = "normal"
             self.size += size_of(command)
+            self.spreads = isinstance(command, DeleteConversation)
         self.withdrawn = False
         """The caller is gone: not carried out if the writer has not taken it, and nobody to tell if it has."""
         self.session: Session | None = None

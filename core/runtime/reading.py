@@ -6,6 +6,7 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from ..domain import Entered, streams
+from ..domain.changes import replacement
 from ..errors import Corruption
 from ..expiry import expired
 from ..ids import ExpiryMs, MessageId, Place, Position, UnixMs, message_at, position_of
@@ -45,7 +46,8 @@ def read_page(snapshot: Snapshot, app: str, user: str, after: Position, clock: E
                 frame = delivery(body, type, user, entry.position, None, stream=entry.number)
         elif not expired(entry.expires_s, clock):
             body, type = resolve(snapshot, entry)
-            frame = delivery(body, type, user, entry.position, entry.seq)
+            if not _is_deleted(snapshot, body, type):
+                frame = delivery(body, type, user, entry.position, entry.seq)
         if frame is not None:
             deliveries.append(frame)
             size += len(frame.body)
@@ -72,6 +74,17 @@ def resolve_streamed(snapshot: Snapshot, entry: StreamEntry) -> tuple[Body, Deli
         raise Corruption(f"stream entry {entry.position} has no body")
     in_place = entry.position == position_of(entry.id) and body.header.type == "edited"
     return body, "message" if in_place else body.header.type
+
+
+def _is_deleted(snapshot: Snapshot, body: Body, type: DeliveryType) -> bool:
+    """Whether it is of a conversation that was deleted and is not swept yet. Word of a message deleted before has no text to
+    hide, and stays in the queue."""
+    header = body.header
+    return (
+        header.conversation.kind != "peer"
+        and type != "deleted"
+        and snapshot.views.is_deleted(header.app, header.conversation)
+    )
 
 
 def resolve(snapshot: Snapshot, entry: Entry) -> tuple[Body, DeliveryType]:
@@ -107,6 +120,8 @@ def read_missed(
     """
     frames: list[Delivery] = []
     complete = entered.gap <= since <= message_at(entered.through)
+    if snapshot.views.is_deleted(app, room(name)):
+        return Missed([], complete=False)
     rows = snapshot.views.timeline(app, room(name), None, newest_first=True, other_than=user, recalled=True)
     for count, (place, shown) in enumerate(rows):
         if place.id <= since:
@@ -135,8 +150,8 @@ def read_missed(
 def read_messages(
     snapshot: Snapshot, ids: Iterable[MessageId], horizon_ms: UnixMs, *, recalled: bool = False
 ) -> list[Message]:
-    """Kept messages as they are now; those deleted or past retention by now are left out, and those recalled unless
-    `recalled`. Raises Corruption."""
+    """Kept messages as they are now; those deleted (or sent to what was deleted) or past retention by now are left
+    out, and those recalled unless `recalled`. Raises Corruption."""
     found = []
     for id in ids:
         body = current_body(snapshot, id)
@@ -146,17 +161,22 @@ def read_messages(
         kept = snapshot.views.kept(header.app, Place(header.at_ms, id))
         if kept is None or (kept.recalled and not recalled) or header.at_ms <= horizon_ms:
             continue
+        if kept.conversation.kind != "peer" and snapshot.views.is_deleted(header.app, kept.conversation):
+            continue
+        replaced = replacement(body)
         found.append(
             Message(
                 id=header.id,
                 conversation=header.conversation,
                 sender=header.sender,
-                body=body.payload,
-                format=header.format,
+                body=b"" if kept.recalled else body.payload,
+                format=header.format if replaced is None else replaced.format,
                 at_ms=header.at_ms,
                 lane=header.lane,
                 via=header.via,
                 recalled=kept.recalled,
+                replacement=b"" if replaced is None else replaced.body,
+                replaced_via="" if replaced is None else replaced.via,
                 mentions=header.mentions,
                 mention_all=header.mention_all,
             )

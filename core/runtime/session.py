@@ -91,6 +91,8 @@ class Session:
         self._streams_due = False
         """Something of streams was sent, or passed over at the login, that no ack accounted for."""
         self._changes: list[Delivery] | None = None
+        self._deleted: list[tuple[Conversation, Position]] = []
+        """Conversations that were deleted while a page is on its way."""
         self._sink_full = False
         """It refused a frame, and has not said since that it has room."""
         self._room = trio.Event()
@@ -250,6 +252,15 @@ class Session:
             self._cursor = frame.position
         self._hand_out()
 
+    def forget(self, conversation: Conversation, position: Position) -> None:
+        """A conversation was deleted, by the event at this position."""
+        if self._buffer.idle and self._changes is None:
+            return  # as nearly all are
+        self._buffer.forget(conversation, position)
+        if self._changes is not None:
+            self._deleted.append((conversation, position))
+        self._hand_out()
+
     def acked_elsewhere(self, frame: Delivery) -> None:
         """Another session of the user acknowledged a prefix of the queue."""
         self._acked = max(self._acked, frame.position)
@@ -315,7 +326,7 @@ class Session:
                 await self._room.wait()
                 self._room = trio.Event()
                 continue
-            self._changes = []
+            self._changes, self._deleted = [], []
             page = await self._host.read_page(self.app, self.user, self._cursor, self._login)
             changes, self._changes = self._changes, None
             self._take(page, changes)
@@ -338,6 +349,9 @@ class Session:
         for change in changes:
             if change.position > page.as_of:
                 self._buffer.revise(change)
+        for conversation, position in self._deleted:
+            if position > page.as_of:
+                self._buffer.forget(conversation, position)
         self._cursor = self._buffer.covered = page.through
 
     def _note(self, frame: Delivery) -> None:

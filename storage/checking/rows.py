@@ -65,6 +65,7 @@ KINDS: Final = {
     keys.BLOCK: "block",
     keys.STREAM: "stream entry",
     keys.SUBSCRIPTION: "subscription",
+    keys.DELETED: "deleted conversation",
 }
 """The kind of row by its key's first letter."""
 
@@ -122,6 +123,7 @@ FIELDS: Final[dict[bytes, Callable[[bytes], dict[str, object]]]] = {
     keys.RESULT: _struct(ResultRow),
     keys.CONVERSATION: _struct(ConversationRow),
     keys.ROLE: _struct(RoleRow),
+    keys.DELETED: _struct(ConversationRow),
 }
 """The fields of a value by the key's first letter, for rows that have some."""
 _FORMS: Final[dict[bytes, Callable[[bytes], object]]] = {

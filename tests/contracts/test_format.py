@@ -211,6 +211,16 @@ def test_a_conversation() -> None:
     }
 
 
+def test_a_deleted_conversation() -> None:
+    def delete(views: StoredViews) -> None:
+        views.put_conversation("demo", ROW)
+        views.remove_conversation("demo", ROW)
+
+    left = msgspec.structs.replace(ROW, unique=False, attributes=b"")
+    key = b"X" + keys.digest("demo") + keys.digest("demo", "group", "g")
+    assert written(delete) == {key: msgspec.msgpack.encode(left)}
+
+
 @pytest.mark.parametrize(
     ("users", "letter"), [("members", b"m"), ("muted", b"q"), ("silenced", b"s"), ("banned", b"x")]
 )

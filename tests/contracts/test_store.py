@@ -153,6 +153,8 @@ def write_everything(transaction: Transaction, position: int) -> None:
     views.put_role("demo", at, RoleRow("bob", "owner", at))
     views.put_block("demo", "bob", row)
     views.put_unique("demo", row, ("bob", "carol"))
+    views.put_conversation("demo", record(position + 100))
+    views.remove_conversation("demo", record(position + 100))
     views.advance(epoch(position))
 
 
@@ -179,6 +181,8 @@ def break_off(transaction: Transaction) -> None:
     transaction.views.list_users("demo", record(1), "members", ("ann", "bob"), Position(9))
     transaction.views.put_conversation("demo", msgspec.structs.replace(record(1), attributes=b'{"b":1}'))
     transaction.views.remove_unique("demo", record(1), ("bob", "carol"))
+    transaction.views.remove_conversation("demo", record(2))
+    transaction.views.remove_deleted("demo", record(101))
     transaction.trim(ExpiryMs(10_000), 10)
     raise Planned
 
@@ -215,6 +219,8 @@ def seen(snapshot: Snapshot) -> tuple[object, ...]:
         [views.result("demo", f"h{number}") for number in range(4)],
         list(views.result_ends()),
         [views.conversation("demo", group(f"g{number}")) for number in range(4)],
+        list(views.deleted_conversations("demo")),
+        [views.is_deleted("demo", group(f"g{number}")) for number in (1, 2, 101, 102)],
         [list(views.listed(Position(number), users)) for number in range(4) for users in LISTS],
         list(views.conversations("demo", "group")),
         [list(views.conversations_of("demo", user)) for user in ("ann", "bob", "carol")],
@@ -694,6 +700,34 @@ def test_a_fresh_store_knows_no_conversation(store: Store) -> None:
         assert list(views.conversations_with("demo", "a", b"1")) == list(views.listed(Position(1), "members")) == []
         assert views.unique_group("demo", ()) is None
         assert not views.is_listed("demo", Position(1), "members", "bob")
+
+
+def test_a_deleted_conversation_is_known_by_its_name_alone(store: Store) -> None:
+    row = msgspec.structs.replace(record(1), attributes=b'{"a":[1,2,1.0],"b":null}')
+    many = msgspec.structs.replace(record(2), attributes=b'{"a":[%s]}' % b",".join(b"%d" % n for n in range(1_001)))
+    with store.transaction() as transaction:
+        for each in (row, many, record(3)):
+            transaction.views.put_conversation("demo", each)
+        for each in (row, many):
+            transaction.views.remove_conversation("demo", each)
+    with store.snapshot() as snapshot:
+        views = snapshot.views
+        assert views.conversation("demo", group("g1")) is None
+        assert list(views.conversations("demo", "group")) == [(3, "g3")]
+        assert [number for number, _ in views.conversations_with("demo", "a", b"1")] == [3]
+        assert sorted(each.id for each in views.deleted_conversations("demo")) == ["g1", "g2"]
+        assert list(views.deleted_conversations("other")) == []
+        assert views.is_deleted("demo", group("g1"))
+        assert views.deleted("demo", group("g1")) == msgspec.structs.replace(row, unique=False, attributes=b"")
+        for app, name in (("demo", room("g1")), ("demo", group("g3")), ("other", group("g1"))):
+            assert not views.is_deleted(app, name)
+    with store.transaction() as transaction:
+        for each in (row, many):
+            transaction.views.remove_deleted("demo", each)
+        transaction.views.put_conversation("demo", msgspec.structs.replace(row, number=Position(9)))
+    with store.snapshot() as snapshot:
+        assert list(snapshot.views.deleted_conversations("demo")) == []
+        assert [number for number, _ in snapshot.views.conversations("demo", "group")] == [3, 9]
 
 
 def test_conversations_are_found_in_the_order_of_their_creation(store: Store) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from postroom.core.errors import Corruption, StorageFailure
 from postroom.core.ids import MessageId, Position
-from postroom.core.rows import UserRow
+from postroom.core.rows import ConversationRow, UserRow
 from postroom.storage.checking.rows import KINDS
 from postroom.storage.keys import (
     AWAITED,
@@ -17,10 +17,12 @@ from postroom.storage.keys import (
     CLOCK,
     DAY_ROW,
     DAY_USERS,
+    DELETED,
     KEPT,
     TIMELINE,
     U64,
     USER,
+    deleted_key,
     digest,
     unpack_entry,
 )
@@ -377,6 +379,17 @@ def test_a_failed_check_says_what_to_do(
     damage(data)
     assert tools.verify(data) == 1
     assert advice in capsys.readouterr().err
+
+
+def test_a_deleted_conversation_with_a_record_or_in_the_wrong_place(data: Path) -> None:
+    value = next(value for key, value in tables(data)["live"] if key.startswith(DELETED))
+    row = msgspec.msgpack.decode(value, type=ConversationRow)
+    of_g = msgspec.structs.replace(row, number=Position(1), id="g", members=0, muted=0, banned=0, roles=0)
+    change(data, "live", deleted_key("demo", "group", "g"), msgspec.msgpack.encode(of_g))
+    change(data, "live", deleted_key("demo", "group", "other"), value)
+    problems = told(data)
+    assert "conversations: group 'g' of app 'demo' is deleted and has a record" in problems
+    assert "is not where group 'gone' of app 'demo' belongs" in problems
 
 
 def test_a_message_of_nobody(data: Path) -> None:

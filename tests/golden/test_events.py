@@ -46,6 +46,7 @@ from postroom.core.events import (
     UserKicked,
     Withdrawn,
 )
+from postroom.core.events.deletion import ConversationDeleted, ConversationSwept, CopiesWithdrawn
 from postroom.core.events.lists import (
     ConversationBlocked,
     ConversationUnblocked,
@@ -59,7 +60,7 @@ from postroom.core.events.lists import (
 )
 from postroom.core.ids import ExpiryMs, MessageId, Position, UnixMs
 from postroom.core.model import Conversation, group, peer, service
-from postroom.core.rows import Body, Header
+from postroom.core.rows import Body, Header, Replacement
 from postroom.storage.records import decode_body, decode_record, encode_body, encode_record
 from postroom.storage.upcast import Written, upcast
 
@@ -190,6 +191,11 @@ EVENTS: list[AnyEvent] = [
     ConversationBlocked(app="demo", conversation=group("gröup"), at_ms=AT_MS, user="bøb"),
     ConversationUnblocked(app="demo", conversation=group("gröup"), at_ms=AT_MS, user="bøb"),
     CopiesExpired(app="demo", id=ID, copies=(Withdrawn("bøb", (Position(ID), Position(ID + 1))),)),
+    ConversationDeleted(app="demo", conversation=group("gröup"), at_ms=AT_MS, by="admin"),
+    CopiesWithdrawn(app="demo", id=ID, copies=(Withdrawn("bøb", (Position(ID), Position(ID + 1))),)),
+    ConversationSwept(
+        app="demo", conversation=group("gröup"), what="messages", count=25, at_ms=AT_MS, id=ID, users=("bøb",)
+    ),
 ]
 
 UNKNOWN_MS = UnixMs(0)
@@ -274,6 +280,9 @@ BODIES = {
     "edited": Body(header("edited"), b"\xc3\xbc\x00"),
     "recalled": Body(header("recalled"), b""),
     "deleted": Body(header("deleted"), b""),
+    "recalled-and-replaced": Body(
+        header("recalled"), msgspec.msgpack.encode(Replacement("wildfire", "json", b'{"n":1}'))
+    ),
     "message-to-group": Body(
         msgspec.structs.replace(
             header("message"),
@@ -343,8 +352,9 @@ def test_a_body_of_old_is_read_as_it_was_meant(name: str) -> None:
     assert decode_body(*sample("bodies", name)) == BODIES[name]
 
 
-def test_a_body_is_written_as_ever() -> None:
-    assert encode_body(POSITION, BODIES["message-to-group"]) == sample("bodies", "message-to-group")
+@pytest.mark.parametrize("name", ["message-to-group", "recalled-and-replaced"])
+def test_a_body_is_written_as_ever(name: str) -> None:
+    assert encode_body(POSITION, BODIES[name]) == sample("bodies", name)
 
 
 def test_every_event_has_a_sample_and_every_sample_an_event() -> None:

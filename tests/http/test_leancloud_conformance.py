@@ -128,6 +128,8 @@ async def test_an_app_that_is_strict_wants_the_master_key_for_its_conversations(
             ("POST", "/conversations"),
             ("GET", "/conversations"),
             ("PUT", f"/conversations/{cid}"),
+            ("DELETE", f"/conversations/{cid}"),
+            ("DELETE", f"/1.1/classes/_Conversation/{cid}"),
             ("GET", f"/conversations/{cid}/members"),
             ("POST", f"/conversations/{cid}/mutes"),
             ("GET", "/all-conversations"),

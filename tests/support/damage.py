@@ -13,6 +13,7 @@ from postroom.core.commands import (
     BlockConversation,
     CollectResult,
     CreateConversation,
+    DeleteConversation,
     DeleteMessage,
     EditMessage,
     Join,
@@ -75,6 +76,7 @@ def happen(machine: Machine) -> list[MessageId]:
     session = login(machine, "bob0")
     happen_in_rooms(machine, session)
     happen_to_groups(machine)
+    happen_to_a_deleted_group(machine)
     machine.run(EditMessage(app="demo", id=ids[21], by="alice", body=b"edited once."))
     machine.run(EditMessage(app="demo", id=ids[21], by="alice", body=b"edited twice."))
     machine.run(RecallMessage(app="demo", id=ids[18], by="alice"))
@@ -142,6 +144,20 @@ def happen_to_groups(machine: Machine) -> None:
         assert isinstance(said, Receipt)
         body = {"body": b"edited in the group."} if change is EditMessage else {}
         machine.run(change(app="demo", id=said.id, by="alice", **body))
+
+
+def happen_to_a_deleted_group(machine: Machine) -> None:
+    """It is not swept."""
+    g = group("gone")
+    attributes = b'{"name":"gone"}'
+    machine.run(CreateConversation(app="demo", conversation=g, attributes=attributes, members=("gil",), unique=True))
+    machine.run(MuteConversation(app="demo", conversation=g, users=("hal",)))
+    machine.run(SilenceUsers(app="demo", conversation=g, users=("hal",), ttl_ms=86_400_000))
+    machine.run(BanUsers(app="demo", conversation=g, users=("dan",)))
+    machine.run(SetRole(app="demo", conversation=g, user="gil", role="manager"))
+    machine.run(BlockConversation(app="demo", conversation=g, user="erin"))
+    machine.run(SendMessage(app="demo", sender="alice", to=g, body=b"said in vain.", history=True))
+    machine.run(DeleteConversation(app="demo", conversation=g, by="alice"))
 
 
 def populated(directory: Path) -> list[MessageId]:

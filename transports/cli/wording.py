@@ -41,6 +41,13 @@ from postroom.core.events import (
     StreamNoticesExpired,
     UserKicked,
 )
+from postroom.core.events.deletion import (
+    ConversationDeleted,
+    ConversationSwept,
+    CopiesWithdrawn,
+    DeletionEvent,
+    Remains,
+)
 from postroom.core.events.lists import (
     ConversationBlocked,
     ConversationUnblocked,
@@ -214,6 +221,7 @@ def _words_of_the_house(
     | GapsExpired
     | StreamNoticesExpired
     | CopiesExpired
+    | DeletionEvent
     | RecordEvent
     | ListEvent,
 ) -> str:
@@ -245,13 +253,45 @@ def _words_of_the_house(
             | ConversationUnmuted()
         ):
             return _words_of_records(event)
-        case CopiesExpired():
-            left = (f"{counted(len(c.positions), 'entry')} of {shown(c.user)} expired" for c in event.copies)
-            return _joined(f"message {event.id} leaves the history", _few(left))
+        case CopiesExpired() | CopiesWithdrawn() | ConversationDeleted() | ConversationSwept():
+            return _words_of_ends(event)
         case GapsExpired():
             return f"gaps of {counted(len(event.rooms), 'room')} forgotten"
         case _:
             return _words_of_lists(event)
+
+
+def _words_of_ends(event: CopiesExpired | DeletionEvent) -> str:
+    """What becomes of a group's copies without their text, and of a deleted conversation."""
+    match event:
+        case CopiesExpired():
+            left = (f"{counted(len(c.positions), 'entry')} of {shown(c.user)} expired" for c in event.copies)
+            return _joined(f"message {event.id} leaves the history", _few(left))
+        case CopiesWithdrawn():
+            left = (f"{counted(len(c.positions), 'entry')} of {shown(c.user)} withdrawn" for c in event.copies)
+            return _joined(f"message {event.id} goes with its conversation", _few(left))
+        case ConversationDeleted():
+            return f"{place(event.conversation)} deleted by {shown(event.by)}"
+        case ConversationSwept(what="record"):
+            return f"nothing is left of deleted {place(event.conversation)}"
+        case ConversationSwept():
+            return f"{counted(event.count, _REMAINS[event.what])} of deleted {place(event.conversation)} forgotten"
+        case _:
+            assert_never(event)
+
+
+_REMAINS: Final[dict[Remains, str]] = {
+    "messages": "message",
+    "members": "member",
+    "muted": "mute",
+    "silenced": "silence",
+    "banned": "ban",
+    "silences": "temporary silence",
+    "roles": "role",
+    "blocks": "block",
+    "record": "record",
+}
+"""One of each."""
 
 
 def _words_of_lists(event: ListEvent) -> str:

@@ -69,11 +69,13 @@ class _Bound:
         return Dialect(name="leancloud", prefixes=("/1.2/", "/1.1/"), routes=tuple(routes), refuse=refuse, cors=CORS)
 
     def _records(self, kind: Kind, base: str) -> Iterable[Route]:
-        """Calls 1-3 and 28-30."""
+        """Calls 1-4 and 28-31."""
+        one, delete = f"{base}/{{cid}}", partial(conversations.parse_delete, kind=kind)
         create, update = partial(conversations.parse_create, kind=kind), partial(conversations.parse_update, kind=kind)
         yield self._route("POST", base, create, _created(base), self._acl)
         yield self._query(base, (kind,))
-        yield self._route("PUT", f"{base}/{{cid}}", update, conversations.render_update, self._acl)
+        yield self._route("PUT", one, update, conversations.render_update, self._acl)
+        yield self._route("DELETE", one, delete, conversations.render_delete, self._acl)
 
     def _query(self, path: str, kinds: tuple[Kind, ...]) -> Route:
         """Calls 2, 29 and 77."""
@@ -149,6 +151,7 @@ class _Bound:
         yield self._query(ROW, KINDS)
         yield self._route("GET", one, storage.parse_get, storage.render_get, self._acl)
         yield self._route("PUT", one, storage.parse_update, conversations.render_update, self._acl)
+        yield self._route("DELETE", one, storage.parse_delete, conversations.render_delete, self._acl)
 
     def _realtime(self) -> Iterable[AnyRoute]:
         """`/1.1/rtm` and the time (LeanCloud 9)."""
