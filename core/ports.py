@@ -144,7 +144,8 @@ class ReadViews(ReadUsers, ReadLists, ReadRooms, ReadStreams, ReadDeleted, Proto
     def conversations_of(
         self, app: str, user: str, *, after: Position = Position(0), before: Position | None = None
     ) -> Iterator[Numbered]:
-        """The groups that a user is a member of, and the services they subscribe to; order as above."""
+        """The groups that a user is a member of, and the services they subscribe to, deleted ones until that is swept; order
+        as above."""
 
     def conversations_with(
         self, app: str, key: str, value: bytes, *, after: Position = Position(0), before: Position | None = None

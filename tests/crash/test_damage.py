@@ -404,7 +404,7 @@ def test_a_message_of_nobody(data: Path) -> None:
         (b"b", b"s", "group 'g' of app 'demo' counts 1 silenced, its list has 0"),
         (b"b", b"x", "group 'g' of app 'demo' counts 2 banned, its list has 1"),
         (b"l", b"x", "its banned do not know the place of"),
-        (b"S", b"", "there are 1 rows 'E', the records need 0"),
+        (b"S", b"", "there are 2 rows 'E', the records need 1"),
         (b"E", b"", "the silence of 'carol' has no end"),
         (b"R", b"", "group 'g' of app 'demo' counts 1 roles and 1 owners, there are 0 and 0"),
         (b"o", b"", "has no record that says the same"),
