@@ -46,6 +46,7 @@ from .runtime import (
     StartEpoch,
     TakeFeed,
 )
+from .unread import MarkRead
 from .users import Kick
 
 __all__ = [
@@ -72,6 +73,7 @@ __all__ = [
     "Leave",
     "Login",
     "Logout",
+    "MarkRead",
     "MembersCommand",
     "MuteConversation",
     "Operation",

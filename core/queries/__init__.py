@@ -11,6 +11,7 @@ from .conversations import (
 )
 from .lists import FindBlocked, FindListed, FindRoles
 from .messages import Bound, CollectMessages, CountMessages, FindMessages, MessageQuery, ReserveMessages
+from .unread import CountUnread
 from .users import AppUsers, FindMembers, FindOnline, TakePresence
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "CollectMessages",
     "CountConversations",
     "CountMessages",
+    "CountUnread",
     "FindBlocked",
     "FindConversations",
     "FindListed",
