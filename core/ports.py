@@ -28,6 +28,7 @@ from .rows import (
     Totals,
     UserRow,
 )
+from .unread_ports import ReadUnread, Unread
 from .user_ports import ReadUsers, UserViews
 
 FIRST_PLACE: Final = Place(UnixMs(0), MessageId(0))
@@ -36,7 +37,7 @@ LAST_PLACE: Final = Place(UnixMs((1 << 63) - 1), MessageId(POSITION_MAX))
 """Behind every message."""
 
 
-class ReadViews(ReadUsers, ReadLists, ReadRooms, Protocol):
+class ReadViews(ReadUsers, ReadLists, ReadRooms, ReadUnread, Protocol):
     """The state as of the last event applied."""
 
     @property
@@ -167,7 +168,7 @@ class ReadViews(ReadUsers, ReadLists, ReadRooms, Protocol):
         """Reserved results in the order in which they end."""
 
 
-class Views(ReadViews, UserViews, Lists, Rooms, Protocol):
+class Views(ReadViews, UserViews, Lists, Rooms, Unread, Protocol):
     """The state, to be changed by `apply` alone."""
 
     def advance(self, record: Record) -> None:

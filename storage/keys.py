@@ -62,6 +62,8 @@ SILENCE: Final = b"S"
 SILENCE_END: Final = b"E"
 ROLE: Final = b"R"
 BLOCK: Final = b"B"
+UNREAD: Final = b"V"
+GUEST: Final = b"W"
 
 ANYBODY: Final = bytes(16)
 """In the place of a sender's digest: whoever it was."""
@@ -142,6 +144,16 @@ def silence_key(app: str, number: Position, user: str) -> bytes:
 def role_key(app: str, number: Position, user: str) -> bytes:
     """What a user is."""
     return ROLE + U64.pack(number) + user_key(app, user)
+
+
+def unread_key(app: str, user: str, number: Position) -> bytes:
+    """What a user has read of the conversation with this number."""
+    return UNREAD + user_key(app, user) + U64.pack(number)
+
+
+def guest_key(app: str, user: str, number: Position) -> bytes:
+    """That something is noted there of a user who is no member of it."""
+    return GUEST + U64.pack(number) + user_key(app, user)
 
 
 def unique_key(app: str, members: Sequence[str]) -> bytes:

@@ -28,6 +28,7 @@ from ..commands import (
     Leave,
     Login,
     Logout,
+    MarkRead,
     MuteConversation,
     RecallMessage,
     RemoveMembers,
@@ -48,6 +49,7 @@ from ..events import (
     Acked,
     ConversationCreated,
     ConversationMuted,
+    ConversationRead,
     ConversationUnmuted,
     ConversationUpdated,
     CopiesExpired,
@@ -97,6 +99,7 @@ from . import (
     conversations,
     groups,
     history,
+    marks,
     messages,
     presence,
     queues,
@@ -159,6 +162,7 @@ _DECIDE: Final[dict[type[Command], Callable[[Any, ReadViews, Headers, Now, Rules
     RemoveRole: roles.decide_remove,
     BlockConversation: blocks.decide_block,
     UnblockConversation: blocks.decide_unblock,
+    MarkRead: marks.decide_mark,
 }
 
 
@@ -223,6 +227,7 @@ def _apply_rest(
     | StaysExpired
     | GapsExpired
     | UserKicked
+    | ConversationRead
     | conversations.RecordEvent
     | ListEvent,
 ) -> None:
@@ -230,6 +235,8 @@ def _apply_rest(
     match event:
         case UserKicked():
             users.apply_kicked(views, event)
+        case ConversationRead():
+            marks.apply_read(views, event)
         case PresenceTaken():
             presence.apply_taken(views, event)
         case ResultReserved():

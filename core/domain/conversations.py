@@ -32,7 +32,7 @@ from ..limits import MEMBERS_MAX, MUTED_MAX
 from ..model import Conversation, Receipt, Rules, UserList, group
 from ..ports import Headers, ReadViews, Views
 from ..rows import ConversationRow
-from . import attributes, permission
+from . import attributes, permission, unread
 from .decision import Decision, Now
 from .times import at, note
 
@@ -224,9 +224,11 @@ def apply_members(views: Views, position: Position, event: MembersAdded | Member
         views.remove_unique(app, row, views.listed(row.number, "members"))
     if isinstance(event, MembersAdded):
         views.list_users(app, row, "members", event.users, position)
+        unread.apply_joined(views, app, row, event.users)
         count = row.members + len(event.users)
     else:
         views.unlist_users(app, row, "members", event.users)
+        unread.apply_left(views, app, row, event.users)
         count = row.members - len(event.users)
     if row.unique:
         views.put_unique(app, row, views.listed(row.number, "members"))

@@ -29,12 +29,14 @@ from .messages import (
 from .results import PresenceTaken, ResultCollected, ResultReserved, ResultsExpired
 from .rooms import GapsExpired, RoomJoined, RoomLeft, StaysExpired
 from .sessions import Acked, DedupExpired, EpochStarted, LoggedIn, LoggedOut, QueueExpired, UserKicked
+from .unread import ConversationRead
 
 __all__ = [
     "Acked",
     "AnyEvent",
     "ConversationCreated",
     "ConversationMuted",
+    "ConversationRead",
     "ConversationUnmuted",
     "ConversationUpdated",
     "CopiesExpired",
@@ -94,6 +96,7 @@ AnyEvent = (
     | ConversationUnmuted
     | CopiesExpired
     | UserKicked
+    | ConversationRead
     | ListEvent
 )
 

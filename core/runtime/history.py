@@ -22,6 +22,7 @@ from ..queries import (
     CollectMessages,
     CountConversations,
     CountMessages,
+    CountUnread,
     FindBlocked,
     FindConversations,
     FindListed,
@@ -35,7 +36,7 @@ from ..queries import (
     ReserveMessages,
     TakePresence,
 )
-from ..search import ConversationSearch, Search, info, lists, places
+from ..search import ConversationSearch, Search, UnreadSearch, info, lists, places
 from .clock import Clock, ExpiryClock
 from .pending import Settled
 from .reading import read_messages
@@ -112,6 +113,8 @@ class History:
                 return (await self._conversations(query)).count
             case GetConversation():
                 return await self._read(partial(_conversation, query=query, horizon_ms=self._horizon(query.app)))
+            case CountUnread():
+                return await self._unread(query)
             case FindOnline():
                 return await self._read(partial(_online, query=query))
             case AppUsers():
@@ -132,6 +135,13 @@ class History:
         while await self._read(lambda snapshot: search.go_on(snapshot.views)):
             pass
         return search
+
+    async def _unread(self, query: CountUnread) -> int:
+        """Gone through to its end, as a search for messages is."""
+        search = UnreadSearch(query)
+        while await self._read(lambda snapshot: search.go_on(snapshot.views)):
+            pass
+        return search.count
 
     async def _users(self, app: str) -> UserCount:
         """Its day is that of the time a login would be given now."""

@@ -17,6 +17,7 @@ from ..keys import U64
 from ..views import StoredViews
 from .report import Problems, Progress
 from .rows import MISFITS, row_name
+from .unread import UnreadCheck
 
 _CHUNK: Final = 1_000
 _KINDS: Final = (
@@ -31,6 +32,8 @@ _KINDS: Final = (
     keys.SILENCE_END,
     keys.ROLE,
     keys.MESSAGE_COUNT,
+    keys.UNREAD,
+    keys.GUEST,
 )
 
 
@@ -42,6 +45,7 @@ class ConversationCheck:
         self._views = live
         self._problems = problems
         self._expected: Counter[bytes] = Counter()
+        self._unread = UnreadCheck(engine, live, self._expected, self._tell)
         self.records = 0
 
     def run(self) -> Iterator[Progress]:
@@ -92,6 +96,7 @@ class ConversationCheck:
         self._roles(app, row)
         if self._engine.get("live", keys.MESSAGE_COUNT + number) is not None:
             self._expected[keys.MESSAGE_COUNT] += 1
+        self._unread.record(app, row)
         for term in terms(row.attributes):
             self._need(keys.term_key(app, *term) + number, f"{name}: an attribute does not lead to it")
         if row.unique:

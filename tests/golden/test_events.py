@@ -16,6 +16,7 @@ from postroom.core.events import (
     AnyEvent,
     ConversationCreated,
     ConversationMuted,
+    ConversationRead,
     ConversationUnmuted,
     ConversationUpdated,
     CopiesExpired,
@@ -177,6 +178,16 @@ EVENTS: list[AnyEvent] = [
     ConversationBlocked(app="demo", conversation=group("gröup"), at_ms=AT_MS, user="bøb"),
     ConversationUnblocked(app="demo", conversation=group("gröup"), at_ms=AT_MS, user="bøb"),
     CopiesExpired(app="demo", id=ID, copies=(Withdrawn("bøb", (Position(ID), Position(ID + 1))),)),
+    ConversationRead(
+        app="demo",
+        conversation=service("säles"),
+        at_ms=AT_MS,
+        user="bøb",
+        until_ms=UnixMs(1_790_000_000_400),
+        read=70_000,
+        own=3,
+        extra=2,
+    ),
 ]
 
 UNKNOWN_MS = UnixMs(0)

@@ -10,8 +10,10 @@ from postroom.core import domain
 from postroom.core.domain import (
     bans,
     blocks,
+    changes,
     conversations,
     history,
+    marks,
     messages,
     presence,
     queues,
@@ -20,6 +22,7 @@ from postroom.core.domain import (
     rooms,
     sessions,
     silences,
+    unread,
     users,
 )
 from postroom.core.domain.decision import Now
@@ -44,8 +47,10 @@ RUNTIME = {"runtime", "open"}
 MODULES = (
     bans,
     blocks,
+    changes,
     conversations,
     history,
+    marks,
     messages,
     presence,
     queues,
@@ -54,6 +59,7 @@ MODULES = (
     rooms,
     sessions,
     silences,
+    unread,
     users,
 )
 PARTS = {"decide_expire_stays"}

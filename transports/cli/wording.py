@@ -12,6 +12,7 @@ from postroom.core.events import (
     AnyEvent,
     ConversationCreated,
     ConversationMuted,
+    ConversationRead,
     ConversationUnmuted,
     ConversationUpdated,
     CopiesExpired,
@@ -155,10 +156,8 @@ def _words_of_sessions(event: LoggedIn | LoggedOut | UserKicked) -> str:
             assert_never(event)
 
 
-def _words_of_records(
-    event: RecordEvent,
-) -> str:
-    """What happened to a conversation's record."""
+def _words_of_records(event: RecordEvent | ConversationRead) -> str:
+    """What happened to a conversation's record, and to what somebody has read of it."""
     name = place(event.conversation)
     match event:
         case ConversationCreated():
@@ -176,6 +175,11 @@ def _words_of_records(
             return f"{_names(event.users)} muted {name}"
         case ConversationUnmuted():
             return f"{_names(event.users)} unmuted {name}"
+        case ConversationRead():
+            own = [f"{event.own} behind it their own"] if event.own else []
+            named = [f"{event.extra} by name unread"] if event.extra else []
+            through = f"{shown(event.user)} has read {name} until {moment(event.until_ms)}, through number {event.read}"
+            return _joined(through, [*own, *named])
         case _:
             assert_never(event)
 
@@ -195,6 +199,7 @@ def _words_of_the_house(
     | StaysExpired
     | GapsExpired
     | CopiesExpired
+    | ConversationRead
     | RecordEvent
     | ListEvent,
 ) -> str:
@@ -223,6 +228,7 @@ def _words_of_the_house(
             | MembersRemoved()
             | ConversationMuted()
             | ConversationUnmuted()
+            | ConversationRead()
         ):
             return _words_of_records(event)
         case CopiesExpired():
