@@ -52,7 +52,7 @@ BLOCKED_MAX: Final = 1_000
 FIND_LISTED_MAX: Final = 1_000
 """Names that one page of a list holds."""
 READ_ROWS_MAX: Final = 10_000
-"""Messages looked at for a mark of what is read: some 60 ms. Only who marks a time long ago may meet it."""
+"""Messages looked at for a mark of what is read: some 0.15 s, as long as the largest batch. Only a mark of long ago may meet it."""
 ATTRIBUTES_BYTES_MAX: Final = 128 * KIB
 """A conversation's attributes as JSON: as much as the storage services hold that people come from."""
 OPERATIONS_MAX: Final = 1_000
