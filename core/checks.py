@@ -14,6 +14,7 @@ from .commands import (
     Join,
     Kick,
     Leave,
+    MarkRead,
     MembersCommand,
     Operation,
     RecallMessage,
@@ -28,6 +29,7 @@ from .commands import (
     UsersCommand,
 )
 from .errors import BansFull, ConversationFull, InvalidCommand, SilencesFull
+from .ids import UnixMs
 from .limits import (
     BODY_BYTES_MAX,
     DEDUP_BYTES_MAX,
@@ -45,6 +47,7 @@ from .limits import (
     WAIT_ACK_MS_MAX,
 )
 from .model import KINDS, LANES, ROLES, Conversation, Format, Kind
+from .ports import LAST_PLACE
 
 
 def check(command: Command) -> None:
@@ -172,6 +175,9 @@ def check_about_users(command: UsersCommand | UserCommand) -> None:
             kinds = ("group",)
         case SilenceUsers() | UnsilenceUsers() | SetRole() | RemoveRole():
             kinds = ("group", "room")
+        case MarkRead():
+            kinds = ("group", "service")
+            check_time("until_ms", command.until_ms)
         case _:
             kinds = ("group", "room", "service")
     check_record(command.conversation, kinds)
@@ -186,6 +192,12 @@ def check_about_users(command: UsersCommand | UserCommand) -> None:
     ttl_ms = command.ttl_ms if isinstance(command, SilenceUsers) else None
     if ttl_ms is not None and not SILENCE_MS_MIN <= ttl_ms <= SILENCE_MS_MAX:
         raise InvalidCommand(f"ttl_ms: must be {SILENCE_MS_MIN} to {SILENCE_MS_MAX}")
+
+
+def check_time(field: str, time_ms: UnixMs) -> None:
+    """A time that can be written down."""
+    if not 0 <= time_ms <= LAST_PLACE.at_ms:
+        raise InvalidCommand(f"{field}: must not be negative, or beyond all time")
 
 
 def check_fullness(command: UsersCommand) -> None:

@@ -30,6 +30,7 @@ from .rows import (
     UserRow,
 )
 from .stream_ports import ReadStreams, Streams
+from .unread_ports import ReadUnread, Unread
 from .user_ports import ReadUsers, UserViews
 
 FIRST_PLACE: Final = Place(UnixMs(0), MessageId(0))
@@ -38,7 +39,7 @@ LAST_PLACE: Final = Place(UnixMs((1 << 63) - 1), MessageId(POSITION_MAX))
 """Behind every message."""
 
 
-class ReadViews(ReadUsers, ReadLists, ReadRooms, ReadStreams, ReadDeleted, Protocol):
+class ReadViews(ReadUsers, ReadLists, ReadRooms, ReadStreams, ReadDeleted, ReadUnread, Protocol):
     """The state as of the last event applied."""
 
     @property
@@ -170,7 +171,7 @@ class ReadViews(ReadUsers, ReadLists, ReadRooms, ReadStreams, ReadDeleted, Proto
         """Reserved results in the order in which they end."""
 
 
-class Views(ReadViews, UserViews, Lists, Rooms, Streams, Deleted, Protocol):
+class Views(ReadViews, UserViews, Lists, Rooms, Streams, Deleted, Unread, Protocol):
     """The state, to be changed by `apply` alone."""
 
     def advance(self, record: Record) -> None:

@@ -229,6 +229,21 @@ class ConversationRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return Conversation(self.kind, self.id)
 
 
+class UnreadRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What a user has read of a group or a service."""
+
+    kind: Kind
+    id: str
+    read: int = 0
+    """Of its running number: up to here all is read."""
+    own: int = 0
+    """How many beyond it are the user's own."""
+    extra: int = 0
+    """How many sent to the user by name, which take no number, are not read."""
+    guest: bool = False
+    """The user is no member: only what was sent by name counts."""
+
+
 class RoleRow(msgspec.Struct, frozen=True, array_like=True):
     """What somebody is in a conversation."""
 

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from .commands import (
     Ack,
+    AddMembers,
     BanUsers,
     CollectResult,
     Command,
@@ -27,7 +28,9 @@ from .commands import (
     Leave,
     Login,
     Logout,
+    MarkRead,
     RecallMessage,
+    RemoveMembers,
     SendMessage,
     StartEpoch,
     SweepConversation,
@@ -60,6 +63,8 @@ _SEND_ROWS: Final = 10
 """Log, body, entry, the one it pushes out and its body, user row, two of dedup, what a room lost, totals."""
 _KEPT_ROWS: Final = 4
 """Of a message in the history: its own, and one in each of three timelines."""
+_NUMBERED_ROWS: Final = 2
+"""Of one that takes a running number: the number, and what its sender has read."""
 _CHANGE_ROWS: Final = _SEND_ROWS + _KEPT_ROWS + 2
 _EPOCH_ROWS: Final = 4
 _QUEUE_ROWS: Final = 10
@@ -86,6 +91,8 @@ _RECORD_ROWS: Final = 8
 _LISTED_ROWS: Final = 3
 """Somebody on a list of a conversation: in their place, by their name, and the conversation among theirs. Or somebody silenced
 for a while: it, its end, and the end that it had before."""
+_UNREAD_ROWS: Final = 3
+"""Of somebody who joins or leaves: what they have read there, before and then, and that they were no member."""
 _SILENCE_ROWS: Final = 3
 """Of a silence for a while: itself, its end, and a share of the event that forgets it."""
 _SWEPT_ROWS: Final[dict[type[Command], int]] = {
@@ -165,7 +172,8 @@ def estimate(command: Command, rules: Rules, recipients: int = 0) -> tuple[int, 
     rows = usual = _CHANGE_ROWS
     match command:
         case SendMessage():
-            rows = usual = _SEND_ROWS + _KEPT_ROWS if command.history else _SEND_ROWS
+            kept = _KEPT_ROWS + _NUMBERED_ROWS * (command.to.kind in ("group", "service"))
+            rows = usual = _SEND_ROWS + kept * command.history
         case StartEpoch() | Kick():
             rows = usual = _EPOCH_ROWS
         case Login() | DeleteMessage():
@@ -214,13 +222,18 @@ def _of_record(command: ConversationCommand, going: int) -> tuple[int, int]:
         case DeleteConversation():
             rows = _RECORD_ROWS + going
             return rows, rows * (ROW_BYTES + NAME_BYTES_MAX)  # whoever leaves a room is named in the event and the feed
+        case MarkRead():
+            return _EPOCH_ROWS + _UNREAD_ROWS, (_EPOCH_ROWS + _UNREAD_ROWS) * ROW_BYTES + 4 * NAME_BYTES_MAX
         case UsersCommand():
             users, values, size = min(len(command.users), MEMBERS_MAX), 0, ATTRIBUTES_BYTES_MAX
         case _:
             users, values, size = 1, 0, ATTRIBUTES_BYTES_MAX
     rows = _RECORD_ROWS + _LISTED_ROWS * users + min(values, 2 * INDEX_TERMS_MAX)
+    if isinstance(command, AddMembers | RemoveMembers):
+        rows += _UNREAD_ROWS * users
+        size += users * 2 * NAME_BYTES_MAX
     if isinstance(command, BanUsers):  # whoever is in it leaves first: from the list of a group, or out of a room
-        rows += _RECORD_ROWS + users * max(_LISTED_ROWS, STAY_ROWS)
+        rows += _RECORD_ROWS + users * max(_LISTED_ROWS + _UNREAD_ROWS, STAY_ROWS)
         size += ATTRIBUTES_BYTES_MAX + users * 6 * NAME_BYTES_MAX
     return rows, rows * ROW_BYTES + size + 2 * NAME_BYTES_MAX * users
 
@@ -273,7 +286,7 @@ def _body_bytes(command: Command) -> int:
 
 
 assert (
-    _SEND_ROWS + _KEPT_ROWS
+    _SEND_ROWS + _KEPT_ROWS + _NUMBERED_ROWS
 ) * ROW_BYTES + BODY_BYTES_MAX < 1 << 20  # one message fits the least room a disk is asked for
 assert _CHANGE_ROWS + _COPY_ROWS * MEMBERS_MAX <= COMMAND_ROWS_MAX
 assert _FORGET_ROWS <= STAY_ROWS

@@ -65,6 +65,8 @@ BLOCK: Final = b"B"
 STREAM: Final = b"T"
 SUBSCRIPTION: Final = b"P"
 DELETED: Final = b"X"
+UNREAD: Final = b"V"
+GUEST: Final = b"W"
 
 ANYBODY: Final = bytes(16)
 """In the place of a sender's digest: whoever it was."""
@@ -155,6 +157,16 @@ def silence_key(app: str, number: Position, user: str) -> bytes:
 def role_key(app: str, number: Position, user: str) -> bytes:
     """What a user is."""
     return ROLE + U64.pack(number) + user_key(app, user)
+
+
+def unread_key(app: str, user: str, number: Position) -> bytes:
+    """What a user has read of the conversation with this number."""
+    return UNREAD + user_key(app, user) + U64.pack(number)
+
+
+def guest_key(app: str, user: str, number: Position) -> bytes:
+    """That something is noted there of a user who is no member of it."""
+    return GUEST + U64.pack(number) + user_key(app, user)
 
 
 def unique_key(app: str, members: Sequence[str]) -> bytes:

@@ -48,6 +48,7 @@ from .runtime import (
     SweepConversation,
     TakeFeed,
 )
+from .unread import MarkRead
 from .users import Kick
 
 __all__ = [
@@ -75,6 +76,7 @@ __all__ = [
     "Leave",
     "Login",
     "Logout",
+    "MarkRead",
     "MembersCommand",
     "MuteConversation",
     "Operation",

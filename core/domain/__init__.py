@@ -29,6 +29,7 @@ from ..commands import (
     Leave,
     Login,
     Logout,
+    MarkRead,
     MuteConversation,
     RecallMessage,
     RemoveMembers,
@@ -50,6 +51,7 @@ from ..events import (
     Acked,
     ConversationCreated,
     ConversationMuted,
+    ConversationRead,
     ConversationUnmuted,
     ConversationUpdated,
     CopiesExpired,
@@ -102,6 +104,7 @@ from . import (
     deletion,
     groups,
     history,
+    marks,
     messages,
     presence,
     queues,
@@ -168,6 +171,7 @@ _DECIDE: Final[dict[type[Command], Callable[[Any, ReadViews, Headers, Now, Rules
     UnblockConversation: blocks.decide_unblock,
     DeleteConversation: deletion.decide_delete,
     SweepConversation: deletion.decide_sweep,
+    MarkRead: marks.decide_mark,
 }
 
 
@@ -247,6 +251,7 @@ def _apply_rest(
     | StaysExpired
     | GapsExpired
     | UserKicked
+    | ConversationRead
     | conversations.RecordEvent
     | ListEvent,
 ) -> None:
@@ -254,6 +259,8 @@ def _apply_rest(
     match event:
         case UserKicked():
             users.apply_kicked(views, event)
+        case ConversationRead():
+            marks.apply_read(views, event)
         case PresenceTaken():
             presence.apply_taken(views, event)
         case ResultReserved():

@@ -32,7 +32,7 @@ from ..limits import MEMBERS_MAX, MUTED_MAX, OVERLOADED_RETRY_MS
 from ..model import Conversation, Receipt, Rules, UserList, group
 from ..ports import Headers, ReadViews, Views
 from ..rows import ConversationRow
-from . import attributes, permission, streams
+from . import attributes, permission, streams, unread
 from .decision import Decision, Now
 from .times import at, note
 
@@ -235,10 +235,12 @@ def apply_members(views: Views, position: Position, event: MembersAdded | Member
     if isinstance(event, MembersAdded):
         views.list_users(app, row, "members", event.users, position)
         streams.join(views, app, row, event.users, position)
+        unread.apply_joined(views, app, row, event.users)
         count = row.members + len(event.users)
     else:
         streams.leave(views, position, event, row)
         views.unlist_users(app, row, "members", event.users)
+        unread.apply_left(views, app, row, event.users)
         count = row.members - len(event.users)
     if row.unique:
         views.put_unique(app, row, views.listed(row.number, "members"))

@@ -18,7 +18,7 @@ from ..limits import DEDUP_EXPIRED_MAX, DELETED_LEAVES_MAX, HISTORY_COPIES_MAX, 
 from ..model import Conversation, Receipt, Rules, UserList
 from ..ports import Headers, ReadViews, Views
 from ..rows import ConversationRow, Kept
-from . import history, streams
+from . import history, streams, unread
 from .conversations import require
 from .decision import Decision, Now, parts
 from .groups import apply_copies_gone, waiting
@@ -139,12 +139,26 @@ def _silences(step: _Step) -> Iterator[AnyEvent]:
         yield ConversationSwept(app=step.app, conversation=step.row.conversation, what="silences", count=len(part))
 
 
+def _guests(step: _Step) -> Iterator[AnyEvent]:
+    """Who is no member and was sent something by name."""
+    found = islice(step.views.guests(step.row.number), step.limit)
+    for part in parts(tuple(found), DEDUP_EXPIRED_MAX):
+        yield ConversationSwept(app=step.app, conversation=step.row.conversation, what="guests", count=len(part))
+
+
 def _roles(step: _Step) -> Iterator[AnyEvent]:
     for part in parts(range(min(step.row.roles, step.limit)), DEDUP_EXPIRED_MAX):
         yield ConversationSwept(app=step.app, conversation=step.row.conversation, what="roles", count=len(part))
 
 
-_SWEEPS: Final[tuple[Callable[[_Step], Iterator[AnyEvent]], ...]] = (_stays, _messages, _lists, _silences, _roles)
+_SWEEPS: Final[tuple[Callable[[_Step], Iterator[AnyEvent]], ...]] = (
+    _stays,
+    _messages,
+    _lists,
+    _silences,
+    _guests,
+    _roles,
+)
 """What a conversation has, in the order in which it is swept. Blocks are found otherwise: they lie by user."""
 
 
@@ -200,12 +214,15 @@ def apply_swept(views: Views, event: ConversationSwept) -> list[Position]:
             gone_users = list(islice(views.listed(number, event.what), event.count))
             if event.what == "members":
                 streams.unsubscribe(views, app, row, gone_users)
+                unread.apply_left(views, app, row, gone_users)
             views.unlist_users(app, row, event.what, gone_users)
             left = getattr(row, event.what) - event.count
             views.put_deleted(app, msgspec.structs.replace(row, **{event.what: left}))
         case "silences":
             for user in list(islice(views.silenced_for_a_while(number), event.count)):
                 views.remove_silence(app, number, user)
+        case "guests":
+            unread.apply_left(views, app, row, list(islice(views.guests(number), event.count)))
         case "roles":
             gone = list(islice(views.roles(number), event.count))
             for role in gone:

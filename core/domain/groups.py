@@ -11,7 +11,7 @@ from ..ids import MessageId, Position
 from ..limits import GROUP_COPIES_MAX, HISTORY_EXPIRED_MAX
 from ..model import Conversation, Rules
 from ..ports import ReadViews, Views
-from ..rows import Header, Kept
+from ..rows import ConversationRow, Header, Kept
 from .conversations import require
 from .decision import Now, parts
 from .queues import Term, enqueue, entries_about, leave
@@ -49,11 +49,12 @@ def addressed(command: SendMessage, views: ReadViews, now: Now, rules: Rules) ->
     return Addressed(copies, sender, number)
 
 
-def count_message(views: Views, app: str, conversation: Conversation, number: int) -> None:
-    """A message to the group took this running number."""
+def count_message(views: Views, app: str, conversation: Conversation, number: int) -> ConversationRow:
+    """A message to the group took this running number. Returns the group's record."""
     row = views.conversation(app, conversation)
     assert row is not None  # nobody sends to a group that there is not
     views.put_message_count(row.number, number)
+    return row
 
 
 def audience(header: Header, views: ReadViews) -> tuple[str, ...]:

@@ -31,12 +31,14 @@ from .messages import (
 from .results import PresenceTaken, ResultCollected, ResultReserved, ResultsExpired
 from .rooms import GapsExpired, RoomJoined, RoomLeft, StaysExpired
 from .sessions import Acked, DedupExpired, EpochStarted, LoggedIn, LoggedOut, QueueExpired, UserKicked
+from .unread import ConversationRead
 
 __all__ = [
     "Acked",
     "AnyEvent",
     "ConversationCreated",
     "ConversationMuted",
+    "ConversationRead",
     "ConversationUnmuted",
     "ConversationUpdated",
     "CopiesExpired",
@@ -98,6 +100,7 @@ AnyEvent = (
     | CopiesExpired
     | StreamNoticesExpired
     | UserKicked
+    | ConversationRead
     | ListEvent
     | DeletionEvent
 )

@@ -7,7 +7,9 @@ from ..model import Conversation
 from .base import Event
 from .messages import Withdrawn
 
-Remains = Literal["messages", "members", "muted", "silenced", "banned", "silences", "roles", "blocks", "record"]
+Remains = Literal[
+    "messages", "members", "muted", "silenced", "banned", "silences", "guests", "roles", "blocks", "record"
+]
 """What a deleted conversation leaves: four lists of users, and `silences` for a while; the record is what says so."""
 
 

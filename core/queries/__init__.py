@@ -12,6 +12,7 @@ from .conversations import (
 from .lists import FindBlocked, FindListed, FindRoles
 from .messages import Bound, CollectMessages, CountMessages, FindMessages, MessageQuery, ReserveMessages
 from .subscriptions import CountMembers, FindSubscribers, FindSubscriptions
+from .unread import CountUnread
 from .users import AppUsers, FindMembers, FindOnline, TakePresence
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "CountConversations",
     "CountMembers",
     "CountMessages",
+    "CountUnread",
     "FindBlocked",
     "FindConversations",
     "FindListed",

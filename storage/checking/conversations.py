@@ -20,6 +20,7 @@ from ..keys import U64
 from ..views import StoredViews
 from .report import Problems, Progress
 from .rows import MISFITS, row_name
+from .unread import UnreadCheck
 
 _CHUNK: Final = 1_000
 _KINDS: Final = (
@@ -37,6 +38,8 @@ _KINDS: Final = (
     keys.STREAM,
     keys.SUBSCRIPTION,
     keys.DELETED,
+    keys.UNREAD,
+    keys.GUEST,
 )
 
 
@@ -48,6 +51,7 @@ class ConversationCheck:
         self._views = live
         self._problems = problems
         self._expected: Counter[bytes] = Counter()
+        self._unread = UnreadCheck(engine, live, self._expected, self._tell)
         self.records = 0
 
     def run(self) -> Iterator[Progress]:
@@ -120,6 +124,7 @@ class ConversationCheck:
             self._list(app, row, users, count)
         self._silences(app, row)
         self._roles(app, row)
+        self._unread.record(app, row)
         self._stream(row, f"{row.kind} {row.id!r} of app {app!r}")
         if self._engine.get("live", keys.MESSAGE_COUNT + U64.pack(row.number)) is not None:
             self._expected[keys.MESSAGE_COUNT] += 1

@@ -8,7 +8,18 @@ import msgspec
 
 from postroom.core.ids import ExpiryMs, MessageId, Position, UnixMs
 from postroom.core.model import Kind, PresenceEvent
-from postroom.core.rows import ChangedRow, ConversationRow, DedupRow, Gap, Kept, ResultRow, RoleRow, Totals, UserRow
+from postroom.core.rows import (
+    ChangedRow,
+    ConversationRow,
+    DedupRow,
+    Gap,
+    Kept,
+    ResultRow,
+    RoleRow,
+    Totals,
+    UnreadRow,
+    UserRow,
+)
 
 from .. import keys
 from ..engine import Engine
@@ -66,6 +77,8 @@ KINDS: Final = {
     keys.STREAM: "stream entry",
     keys.SUBSCRIPTION: "subscription",
     keys.DELETED: "deleted conversation",
+    keys.UNREAD: "unread",
+    keys.GUEST: "guest",
 }
 """The kind of row by its key's first letter."""
 
@@ -124,6 +137,7 @@ FIELDS: Final[dict[bytes, Callable[[bytes], dict[str, object]]]] = {
     keys.CONVERSATION: _struct(ConversationRow),
     keys.ROLE: _struct(RoleRow),
     keys.DELETED: _struct(ConversationRow),
+    keys.UNREAD: _struct(UnreadRow),
 }
 """The fields of a value by the key's first letter, for rows that have some."""
 _FORMS: Final[dict[bytes, Callable[[bytes], object]]] = {
@@ -154,6 +168,7 @@ _FORMS: Final[dict[bytes, Callable[[bytes], object]]] = {
     keys.BLOCK: msgspec.msgpack.Decoder(tuple[str, str, Kind, str]).decode,
     keys.STREAM: _streamed,
     keys.SUBSCRIPTION: msgspec.msgpack.Decoder(tuple[Position, str, UnixMs]).decode,
+    keys.GUEST: bytes.decode,
 }
 
 

@@ -25,6 +25,7 @@ from postroom.core.commands import (
     Leave,
     Login,
     Logout,
+    MarkRead,
     MuteConversation,
     Operation,
     RecallMessage,
@@ -62,6 +63,7 @@ from postroom.core.limits import (
     SWEEP_STEP_MIN,
 )
 from postroom.core.model import FEEDS, PresenceEvent, Receipt, Rules, group, peer, room
+from postroom.core.rows import UnreadRow
 from postroom.core.runtime.pending import Group, Pending
 from postroom.core.runtime.spreading import cut
 from postroom.core.space import BATCH_BYTES, LEAVE_BYTES, LOGOUT_BYTES, SWEEPING_LEAVES, estimate
@@ -255,6 +257,25 @@ def test_messages_to_groups(scale: Scale, members: int) -> None:
         for _ in range(2):
             scale.spread(EditMessage(app="demo", id=receipt.id, by=ALICE, body=b"ho"), members)
         scale.spread((RecallMessage, DeleteMessage)[number % 2](app="demo", id=receipt.id, by=ALICE), members)
+
+
+def test_what_members_have_read(scale: Scale) -> None:
+    """Who joins was a guest before; who leaves has something noted."""
+    g, users = group("g".ljust(NAME_BYTES_MAX, "g")), tuple(member(number) for number in range(MEMBERS_MAX - 1))
+    scale.run(CreateConversation(app="demo", conversation=g, members=(BOB,)))
+    send = SendMessage(app="demo", sender=BOB, to=g, body=b"hi", history=True, dedup="k" * DEDUP_BYTES_MAX)
+    scale.covered(send)
+    row = scale.read(lambda snapshot: snapshot.views.conversation("demo", g))
+    assert row is not None
+    with scale.store.transaction() as transaction:
+        for user in users:
+            guest = UnreadRow("group", g.id, extra=1, guest=True)
+            transaction.views.put_unread("demo", user, row.number, guest)
+    scale.covered(MarkRead(app="demo", user=users[0], conversation=g, until_ms=UnixMs(1)))
+    scale.covered(MarkRead(app="demo", user=BOB, conversation=g, until_ms=scale.clock.wall_ms))
+    scale.covered(AddMembers(app="demo", conversation=g, users=users))
+    scale.covered(RemoveMembers(app="demo", conversation=g, users=users[:200]))
+    scale.covered(BanUsers(app="demo", conversation=g, users=users[:400]))
 
 
 def test_copies_that_leave_with_the_history_can_be_folded(scale: Scale) -> None:

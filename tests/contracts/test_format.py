@@ -29,6 +29,7 @@ from postroom.core.rows import (
     StreamEntry,
     SubscriptionRow,
     Totals,
+    UnreadRow,
     UserRow,
 )
 from postroom.storage import keys
@@ -86,6 +87,7 @@ def test_the_versions_are_those_of_the_code() -> None:
         (ResultRow, "q"),
         (ConversationRow, "o"),
         (RoleRow, "R"),
+        (UnreadRow, "V"),
     ],
     ids=lambda value: str(value),
 )
@@ -293,6 +295,21 @@ def test_a_role() -> None:
 def test_a_block() -> None:
     rows = written(lambda views: views.put_block("demo", "bob", ROW))
     assert rows == {b"B" + BOB + NUMBER: msgspec.msgpack.encode(["demo", "bob", "group", "g"])}
+
+
+@pytest.mark.parametrize("guest", [False, True])
+def test_what_somebody_has_read(guest: bool) -> None:
+    row = UnreadRow("group", "g", 300, 2, 1, guest)
+    rows = {b"V" + BOB + NUMBER: msgspec.msgpack.encode(["group", "g", 300, 2, 1, guest])}
+    if guest:
+        rows[b"W" + NUMBER + BOB] = b"bob"
+    assert written(lambda views: views.put_unread("demo", "bob", POSITION, row)) == rows
+
+    def change(views: StoredViews) -> None:
+        views.put_unread("demo", "bob", POSITION, row)
+        views.remove_unread("demo", "bob", POSITION)
+
+    assert written(change) == {}
 
 
 def test_a_group_that_is_the_one_of_its_members() -> None:

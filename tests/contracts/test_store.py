@@ -32,6 +32,7 @@ from postroom.core.rows import (
     SessionRow,
     Stay,
     Totals,
+    UnreadRow,
     UserRow,
 )
 from postroom.storage.checking.compare import differences
@@ -839,6 +840,33 @@ def test_roles_and_blocks(store: Store) -> None:
         views.remove_block("demo", "bob", Position(2))
         assert [row.user for row in views.roles(Position(1))] == ["cy"]
         assert not views.is_blocked("demo", "bob", Position(2))
+
+
+def test_what_users_have_read(store: Store) -> None:
+    member, guest = UnreadRow("group", "g", 3, 1), UnreadRow("service", "s", extra=2, guest=True)
+    with store.transaction() as transaction:
+        views = transaction.views
+        for number in (9, 7, 300):
+            views.put_unread("demo", "bob", Position(number), member)
+        views.put_unread("demo", "bob", Position(8), guest)
+        views.put_unread("demo", "cy", Position(8), guest)
+        views.put_unread("other", "bob", Position(10), member)
+        views.remove_unread("demo", "bob", Position(9))
+        views.remove_unread("demo", "bob", Position(9))
+    with store.snapshot() as snapshot:
+        views = snapshot.views
+        assert views.unread("demo", "bob", Position(7)) == member
+        assert views.unread("demo", "bob", Position(9)) is None
+        assert list(views.unread_rows("demo", "bob")) == [(7, member), (8, guest), (300, member)]
+        assert list(views.unread_rows("demo", "bob", after=Position(7))) == [(8, guest), (300, member)]
+        assert list(views.unread_rows("demo", "eve")) == []
+        assert sorted(views.guests(Position(8))) == ["bob", "cy"]
+        assert list(views.guests(Position(7))) == []
+    with store.transaction() as transaction:
+        transaction.views.remove_unread("demo", "bob", Position(8))
+    with store.snapshot() as snapshot:
+        assert list(snapshot.views.guests(Position(8))) == ["cy"]
+        assert snapshot.views.unread("demo", "bob", Position(8)) is None
 
 
 @pytest.mark.parametrize("feed", ["users", "rooms"])

@@ -9,7 +9,8 @@ import pytest
 
 from postroom.core.errors import Corruption, StorageFailure
 from postroom.core.ids import MessageId, Position
-from postroom.core.rows import ConversationRow, UserRow
+from postroom.core.rows import ConversationRow, UnreadRow, UserRow
+from postroom.storage import keys
 from postroom.storage.checking.rows import KINDS
 from postroom.storage.keys import (
     AWAITED,
@@ -427,3 +428,40 @@ def test_a_row_of_a_conversation_s_lists_that_is_somebody_else_s(data: Path, let
     assert "is not where" in told(data) or "is not of a conversation that there is" in told(data)
     change(data, "live", flipped(key, at), b"\xc1")
     assert "cannot be read" in told(data)
+
+
+GIL = b"V" + keys.user_key("demo", "gil")
+"""The row of a member who has read something; the number of the group follows."""
+
+
+@pytest.mark.parametrize(
+    ("read", "says"),
+    [
+        (UnreadRow("group", "g", 9), "'gil' has read or sent more than its"),
+        (UnreadRow("group", "g", 1, -1), "'gil' has read or sent more than its"),
+        (UnreadRow("group", "h", 1), "what 'gil' has read is of another conversation"),
+        (UnreadRow("group", "g", 1, guest=True), "or of another kind of user"),
+    ],
+)
+def test_what_cannot_have_been_read(data: Path, read: UnreadRow, says: str) -> None:
+    key = next(key for key, _ in tables(data)["live"] if key.startswith(GIL))
+    change(data, "live", key, msgspec.msgpack.encode(read))
+    assert says in told(data)
+
+
+def test_somebody_who_has_read_and_is_no_member(data: Path) -> None:
+    key, value = next(row for row in tables(data)["live"] if row[0].startswith(GIL))
+    change(data, "live", b"V" + keys.user_key("demo", "stranger") + key[17:], value)
+    assert "there are 3 rows 'V', the records need 2" in told(data)
+
+
+def test_guests_of_whom_nothing_is_noted(data: Path) -> None:
+    key = next(key for key, _ in tables(data)["live"] if key.startswith(GIL))
+    change(data, "live", b"W" + key[17:] + keys.user_key("demo", "eve"), b"eve")
+    assert "of guest 'eve' it is not noted what they have read" in told(data)
+    change(data, "live", b"W" + key[17:] + keys.user_key("demo", "eve"), b"dan")
+    assert "guest 'dan' is not where they would be looked for" in told(data)
+    eve = UnreadRow("group", "g", guest=True)
+    change(data, "live", b"W" + key[17:] + keys.user_key("demo", "eve"), b"eve")
+    change(data, "live", b"V" + keys.user_key("demo", "eve") + key[17:], msgspec.msgpack.encode(eve))
+    assert "guest 'eve' has nothing to read" in told(data)

@@ -16,6 +16,7 @@ from postroom.core.events import (
     AnyEvent,
     ConversationCreated,
     ConversationMuted,
+    ConversationRead,
     ConversationUnmuted,
     ConversationUpdated,
     CopiesExpired,
@@ -195,6 +196,16 @@ EVENTS: list[AnyEvent] = [
     CopiesWithdrawn(app="demo", id=ID, copies=(Withdrawn("bøb", (Position(ID), Position(ID + 1))),)),
     ConversationSwept(
         app="demo", conversation=group("gröup"), what="messages", count=25, at_ms=AT_MS, id=ID, users=("bøb",)
+    ),
+    ConversationRead(
+        app="demo",
+        conversation=service("säles"),
+        at_ms=AT_MS,
+        user="bøb",
+        until_ms=UnixMs(1_790_000_000_400),
+        read=70_000,
+        own=3,
+        extra=2,
     ),
 ]
 

@@ -21,6 +21,7 @@ from postroom.core.commands import (
     Leave,
     Login,
     Logout,
+    MarkRead,
     MuteConversation,
     Operation,
     RecallMessage,
@@ -137,6 +138,8 @@ def happen_to_groups(machine: Machine) -> None:
     machine.run(BanUsers(app="demo", conversation=g, users=("dan", "mallory")))
     machine.run(SetRole(app="demo", conversation=g, user="carol", role="owner"))
     machine.run(BlockConversation(app="demo", conversation=g, user="erin"))
+    machine.run(SendMessage(app="demo", sender="hal", to=g, body=b"said and read.", history=True))
+    machine.run(MarkRead(app="demo", conversation=g, user="gil", until_ms=machine.clock.wall_ms))
     for change in (EditMessage, RecallMessage, DeleteMessage):
         said = machine.run(
             SendMessage(app="demo", sender="alice", to=g, body=b"said to the group.", queue=True, history=True)

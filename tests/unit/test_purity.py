@@ -15,6 +15,7 @@ from postroom.core.domain import (
     deletion,
     groups,
     history,
+    marks,
     messages,
     presence,
     queues,
@@ -24,6 +25,7 @@ from postroom.core.domain import (
     sessions,
     silences,
     streams,
+    unread,
     users,
 )
 from postroom.core.domain.decision import Now
@@ -53,6 +55,7 @@ MODULES = (
     groups,
     deletion,
     history,
+    marks,
     messages,
     presence,
     queues,
@@ -62,6 +65,7 @@ MODULES = (
     sessions,
     silences,
     streams,
+    unread,
     users,
 )
 PARTS = {"decide_expire_stays", "decide_expire_notices", "decide_copies_expired"}

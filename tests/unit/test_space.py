@@ -33,6 +33,7 @@ from postroom.core.commands import (
     Leave,
     Login,
     Logout,
+    MarkRead,
     MembersCommand,
     MuteConversation,
     Operation,
@@ -54,7 +55,7 @@ from postroom.core.commands import (
     UserCommand,
     UsersCommand,
 )
-from postroom.core.ids import MessageId, Position
+from postroom.core.ids import MessageId, Position, UnixMs
 from postroom.core.limits import (
     BODY_BYTES_MAX,
     COMMAND_ROWS_MAX,
@@ -115,6 +116,7 @@ EVERY: list[Command] = [
     RemoveRole(app="demo", conversation=group("g"), user="bob"),
     BlockConversation(app="demo", conversation=group("g"), user="bob"),
     UnblockConversation(app="demo", conversation=group("g"), user="bob"),
+    MarkRead(app="demo", conversation=group("g"), user="bob", until_ms=UnixMs(1)),
     send(),
 ]
 """One of each kind, in the order in which the reserve serves them."""

@@ -1,4 +1,4 @@
-"""What `postroom log` says of who may come in, who may talk and who is what."""
+"""What `postroom log` says of who may come in, who may talk, who is what and who has read what."""
 
 from typing import Any
 
@@ -15,6 +15,7 @@ from postroom.core.events.lists import (
     UsersUnbanned,
     UsersUnsilenced,
 )
+from postroom.core.events.unread import ConversationRead
 from postroom.core.ids import ExpiryMs, UnixMs
 from postroom.core.model import group
 from postroom.transports.cli.wording import words
@@ -43,3 +44,15 @@ BOB: dict[str, Any] = ABOUT | {"user": "bob"}
 )
 def test_lists_in_words(event: Any, says: str) -> None:
     assert words(event) == says
+
+
+@pytest.mark.parametrize(
+    ("counted", "says"),
+    [
+        ({"read": 7, "own": 0, "extra": 0}, "through number 7"),
+        ({"read": 7, "own": 2, "extra": 1}, "through number 7, 2 behind it their own, 1 by name unread"),
+    ],
+)
+def test_what_is_read_in_words(counted: dict[str, int], says: str) -> None:
+    event = ConversationRead(**BOB, until_ms=UnixMs(UNTIL), **counted)
+    assert words(event) == f"bob has read group g until 2026-09-21T14:13:20.123Z, {says}"

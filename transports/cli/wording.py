@@ -12,6 +12,7 @@ from postroom.core.events import (
     AnyEvent,
     ConversationCreated,
     ConversationMuted,
+    ConversationRead,
     ConversationUnmuted,
     ConversationUpdated,
     CopiesExpired,
@@ -180,10 +181,8 @@ def _words_of_sessions(event: LoggedIn | LoggedOut | UserKicked) -> str:
             assert_never(event)
 
 
-def _words_of_records(
-    event: RecordEvent,
-) -> str:
-    """What happened to a conversation's record."""
+def _words_of_records(event: RecordEvent | ConversationRead) -> str:
+    """What happened to a conversation's record, and to what somebody has read of it."""
     name = place(event.conversation)
     match event:
         case ConversationCreated():
@@ -201,6 +200,11 @@ def _words_of_records(
             return f"{_names(event.users)} muted {name}"
         case ConversationUnmuted():
             return f"{_names(event.users)} unmuted {name}"
+        case ConversationRead():
+            own = [f"{event.own} behind it their own"] if event.own else []
+            named = [f"{event.extra} by name unread"] if event.extra else []
+            through = f"{shown(event.user)} has read {name} until {moment(event.until_ms)}, through number {event.read}"
+            return _joined(through, [*own, *named])
         case _:
             assert_never(event)
 
@@ -222,6 +226,7 @@ def _words_of_the_house(
     | StreamNoticesExpired
     | CopiesExpired
     | DeletionEvent
+    | ConversationRead
     | RecordEvent
     | ListEvent,
 ) -> str:
@@ -251,6 +256,7 @@ def _words_of_the_house(
             | MembersRemoved()
             | ConversationMuted()
             | ConversationUnmuted()
+            | ConversationRead()
         ):
             return _words_of_records(event)
         case CopiesExpired() | CopiesWithdrawn() | ConversationDeleted() | ConversationSwept():
@@ -287,6 +293,7 @@ _REMAINS: Final[dict[Remains, str]] = {
     "silenced": "silence",
     "banned": "ban",
     "silences": "temporary silence",
+    "guests": "guest",
     "roles": "role",
     "blocks": "block",
     "record": "record",

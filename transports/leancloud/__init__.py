@@ -20,7 +20,7 @@ from postroom.transports.http.dialect import (
 )
 from postroom.transports.http.types import HttpReply, HttpRequest
 
-from . import clients, conversations, history, messages, moderation, people, realtime, roles, storage
+from . import clients, conversations, history, messages, moderation, people, realtime, roles, storage, unread
 from .auth import Tenant, authenticate, refuse_by_acl, require_master
 from .errors import refuse
 from .known import KINDS
@@ -131,7 +131,7 @@ class _Bound:
         yield self._route("DELETE", one, partial(roles.parse_remove, kind=kind), moderation.render_done)
 
     def _clients(self) -> Iterable[Route]:
-        """Calls 68, 69, 71-75, 77, 81 and 82."""
+        """Calls 68, 69, 71-77, 81 and 82."""
         blocks = f"{BASE}/clients/{{uid}}/blacklists"
         yield self._route("POST", blocks, moderation.parse_block, moderation.render_done)
         yield self._route("DELETE", blocks, moderation.parse_unblock, moderation.render_done)
@@ -140,6 +140,7 @@ class _Bound:
         yield self._route("POST", f"{BASE}/clients/{{uid}}/kick", clients.parse_kick, clients.render_kick)
         yield self._route("GET", f"{BASE}/stats", clients.parse_stats, clients.render_stats)
         yield self._route("GET", f"{BASE}/clients/{{uid}}/messages", history.parse_client, history.render)
+        yield self._route("GET", f"{BASE}/clients/{{uid}}/unread-count", unread.parse, unread.render, everyone)
         yield self._route("GET", f"{BASE}/clients/sign", clients.parse_sign, _never, everyone)
         yield self._query(f"{BASE}/all-conversations", KINDS)
         yield self._route("GET", f"{BASE}/messages", history.parse_app, history.render)
@@ -161,6 +162,9 @@ class _Bound:
         yield self._route("GET", f"{RTM}/messages/history", find, history.render)
         yield self._route("GET", logs, find, history.render)
         yield self._route("DELETE", logs, realtime.parse_delete, messages.render_deleted)
+        of_client = f"{RTM}/messages/unread/{{uid}}"
+        yield self._route("GET", of_client, unread.parse_all, unread.render, everyone)
+        yield self._route("GET", f"{of_client}/{{cid}}", unread.parse_one, unread.render, everyone)
         patch = f"{RTM}/patch/message"
         yield self._route("POST", patch, realtime.parse_patch, messages.render_changed, limit=NORMAL)
         for path, render in (("onlines", people.render_count), ("members", people.render_sample)):
