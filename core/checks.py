@@ -5,11 +5,13 @@ import msgspec
 from .commands import (
     AddMembers,
     BanUsers,
+    ChangeBroadcast,
     ChangeMessage,
     Command,
     ConversationCommand,
     CreateConversation,
     DeleteConversation,
+    EditBroadcast,
     EditMessage,
     Join,
     Kick,
@@ -20,6 +22,7 @@ from .commands import (
     RecallMessage,
     RemoveMembers,
     RemoveRole,
+    SendBroadcast,
     SendMessage,
     SetRole,
     SilenceUsers,
@@ -46,7 +49,7 @@ from .limits import (
     SILENCE_MS_MIN,
     WAIT_ACK_MS_MAX,
 )
-from .model import KINDS, LANES, ROLES, Conversation, Format, Kind
+from .model import KINDS, LANES, ROLES, Conversation, Format, Kind, Quota
 from .ports import LAST_PLACE
 
 
@@ -55,8 +58,10 @@ def check(command: Command) -> None:
     match command:
         case SendMessage():
             check_send(command)
-        case ChangeMessage():
+        case ChangeMessage() | ChangeBroadcast():
             check_change(command)
+        case SendBroadcast():
+            check_broadcast(command)
         case ConversationCommand():
             check_conversation(command)
         case Join() | Leave():
@@ -93,13 +98,12 @@ def check_send(command: SendMessage) -> None:
             raise InvalidCommand("recipients: only a message to a room has them")
     if command.mentions:
         check_names("mentions", command.mentions, MENTIONS_MAX)
-    if len(command.push) > PUSH_BYTES_MAX:
-        raise InvalidCommand(f"push: {len(command.push)} bytes are more than the {PUSH_BYTES_MAX} allowed")
+    check_push(command.push)
+    check_quota(command.quota)
     check_body(command.body, command.format)
     if command.lane not in LANES:
         raise InvalidCommand(f"lane: must be one of {', '.join(LANES)}")
-    if command.dedup is not None and not 1 <= utf8_length("dedup", command.dedup) <= DEDUP_BYTES_MAX:
-        raise InvalidCommand(f"dedup: must be 1 to {DEDUP_BYTES_MAX} bytes")
+    check_dedup(command.dedup)
     if command.wait_ack_ms is not None and not 0 < command.wait_ack_ms <= WAIT_ACK_MS_MAX:
         raise InvalidCommand(f"wait_ack_ms: must be 1 to {WAIT_ACK_MS_MAX}")
 
@@ -132,14 +136,46 @@ def check_to_group(command: SendMessage) -> None:
         raise InvalidCommand("sender_copy: must be none or online")
 
 
-def check_change(command: ChangeMessage) -> None:
+def check_change(command: ChangeMessage | ChangeBroadcast) -> None:
     """The fields of a change of a message."""
     check_name("by", command.by)
-    if isinstance(command, EditMessage):
+    check_quota(command.quota)
+    if isinstance(command, EditMessage | EditBroadcast):
         check_body(command.body, command.format)
     if isinstance(command, RecallMessage) and command.replacement:
         check_name("via", command.via)
         check_body(command.replacement, command.format)
+
+
+def check_broadcast(command: SendBroadcast) -> None:
+    """The fields of a message to everybody."""
+    check_record(command.conversation, ("service",))
+    check_name("sender", command.sender)
+    check_name("via", command.via)
+    check_quota(command.quota)
+    check_push(command.push)
+    check_body(command.body, command.format)
+    check_dedup(command.dedup)
+
+
+def check_push(push: bytes) -> None:
+    """What a push notification should say."""
+    if len(push) > PUSH_BYTES_MAX:
+        raise InvalidCommand(f"push: {len(push)} bytes are more than the {PUSH_BYTES_MAX} allowed")
+
+
+def check_dedup(dedup: str | None) -> None:
+    """A key that a retry would have again."""
+    if dedup is not None and not 1 <= utf8_length("dedup", dedup) <= DEDUP_BYTES_MAX:
+        raise InvalidCommand(f"dedup: must be 1 to {DEDUP_BYTES_MAX} bytes")
+
+
+def check_quota(quota: Quota | None) -> None:
+    """A number a day, and its name."""
+    if quota is not None:
+        check_name("quota", quota.name)
+        if quota.per_day < 1:
+            raise InvalidCommand("quota: must be at least 1 a day")
 
 
 def check_conversation(command: ConversationCommand) -> None:

@@ -153,6 +153,18 @@ class RateLimited(Refusal):
     code = "rate_limited"
 
 
+class QuotaExceeded(Refusal):
+    """The day's quota is used up; `retry_after_ms` says when the day is over."""
+
+    code = "quota_exceeded"
+
+
+class BroadcastsFull(Refusal):
+    """As many broadcasts of the app are valid at the same time as may be."""
+
+    code = "broadcasts_full"
+
+
 class Overloaded(Refusal):
     """The broker has no room for the command now; `retry_after_ms` says when to try again."""
 

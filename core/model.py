@@ -81,6 +81,15 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
         return max(0, (at_ms + self.day_offset_ms) // DAY_MS)
 
 
+class Quota(msgspec.Struct, frozen=True, kw_only=True):
+    """A number of commands a day that an app has, counted under a name; what is refused or was done before counts nothing."""
+
+    name: str
+    """1 to 256 bytes. Commands of the same name share it."""
+    per_day: int
+    """At least 1. The day is the app's (`Rules.day`); the number is looked at with each command, and kept nowhere."""
+
+
 class Receipt(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a command was answered with, once it is on disk."""
 
@@ -128,6 +137,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     mentions: tuple[str, ...] = ()
     """Users it is meant for in particular."""
     mention_all: bool = False
+    valid_until_ms: UnixMs | None = None
+    """Of a broadcast: until when it is delivered, by the wall clock; None: until it is deleted."""
 
 
 class ConversationInfo(msgspec.Struct, frozen=True, kw_only=True):

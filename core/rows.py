@@ -253,6 +253,35 @@ class RoleRow(msgspec.Struct, frozen=True, array_like=True):
     """Of the event that first gave them one: their place among those who have."""
 
 
+class BroadcastRow(msgspec.Struct, frozen=True, array_like=True):
+    """A message of a service to every user of the app."""
+
+    conversation: Conversation
+    number: Position
+    """Of the service's record."""
+    at_ms: UnixMs
+    valid_until_ms: UnixMs | None
+    """Until when it is delivered, by the wall clock; None: until it is deleted."""
+    body: Position
+    """Where its current body lies."""
+
+
+class BroadcastEntry(NamedTuple):
+    """A broadcast as it waits for a user."""
+
+    position: Position
+    id: MessageId
+    body: Position
+
+
+class QuotaRow(NamedTuple):
+    """The newest day of a quota, and how much of it was used."""
+
+    day: int = 0
+    """The app's, counted from 1970-01-01; 0 if nothing was used yet."""
+    used: int = 0
+
+
 BodyType = Literal["message", "edited", "recalled", "deleted"]
 
 

@@ -14,10 +14,13 @@ from .commands import (
     Command,
     ConversationCommand,
     CreateConversation,
+    DeleteBroadcast,
     DeleteConversation,
     DeleteMessage,
+    EditBroadcast,
     EditMessage,
     EndStaleSessions,
+    ExpireBroadcasts,
     ExpireDedup,
     ExpireGaps,
     ExpireHistory,
@@ -31,6 +34,7 @@ from .commands import (
     MarkRead,
     RecallMessage,
     RemoveMembers,
+    SendBroadcast,
     SendMessage,
     StartEpoch,
     SweepConversation,
@@ -95,6 +99,10 @@ _UNREAD_ROWS: Final = 3
 """Of somebody who joins or leaves: what they have read there, before and then, and that they were no member."""
 _SILENCE_ROWS: Final = 3
 """Of a silence for a while: itself, its end, and a share of the event that forgets it."""
+_BROADCAST_ROWS: Final = 3
+"""Of a broadcast that is forgotten: itself, its body, and a share of the event."""
+_QUOTA_ROWS: Final = 2
+"""The event that counts a command, and how many that makes."""
 _SWEPT_ROWS: Final[dict[type[Command], int]] = {
     ExpireDedup: _DEDUP_ROWS,
     ExpireResults: _RESULT_ROWS,
@@ -102,6 +110,7 @@ _SWEPT_ROWS: Final[dict[type[Command], int]] = {
     EndStaleSessions: STAY_ROWS,
     ExpireHistory: _FORGET_ROWS,
     SweepConversation: _FORGET_ROWS,
+    ExpireBroadcasts: _BROADCAST_ROWS,
 }
 """Of each thing that a sweep ends."""
 _LONG_BODY_BYTES: Final = 2_500
@@ -130,6 +139,7 @@ _LEAVES: Final[dict[type[Command], int]] = {
     ExpireHistory: SWEEPING_LEAVES,
     ExpireGaps: SWEEPING_LEAVES,
     SweepConversation: SWEEPING_LEAVES,
+    ExpireBroadcasts: SWEEPING_LEAVES,
     Ack: _EPOCH_BYTES + _STEP_BYTES,
     Logout: _EPOCH_BYTES + _STEP_BYTES,
     Leave: _EPOCH_BYTES + _STEP_BYTES,
@@ -138,6 +148,7 @@ _LEAVES: Final[dict[type[Command], int]] = {
     RecallMessage: _EPOCH_BYTES + _STEP_BYTES,
     DeleteMessage: _EPOCH_BYTES + _STEP_BYTES,
     DeleteConversation: _EPOCH_BYTES + _STEP_BYTES,
+    DeleteBroadcast: _EPOCH_BYTES + _STEP_BYTES,
 }
 """What each leaves of the reserve to those that are served before it."""
 
@@ -190,6 +201,7 @@ def estimate(command: Command, rules: Rules, recipients: int = 0) -> tuple[int, 
             | EndStaleSessions()
             | ExpireHistory()
             | SweepConversation()
+            | ExpireBroadcasts()
         ):
             rows = usual = _SWEPT_ROWS[type(command)] * command.limit + _EPOCH_ROWS
         case ExpireGaps():
@@ -200,9 +212,10 @@ def estimate(command: Command, rules: Rules, recipients: int = 0) -> tuple[int, 
             return _of_record(command, recipients)
         case Logout():
             rows = usual = STAY_ROWS * min(command.rooms, command.rooms_max) + _CHANGE_ROWS
-    rows, usual = rows + _COPY_ROWS * recipients, usual + _COPY_ROWS * recipients
+    more = _COPY_ROWS * recipients + _QUOTA_ROWS * (getattr(command, "quota", None) is not None)
+    rows, usual = rows + more, usual + more
     size = usual * ROW_BYTES
-    if isinstance(command, SendMessage | EditMessage) or _body_bytes(command):
+    if isinstance(command, SendMessage | EditMessage | SendBroadcast | EditBroadcast) or _body_bytes(command):
         size += _body_bytes(command) + ROW_BYTES
     return rows, size
 
@@ -277,7 +290,7 @@ def _run_bytes(command: Command) -> int:
 def _body_bytes(command: Command) -> int:
     """What it brings to be kept as a body."""
     match command:
-        case SendMessage() | EditMessage():
+        case SendMessage() | EditMessage() | SendBroadcast() | EditBroadcast():
             return len(command.body)
         case RecallMessage():
             return len(command.replacement)

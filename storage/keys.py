@@ -20,6 +20,8 @@ STAY_ENDS: Final = Struct(">QQQ")
 """Of a stay: the place where it ended, and the position where it began."""
 DAY_ROW: Final = Struct(">IQ")
 """A day, and how many users logged in on it."""
+QUOTA_ROW: Final = Struct(">IQ")
+"""A day, and how much of a quota was used on it."""
 SHARED_CHANGE: Final = Struct(">QI")
 LISTED_AT: Final = Struct(">QI")
 """Where somebody stands on a list: the position of the event that put them there, and their index in it."""
@@ -67,6 +69,9 @@ SUBSCRIPTION: Final = b"P"
 DELETED: Final = b"X"
 UNREAD: Final = b"V"
 GUEST: Final = b"W"
+BROADCAST: Final = b"G"
+BROADCASTS_FROM: Final = b"L"
+QUOTA: Final = b"Q"
 
 ANYBODY: Final = bytes(16)
 """In the place of a sender's digest: whoever it was."""
@@ -182,6 +187,11 @@ def term_key(app: str, key: str, value: str) -> bytes:
 def login_day_key(app: str, user: str) -> bytes:
     """Where the last day of a user lies; all of an app lie together."""
     return LOGIN_DAY + app_digest(app) + user_key(app, user)
+
+
+def broadcast_key(app: str, id: MessageId) -> bytes:
+    """A broadcast; all of an app lie together, in the order in which they were sent."""
+    return BROADCAST + app_digest(app) + U64.pack(id)
 
 
 def stay_key(user: bytes, stay: Stay) -> bytes:

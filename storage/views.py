@@ -13,6 +13,7 @@ from postroom.core.ids import ExpiryMs, MessageId, Position, position_of
 from postroom.core.rows import ChangedRow, DedupRow, Entry, QueueEnds, SessionRow, Totals, UserRow
 
 from . import keys
+from .broadcast_views import StoredBroadcasts
 from .conversation_views import ConversationViews
 from .deletion_views import DeletionViews
 from .engine import Engine, State
@@ -34,7 +35,15 @@ _EMPTY = QueueEnds(0, None)
 
 
 class StoredViews(
-    HistoryViews, RoomViews, ConversationViews, ListViews, StreamViews, DeletionViews, UnreadViews, UserRows
+    HistoryViews,
+    RoomViews,
+    ConversationViews,
+    ListViews,
+    StreamViews,
+    DeletionViews,
+    UnreadViews,
+    UserRows,
+    StoredBroadcasts,
 ):
     """One set of views, live or base, within one transaction or snapshot."""
 

@@ -4,6 +4,7 @@ Commands carry no time and no position: the writer adds both when it takes them.
 """
 
 from .base import Command
+from .broadcasts import ChangeBroadcast, DeleteBroadcast, EditBroadcast, SendBroadcast
 from .conversations import (
     AddMembers,
     ConversationCommand,
@@ -33,6 +34,7 @@ from .runtime import (
     Ack,
     CollectResult,
     EndStaleSessions,
+    ExpireBroadcasts,
     ExpireDedup,
     ExpireGaps,
     ExpireHistory,
@@ -56,15 +58,19 @@ __all__ = [
     "AddMembers",
     "BanUsers",
     "BlockConversation",
+    "ChangeBroadcast",
     "ChangeMessage",
     "CollectResult",
     "Command",
     "ConversationCommand",
     "CreateConversation",
+    "DeleteBroadcast",
     "DeleteConversation",
     "DeleteMessage",
+    "EditBroadcast",
     "EditMessage",
     "EndStaleSessions",
+    "ExpireBroadcasts",
     "ExpireDedup",
     "ExpireGaps",
     "ExpireHistory",
@@ -84,6 +90,7 @@ __all__ = [
     "RemoveMembers",
     "RemoveRole",
     "ReserveResult",
+    "SendBroadcast",
     "SendMessage",
     "SetRole",
     "SilenceUsers",

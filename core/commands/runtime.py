@@ -119,6 +119,12 @@ class ExpireSilences(Command, frozen=True, kw_only=True):
     limit: int = SWEEP_STEP
 
 
+class ExpireBroadcasts(Command, frozen=True, kw_only=True):
+    """Forget an app's broadcasts that are over, a bounded number of them."""
+
+    limit: int = SWEEP_STEP
+
+
 class ExpireGaps(Command, frozen=True, kw_only=True):
     """Forget what some rooms lost, if it is long ago, a bounded number of them."""
 

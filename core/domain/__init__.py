@@ -14,10 +14,13 @@ from ..commands import (
     CollectResult,
     Command,
     CreateConversation,
+    DeleteBroadcast,
     DeleteConversation,
     DeleteMessage,
+    EditBroadcast,
     EditMessage,
     EndStaleSessions,
+    ExpireBroadcasts,
     ExpireDedup,
     ExpireGaps,
     ExpireHistory,
@@ -35,6 +38,7 @@ from ..commands import (
     RemoveMembers,
     RemoveRole,
     ReserveResult,
+    SendBroadcast,
     SendMessage,
     SetRole,
     SilenceUsers,
@@ -80,6 +84,13 @@ from ..events import (
     StreamNoticesExpired,
     UserKicked,
 )
+from ..events.broadcasts import (
+    BroadcastDeleted,
+    BroadcastEdited,
+    BroadcastSent,
+    BroadcastsExpired,
+    QuotaUsed,
+)
 from ..events.deletion import ConversationDeleted, ConversationSwept, CopiesWithdrawn, DeletionEvent
 from ..events.lists import (
     ConversationBlocked,
@@ -99,6 +110,7 @@ from ..ports import Headers, ReadViews, Views
 from . import (
     bans,
     blocks,
+    broadcasts,
     changes,
     conversations,
     deletion,
@@ -108,6 +120,7 @@ from . import (
     messages,
     presence,
     queues,
+    quotas,
     results,
     roles,
     rooms,
@@ -172,12 +185,22 @@ _DECIDE: Final[dict[type[Command], Callable[[Any, ReadViews, Headers, Now, Rules
     DeleteConversation: deletion.decide_delete,
     SweepConversation: deletion.decide_sweep,
     MarkRead: marks.decide_mark,
+    SendBroadcast: broadcasts.decide_send,
+    EditBroadcast: broadcasts.decide_edit,
+    DeleteBroadcast: broadcasts.decide_delete,
+    ExpireBroadcasts: broadcasts.decide_expire,
 }
 
 
 def decide(command: Command, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
     """What the command becomes here and now. Raises Refusal, and then nothing happened."""
-    return _DECIDE[type(command)](command, views, headers, now, rules)
+    kind = _DECIDE[type(command)]
+    quota = getattr(command, "quota", None)
+    if quota is None:
+        return kind(command, views, headers, now, rules)
+    return quotas.within(
+        quota, command.app, views, now, rules, lambda later: kind(command, views, headers, later, rules)
+    )
 
 
 def apply(views: Views, record: Record) -> list[Position]:
@@ -198,8 +221,6 @@ def _apply(views: Views, record: Record) -> list[Position]:
             return changes.apply_changed(views, position, event, record.clock_ms)
         case MessageDeleted():
             return changes.apply_deleted(views, position, event, record.clock_ms)
-        case QueueExpired():
-            return queues.apply_expired(views, event)
         case LoggedIn():
             sessions.apply_login(views, event)
         case LoggedOut():
@@ -211,7 +232,8 @@ def _apply(views: Views, record: Record) -> list[Position]:
         case RoomLeft():
             rooms.apply_left(views, position, event)
         case (
-            HistoryExpired()
+            QueueExpired()
+            | HistoryExpired()
             | CopiesExpired()
             | StreamNoticesExpired()
             | ConversationDeleted()
@@ -219,16 +241,20 @@ def _apply(views: Views, record: Record) -> list[Position]:
             | ConversationSwept()
         ):
             return _apply_ends(views, event)
+        case BroadcastSent() | BroadcastEdited() | BroadcastDeleted() | BroadcastsExpired():
+            return broadcasts.apply(views, position, event)
         case _:
             _apply_rest(views, position, event)
     return []
 
 
 def _apply_ends(
-    views: Views, event: HistoryExpired | CopiesExpired | StreamNoticesExpired | DeletionEvent
+    views: Views, event: QueueExpired | HistoryExpired | CopiesExpired | StreamNoticesExpired | DeletionEvent
 ) -> list[Position]:
     """What age ends, or the end of its conversation."""
     match event:
+        case QueueExpired():
+            return queues.apply_expired(views, event)
         case HistoryExpired():
             return history.apply_expired(views, event)
         case CopiesExpired():
@@ -252,15 +278,14 @@ def _apply_rest(
     | GapsExpired
     | UserKicked
     | ConversationRead
+    | QuotaUsed
     | conversations.RecordEvent
     | ListEvent,
 ) -> None:
     """What ends no body and is less frequent."""
     match event:
-        case UserKicked():
-            users.apply_kicked(views, event)
-        case ConversationRead():
-            marks.apply_read(views, event)
+        case UserKicked() | ConversationRead() | QuotaUsed():
+            _apply_of_users(views, event)
         case PresenceTaken():
             presence.apply_taken(views, event)
         case ResultReserved():
@@ -288,6 +313,19 @@ def _apply_rest(
             conversations.apply(views, position, event)
         case _:
             _apply_lists(views, position, event)
+
+
+def _apply_of_users(views: Views, event: UserKicked | ConversationRead | QuotaUsed) -> None:
+    """Who was thrown out, who has read what, how much of a day's number is used."""
+    match event:
+        case UserKicked():
+            users.apply_kicked(views, event)
+        case ConversationRead():
+            marks.apply_read(views, event)
+        case QuotaUsed():
+            quotas.apply(views, event)
+        case _:
+            assert_never(event)
 
 
 def _apply_lists(views: Views, position: Position, event: ListEvent) -> None:

@@ -6,6 +6,7 @@ No event carries a body, and none leaves to `apply` what only config or a clock 
 import msgspec
 
 from ..ids import ExpiryMs, Position
+from .broadcasts import BroadcastEvent
 from .conversations import (
     ConversationCreated,
     ConversationMuted,
@@ -103,6 +104,7 @@ AnyEvent = (
     | ConversationRead
     | ListEvent
     | DeletionEvent
+    | BroadcastEvent
 )
 
 

@@ -1,6 +1,7 @@
 """Questions to the broker about what it keeps, answered from what is on disk. `core.search` looks the answers up."""
 
 from .base import A, Query, check_page
+from .broadcasts import FindBroadcasts
 from .conversations import (
     IN_ORDER,
     RECORD_KINDS,
@@ -27,6 +28,7 @@ __all__ = [
     "CountMessages",
     "CountUnread",
     "FindBlocked",
+    "FindBroadcasts",
     "FindConversations",
     "FindListed",
     "FindMembers",

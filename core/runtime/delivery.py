@@ -71,6 +71,12 @@ def delivery(
     )
 
 
+def broadcast_delivery(body: Body, type: DeliveryType, position: Position) -> Delivery:
+    """The frame of a broadcast, one for all receivers: queued, unless it is transient, and in nobody's queue."""
+    frame = delivery(body, type, "", position, None)
+    return msgspec.structs.replace(frame, queued=True) if body.header.queue else frame
+
+
 def seen_by(user: str, header: Header) -> Conversation:
     """The conversation under the name it has for this user."""
     conversation = header.conversation

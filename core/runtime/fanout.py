@@ -29,12 +29,13 @@ from ..events import (
     RoomLeft,
     UserKicked,
 )
+from ..events.broadcasts import BroadcastDeleted, BroadcastEdited, BroadcastSent
 from ..events.deletion import ConversationDeleted
 from ..ids import Position
 from ..limits import OFFERS_AT_ONCE_MAX
 from ..model import Receipt, room
 from ..rows import Body
-from .delivery import Delivery, delivery
+from .delivery import Delivery, broadcast_delivery, delivery
 from .pending import Pending, Settled
 from .rooms import RoomIndex
 from .session import Session
@@ -54,6 +55,8 @@ class Fanout:
         self._sessions: dict[tuple[str, str], list[Session]] = {}
         self._online: Counter[str] = Counter()
         """Users with a session, by app."""
+        self._apps: dict[str, dict[Session, None]] = {}
+        """The same sessions by app, for what goes to all."""
         self._closing = False
         self._left = trio.Event()
         self._waits = waits
@@ -117,6 +120,9 @@ class Fanout:
         sessions = self._sessions.get(key, [])
         if session in sessions:
             sessions.remove(session)
+            del self._apps[session.app][session]
+            if not self._apps[session.app]:
+                del self._apps[session.app]
             self._counters.sessions[session.app] -= 1
         if not sessions and self._sessions.pop(key, None) is not None:
             self._online[session.app] -= 1
@@ -159,6 +165,8 @@ class Fanout:
                 self._forget(record.position, event)
             case LoggedIn() | LoggedOut() | UserKicked() as event:
                 self._tell_of_sessions(record, event, pending, settled)
+            case BroadcastSent() | BroadcastEdited() | BroadcastDeleted() as event:
+                self._tell_all(record, event, settled)
 
     def _note_members(self, event: RoomJoined | RoomLeft | ConversationCreated | MembersAdded | MembersRemoved) -> None:
         """Who is where, for what comes after."""
@@ -236,6 +244,20 @@ class Fanout:
                 self._offered += 1
                 _guarded(session, session.offer, frame)
 
+    def _tell_all(
+        self, record: Record, event: BroadcastSent | BroadcastEdited | BroadcastDeleted, settled: Settled
+    ) -> None:
+        """A broadcast to every session of the app, in one frame for all. What became of it is told nobody: it changes what
+        they have not been handed yet."""
+        body = settled.body
+        if body is None:
+            frame = Delivery(type="deleted", id=event.id, position=record.position)
+        else:
+            frame = broadcast_delivery(body, body.header.type, record.position)
+        for session in tuple(self._apps.get(event.app, ())):
+            self._offered += 1
+            _guarded(session, session.offer if isinstance(event, BroadcastSent) else session.revise, frame)
+
     def _offer_stream(self, record: Record, body: Body, number: int | None) -> None:
         """To everyone here who has the conversation's stream, in one frame; a group's not to its own sender."""
         header, frame = body.header, None
@@ -256,7 +278,7 @@ class Fanout:
                 _guarded(session, session.offer, frame)
 
     def _tell_acked(self, event: Acked) -> None:
-        if not (event.count or event.streamed):
+        if not (event.count or event.streamed or event.id):
             return
         others = [other for other in self._sessions.get((event.app, event.user), ()) if other.id != event.session]
         frame = Delivery(type="acked", id=event.id, seq=event.seq or None, queued=True, position=event.through)
@@ -279,6 +301,7 @@ class Fanout:
         sessions = self._sessions.setdefault((event.app, event.user), [])
         self._online[event.app] += not sessions
         sessions.append(session)
+        self._apps.setdefault(event.app, {})[session] = None
         self._counters.sessions[event.app] += 1
         self._streams.online(event.app, event.user, opening.conversations)
         login = opened(event.session, record.clock_ms, pending.rules)

@@ -25,6 +25,7 @@ from ..queries import (
     CountMessages,
     CountUnread,
     FindBlocked,
+    FindBroadcasts,
     FindConversations,
     FindListed,
     FindMembers,
@@ -40,6 +41,7 @@ from ..queries import (
     TakePresence,
 )
 from ..search import ConversationSearch, Search, UnreadSearch, info, lists, places, subscriptions
+from .broadcasts import find_broadcasts, read_broadcasts
 from .clock import Clock, ExpiryClock
 from .pending import Settled
 from .reading import read_messages
@@ -111,6 +113,8 @@ class History:
                 found = await self._collect(query)
             case TakePresence():
                 found = await self._take(query)
+            case FindBroadcasts():
+                found = await self._broadcasts(query)
             case FindMembers():
                 found = await self._read(partial(_members, query=query))
             case _:
@@ -208,6 +212,14 @@ class History:
         left = iter(ids)
         while part := tuple(islice(left, _BODIES)):
             messages += await self._read(partial(read_messages, ids=part, horizon_ms=horizon_ms, recalled=recalled))
+        return tuple(messages)
+
+    async def _broadcasts(self, query: FindBroadcasts) -> tuple[Message, ...]:
+        wall_ms = self._clock.wall_ms()
+        left = iter(await self._read(partial(find_broadcasts, query=query, wall_ms=wall_ms)))
+        messages: list[Message] = []
+        while part := tuple(islice(left, _BODIES)):
+            messages += await self._read(partial(read_broadcasts, app=query.app, ids=part))
         return tuple(messages)
 
     async def _read(self, read: Callable[[Snapshot], T]) -> T:

@@ -11,13 +11,16 @@ from ..commands import (
     Command,
     ConversationCommand,
     CreateConversation,
+    DeleteBroadcast,
     DeleteConversation,
     DeleteMessage,
+    EditBroadcast,
     EditMessage,
     Kick,
     Login,
     Logout,
     RecallMessage,
+    SendBroadcast,
     SendMessage,
     UpdateConversation,
     UsersCommand,
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
     from .waits import Waiter
 
 _OVERHEAD_BYTES: Final = 512
-_CONTROL: Final = frozenset((Login, Logout, Kick, RecallMessage, DeleteMessage, DeleteConversation))
+_CONTROL: Final = frozenset((Login, Logout, Kick, RecallMessage, DeleteMessage, DeleteConversation, DeleteBroadcast))
 _NEVER_REFUSED: Final = frozenset((Ack, Logout))
 
 
@@ -108,6 +111,9 @@ class Pending:
             elif isinstance(command, RecallMessage) and command.replacement:
                 self.control = False
                 self.size += len(command.replacement)
+        elif isinstance(command, SendBroadcast | EditBroadcast):
+            self.lane = "normal"
+            self.size += len(command.body)
         elif isinstance(command, ConversationCommand):
             self.lane = "normal"
             self.size += size_of(command)

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Iterator
 from heapq import merge
+from itertools import chain
 from operator import attrgetter
 from typing import NamedTuple
 
-from ..domain import Entered, streams
+from ..domain import Entered, broadcasts, streams
 from ..domain.changes import replacement
 from ..errors import Corruption
 from ..expiry import expired
@@ -13,9 +14,9 @@ from ..ids import ExpiryMs, MessageId, Place, Position, UnixMs, message_at, posi
 from ..limits import PAGE_BYTES, PAGE_ENTRIES, PAGE_ROWS, RECOVERED_MESSAGES_MAX, RECOVERED_ROWS_MAX
 from ..model import Message, room
 from ..ports import ReadViews, Snapshot
-from ..rows import Body, Entry, Opened, StreamEntry
+from ..rows import Body, BroadcastEntry, Entry, Opened, StreamEntry
 from .buffer import frame_bytes
-from .delivery import Delivery, DeliveryType, delivery
+from .delivery import Delivery, DeliveryType, broadcast_delivery, delivery
 
 
 class Page(NamedTuple):
@@ -30,12 +31,14 @@ class Page(NamedTuple):
     """The last event the snapshot knew."""
 
 
-def read_page(snapshot: Snapshot, app: str, user: str, after: Position, clock: ExpiryMs, login: Opened) -> Page:
-    """What waits beyond `after`, in the queue and in streams, oldest first, up to the bounds of a page."""
+def read_page(
+    snapshot: Snapshot, app: str, user: str, after: Position, clock: ExpiryMs, login: Opened, wall_ms: UnixMs
+) -> Page:
+    """What waits beyond `after`, in the queue, in streams and of broadcasts, oldest first, up to the bounds of a page."""
     views = snapshot.views
     deliveries: list[Delivery] = []
     size, through = 0, after
-    for looked, entry in enumerate(_waiting(views, app, user, after, login)):
+    for looked, entry in enumerate(_waiting(views, app, user, after, login, wall_ms)):
         if len(deliveries) == PAGE_ENTRIES or size >= PAGE_BYTES or looked == PAGE_ROWS:
             return Page(deliveries, through, complete=False, as_of=views.position)
         through = entry.position
@@ -44,6 +47,8 @@ def read_page(snapshot: Snapshot, app: str, user: str, after: Position, clock: E
             if entry.sender != user:
                 body, type = resolve_streamed(snapshot, entry)
                 frame = delivery(body, type, user, entry.position, None, stream=entry.number)
+        elif isinstance(entry, BroadcastEntry):
+            frame = broadcast_delivery(_broadcast(snapshot, entry), "message", entry.position)
         elif not expired(entry.expires_s, clock):
             body, type = resolve(snapshot, entry)
             if not _is_deleted(snapshot, body, type):
@@ -54,13 +59,30 @@ def read_page(snapshot: Snapshot, app: str, user: str, after: Position, clock: E
     return Page(deliveries, through, complete=True, as_of=views.position)
 
 
-def _waiting(views: ReadViews, app: str, user: str, after: Position, login: Opened) -> Iterator[Entry | StreamEntry]:
-    """Both kinds of entries in one order. Of streams what was acknowledged is passed over; of the queue it is gone."""
+_Waiting = Entry | StreamEntry | BroadcastEntry
+
+
+def _waiting(
+    views: ReadViews, app: str, user: str, after: Position, login: Opened, wall_ms: UnixMs
+) -> Iterator[_Waiting]:
+    """Everything in one order. Of streams and broadcasts what was acknowledged is passed over; of the queue it is gone."""
     row = views.user(app, user)
     acked = max(after, row.acked_through if row else after)
-    queue: Iterator[Entry | StreamEntry] = views.entries(app, user, after=after)
-    streamed = streams.sources(views, app, user, after=acked, login=login)
-    return merge(queue, *streamed, key=attrgetter("position")) if streamed else queue
+    queue: Iterator[_Waiting] = views.entries(app, user, after=after)
+    others: list[Iterator[_Waiting]] = [*streams.sources(views, app, user, after=acked, login=login)]
+    heard = broadcasts.waiting(views, app, user, wall_ms, after=acked)
+    first = next(heard, None)
+    if first is not None:
+        others.append(chain((first,), heard))
+    return merge(queue, *others, key=attrgetter("position")) if others else queue
+
+
+def _broadcast(snapshot: Snapshot, entry: BroadcastEntry) -> Body:
+    """As it is now. Raises Corruption if that is nowhere."""
+    body = snapshot.bodies.body(entry.body)
+    if body is None:
+        raise Corruption(f"broadcast {entry.id} has no body")
+    return body
 
 
 def resolve_streamed(snapshot: Snapshot, entry: StreamEntry) -> tuple[Body, DeliveryType]:

@@ -234,9 +234,7 @@ class Session:
     def offer(self, frame: Delivery) -> None:
         """A new message or change; called as its commit is made known."""
         if frame.type != "message":
-            self._buffer.revise(frame)
-            if self._changes is not None:
-                self._changes.append(frame)
+            self.revise(frame)
         if not frame.queued:
             if self._buffer.idle and not self._sink_full and self._closed is None and self._takes(frame):
                 self._note(frame)
@@ -261,6 +259,12 @@ class Session:
         if self._changes is not None:
             self._deleted.append((conversation, position))
         self._hand_out()
+
+    def revise(self, change: Delivery) -> None:
+        """A message changed: what was not handed out shows it, and nothing else tells of it."""
+        self._buffer.revise(change)
+        if self._changes is not None:
+            self._changes.append(change)
 
     def acked_elsewhere(self, frame: Delivery) -> None:
         """Another session of the user acknowledged a prefix of the queue."""

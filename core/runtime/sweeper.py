@@ -1,5 +1,5 @@
-"""What time ends: sessions of dead processes, dedup outcomes, results, queue entries, history, old events; and what deleted
-conversations left. All in bounded steps."""
+"""What time ends: sessions of dead processes, dedup outcomes, results, queue entries, history, broadcasts, old events; and what
+deleted conversations left. All in bounded steps."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -12,6 +12,7 @@ import trio
 from ..commands import (
     Command,
     EndStaleSessions,
+    ExpireBroadcasts,
     ExpireDedup,
     ExpireGaps,
     ExpireHistory,
@@ -82,6 +83,7 @@ class Sweeper:
         await self._sweep_deleted()
         for app in await self._read(lambda snapshot: list(snapshot.views.all_totals())):
             await self._repeat(partial(_expire_history, app))
+            await self._repeat(partial(_expire_broadcasts, app))
         await self._expire_gaps()
         await self._due_for_trimming()
 
@@ -206,6 +208,10 @@ def _sweep_conversation(
 
 def _expire_history(app: str, limit: int) -> ExpireHistory:
     return ExpireHistory(app=app, limit=min(limit, HISTORY_SWEEP_STEP))
+
+
+def _expire_broadcasts(app: str, limit: int) -> ExpireBroadcasts:
+    return ExpireBroadcasts(app=app, limit=limit)
 
 
 def _oldest(snapshot: Snapshot) -> ExpiryMs | None:

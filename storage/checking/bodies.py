@@ -8,7 +8,7 @@ import msgspec
 from postroom.core.errors import Corruption
 from postroom.core.expiry import expired
 from postroom.core.ids import MessageId, Position, position_of
-from postroom.core.rows import Body, Entry, Kept
+from postroom.core.rows import Body, BroadcastRow, Entry, Kept
 
 from .. import keys
 from ..engine import Engine
@@ -57,6 +57,8 @@ class BodyCheck:
                 "history", f"{self.kept} kept messages have {timeline_rows} timeline rows, not {_TIMELINES} each"
             )
         self._streams()
+        for key, value in self._engine.scan("live", keys.BROADCAST, keys.BROADCAST):
+            self._broadcast(key, value)
         for key, _ in self._engine.scan("live", keys.CHANGE, keys.CHANGE):
             # A notice that several queues share lies under its change; whose entry it is, the queues have said.
             self._owned.add(U64.unpack_from(key, 1)[0])
@@ -165,6 +167,26 @@ class BodyCheck:
         if entry is None or (entry.id, entry.number) != (id, kept.number):
             self._problems.add("history", f"{name}: the stream of its conversation does not say the same of it")
 
+    def _broadcast(self, key: bytes, value: bytes) -> None:
+        """It has its body, which says of which service it is, and which broadcast."""
+        name = row_name(key, value)
+        try:
+            row = msgspec.msgpack.decode(value, type=BroadcastRow)
+            body = self._engine.get("bodies", U64.pack(row.body))
+        except MISFITS:
+            self._problems.add("broadcasts", f"{name} cannot be read")
+            return
+        self._owned.add(row.body)
+        if body is None:
+            self._problems.add("broadcasts", f"{name} has no body at {row.body}")
+            return
+        try:
+            header = decode_body(U64.pack(row.body), body).header
+        except Corruption:
+            return  # told when the bodies are walked
+        if key != keys.broadcast_key(header.app, header.id) or row.conversation != header.conversation:
+            self._problems.add("broadcasts", f"{name}: its body is of {header.id}, and not of it")
+
     def _body(self, key: bytes, value: bytes) -> None:
         """It is what was written, and its header names the message that the rows lead from."""
         try:
@@ -183,6 +205,9 @@ class BodyCheck:
         if body.header.type == "message":
             return position_of(id) == position
         try:
+            broadcast = self._views.broadcast(body.header.app, id)
+            if broadcast is not None:
+                return broadcast.body == position
             changed = self._views.changed(id)
             about = self._told_of(body, position) if body.header.type == "deleted" else None
         except MISFITS:

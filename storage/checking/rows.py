@@ -9,6 +9,7 @@ import msgspec
 from postroom.core.ids import ExpiryMs, MessageId, Position, UnixMs
 from postroom.core.model import Kind, PresenceEvent
 from postroom.core.rows import (
+    BroadcastRow,
     ChangedRow,
     ConversationRow,
     DedupRow,
@@ -79,6 +80,9 @@ KINDS: Final = {
     keys.DELETED: "deleted conversation",
     keys.UNREAD: "unread",
     keys.GUEST: "guest",
+    keys.BROADCAST: "broadcast",
+    keys.BROADCASTS_FROM: "beginning of broadcasts",
+    keys.QUOTA: "quota",
 }
 """The kind of row by its key's first letter."""
 
@@ -138,6 +142,7 @@ FIELDS: Final[dict[bytes, Callable[[bytes], dict[str, object]]]] = {
     keys.ROLE: _struct(RoleRow),
     keys.DELETED: _struct(ConversationRow),
     keys.UNREAD: _struct(UnreadRow),
+    keys.BROADCAST: _struct(BroadcastRow),
 }
 """The fields of a value by the key's first letter, for rows that have some."""
 _FORMS: Final[dict[bytes, Callable[[bytes], object]]] = {
@@ -169,6 +174,8 @@ _FORMS: Final[dict[bytes, Callable[[bytes], object]]] = {
     keys.STREAM: _streamed,
     keys.SUBSCRIPTION: msgspec.msgpack.Decoder(tuple[Position, str, UnixMs]).decode,
     keys.GUEST: bytes.decode,
+    keys.BROADCASTS_FROM: keys.U64.unpack,
+    keys.QUOTA: keys.QUOTA_ROW.unpack,
 }
 
 

@@ -15,10 +15,13 @@ from postroom.core.commands import (
     CollectResult,
     Command,
     CreateConversation,
+    DeleteBroadcast,
     DeleteConversation,
     DeleteMessage,
+    EditBroadcast,
     EditMessage,
     EndStaleSessions,
+    ExpireBroadcasts,
     ExpireDedup,
     ExpireHistory,
     ExpireQueue,
@@ -35,6 +38,7 @@ from postroom.core.commands import (
     RemoveMembers,
     RemoveRole,
     ReserveResult,
+    SendBroadcast,
     SendMessage,
     SetRole,
     SilenceUsers,
@@ -50,7 +54,7 @@ from postroom.core.commands import (
 from postroom.core.domain import Welcome
 from postroom.core.errors import Refusal
 from postroom.core.ids import ExpiryMs, MessageId, Position, UnixMs
-from postroom.core.model import FEEDS, ROLES, Conversation, Receipt, Rules, group, peer, room, service
+from postroom.core.model import FEEDS, ROLES, Conversation, Quota, Receipt, Rules, group, peer, room, service
 from postroom.storage.checking.accounts import AccountCheck
 from postroom.storage.checking.bodies import BodyCheck
 from postroom.storage.checking.compare import differences
@@ -101,7 +105,7 @@ class Chance:
             machine.trim(ExpiryMs(machine.clock.expiry_ms - random.choice([0, 500, 5_000])), random.randint(1, 40))
         else:
             machine.clock.run(random.randint(0, 300))
-            self._run(self._command())
+            self._run(self._of_broadcasts(random.choice(APPS)) if random.randrange(12) == 0 else self._command())
 
     def _run(self, command: Command) -> None:
         try:
@@ -210,6 +214,31 @@ class Chance:
             RemoveRole(app=app, conversation=conversation, user=random.choice(USERS)),
             BlockConversation(app=app, conversation=conversation, user=random.choice(USERS)),
             UnblockConversation(app=app, conversation=conversation, user=random.choice(USERS)),
+        ]
+        return random.choice(kinds)
+
+    def _of_broadcasts(self, app: str) -> Command:
+        """What everybody is sent, and what becomes of it."""
+        random = self._random
+        of, id = random.choice([*self._sent[-12:], (app, MessageId(7))])
+        quota = random.choice([None, Quota(name="q", per_day=3)])
+        until = UnixMs(self._machine.clock.wall_ms + random.choice([0, 500, 90_000]))
+        send = SendBroadcast(
+            app=app,
+            sender="ann",
+            conversation=service("s"),
+            body=b"x" * random.randrange(5),
+            valid_until_ms=random.choice([None, until, until]),
+            transient=random.randrange(4) == 0,
+            dedup=random.choice([None, None, f"k{random.randrange(9)}"]),
+            quota=quota,
+        )
+        kinds: list[Command] = [
+            send,
+            send,
+            EditBroadcast(app=of, id=id, by="ann", body=b"edited", quota=quota),
+            DeleteBroadcast(app=of, id=id, by="ann"),
+            ExpireBroadcasts(app=app, limit=random.choice([1, 1_000])),
         ]
         return random.choice(kinds)
 

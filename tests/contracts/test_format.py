@@ -11,9 +11,10 @@ import pytest
 
 from postroom.core.events import EpochStarted, Record
 from postroom.core.ids import ExpiryMs, MessageId, Place, Position, UnixMs
-from postroom.core.model import Conversation, Feed, PresenceEvent, UserList, group, peer
+from postroom.core.model import Conversation, Feed, PresenceEvent, UserList, group, peer, service
 from postroom.core.rows import (
     Body,
+    BroadcastRow,
     ChangedRow,
     ConversationRow,
     DayUsers,
@@ -23,6 +24,7 @@ from postroom.core.rows import (
     Header,
     Kept,
     Membership,
+    QuotaRow,
     ResultRow,
     RoleRow,
     Stay,
@@ -88,6 +90,7 @@ def test_the_versions_are_those_of_the_code() -> None:
         (ConversationRow, "o"),
         (RoleRow, "R"),
         (UnreadRow, "V"),
+        (BroadcastRow, "G"),
     ],
     ids=lambda value: str(value),
 )
@@ -323,6 +326,21 @@ def test_users() -> None:
     assert written(lambda views: views.put_login_day("demo", "bob", 9)) == {b"D" + demo + bob: (9).to_bytes(4)}
     day = (9).to_bytes(4) + (3).to_bytes(8)
     assert written(lambda views: views.put_day_users("demo", DayUsers(9, 3))) == {b"A" + demo: day}
+
+
+def test_a_broadcast() -> None:
+    row = BroadcastRow(service("news"), POSITION, UnixMs(7), None, Position(9))
+    listed = [["service", "news", 0], POSITION, 7, None, 9]
+    assert written(lambda views: views.put_broadcast("demo", MessageId(5), row)) == {
+        b"G" + keys.digest("demo") + (5).to_bytes(8): msgspec.msgpack.encode(listed)
+    }
+    rows = written(lambda views: views.put_broadcasts_from("demo", "bob", Position(5)))
+    assert rows == {b"L" + BOB: (5).to_bytes(8)}
+
+
+def test_a_quota() -> None:
+    rows = written(lambda views: views.put_quota_used("demo", "q", QuotaRow(9, 30)))
+    assert rows == {b"Q" + keys.digest("demo", "q"): (9).to_bytes(4) + (30).to_bytes(8)}
 
 
 @pytest.mark.parametrize(("feed", "letter"), [("users", b"u"), ("rooms", b"r")])

@@ -47,6 +47,13 @@ from postroom.core.events import (
     UserKicked,
     Withdrawn,
 )
+from postroom.core.events.broadcasts import (
+    BroadcastDeleted,
+    BroadcastEdited,
+    BroadcastSent,
+    BroadcastsExpired,
+    QuotaUsed,
+)
 from postroom.core.events.deletion import ConversationDeleted, ConversationSwept, CopiesWithdrawn
 from postroom.core.events.lists import (
     ConversationBlocked,
@@ -127,7 +134,16 @@ EVENTS: list[AnyEvent] = [
     ),
     MessageConfirmed(app="demo", id=ID, sender="alice", dedup="k1"),
     LoggedIn(
-        app="demo", user="bob", session=POSITION, epoch=7, first=True, queued=3, missed=2, at_ms=AT_MS, day=20_717
+        app="demo",
+        user="bob",
+        session=POSITION,
+        epoch=7,
+        first=True,
+        queued=3,
+        missed=2,
+        at_ms=AT_MS,
+        day=20_717,
+        broadcasts_from=Position(ID),
     ),
     UserKicked(app="demo", user="bøb", at_ms=AT_MS, reason="späm"),
     LoggedOut(app="demo", user="bob", session=POSITION, last=True, at_ms=AT_MS),
@@ -191,6 +207,22 @@ EVENTS: list[AnyEvent] = [
     RoleRemoved(app="demo", conversation=group("gröup"), at_ms=AT_MS, user="bøb"),
     ConversationBlocked(app="demo", conversation=group("gröup"), at_ms=AT_MS, user="bøb"),
     ConversationUnblocked(app="demo", conversation=group("gröup"), at_ms=AT_MS, user="bøb"),
+    BroadcastSent(
+        app="demo",
+        id=ID,
+        conversation=service("news"),
+        sender="söme",
+        at_ms=AT_MS,
+        valid_until_ms=UnixMs(1_792_592_000_456),
+        transient=True,
+        dedup="k1",
+        dedup_digest=bytes(range(16)),
+        dedup_expires_ms=ExpiryMs(1_790_086_400_123),
+    ),
+    BroadcastEdited(app="demo", id=ID, by="söme", at_ms=AT_MS),
+    BroadcastDeleted(app="demo", id=ID, by="söme", at_ms=AT_MS),
+    BroadcastsExpired(app="demo", ids=(ID, MessageId(ID + 1))),
+    QuotaUsed(app="demo", name="bröadcast", day=20_717, count=30),
     CopiesExpired(app="demo", id=ID, copies=(Withdrawn("bøb", (Position(ID), Position(ID + 1))),)),
     ConversationDeleted(app="demo", conversation=group("gröup"), at_ms=AT_MS, by="admin"),
     CopiesWithdrawn(app="demo", id=ID, copies=(Withdrawn("bøb", (Position(ID), Position(ID + 1))),)),
@@ -261,6 +293,9 @@ OF_OLD: dict[str, AnyEvent] = {
     ),
     "logged-in.2": LoggedIn(
         app="demo", user="bob", session=POSITION, epoch=7, first=True, queued=3, missed=2, at_ms=AT_MS, day=0
+    ),
+    "logged-in.3": LoggedIn(
+        app="demo", user="bob", session=POSITION, epoch=7, first=True, queued=3, missed=2, at_ms=AT_MS, day=20_717
     ),
     "acked.1": Acked(app="demo", user="bob", session=POSITION, through=Position(ID + 2), count=3, id=ID, seq=44),
     "logged-out.1": LoggedOut(app="demo", user="bob", session=POSITION, last=True, at_ms=UNKNOWN_MS),

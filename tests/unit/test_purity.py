@@ -10,6 +10,7 @@ from postroom.core import domain
 from postroom.core.domain import (
     bans,
     blocks,
+    broadcasts,
     changes,
     conversations,
     deletion,
@@ -19,6 +20,7 @@ from postroom.core.domain import (
     messages,
     presence,
     queues,
+    quotas,
     results,
     roles,
     rooms,
@@ -50,6 +52,7 @@ RUNTIME = {"runtime", "open"}
 MODULES = (
     bans,
     blocks,
+    broadcasts,
     changes,
     conversations,
     groups,
@@ -59,6 +62,7 @@ MODULES = (
     messages,
     presence,
     queues,
+    quotas,
     results,
     roles,
     rooms,

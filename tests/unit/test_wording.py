@@ -1,9 +1,16 @@
-"""What `postroom log` says of who may come in, who may talk, who is what and who has read what."""
+"""What `postroom log` says of who may come in, who may talk, who is what and who has read what; of broadcasts and quotas."""
 
 from typing import Any
 
 import pytest
 
+from postroom.core.events.broadcasts import (
+    BroadcastDeleted,
+    BroadcastEdited,
+    BroadcastSent,
+    BroadcastsExpired,
+    QuotaUsed,
+)
 from postroom.core.events.lists import (
     ConversationBlocked,
     ConversationUnblocked,
@@ -16,8 +23,8 @@ from postroom.core.events.lists import (
     UsersUnsilenced,
 )
 from postroom.core.events.unread import ConversationRead
-from postroom.core.ids import ExpiryMs, UnixMs
-from postroom.core.model import group
+from postroom.core.ids import ExpiryMs, MessageId, UnixMs
+from postroom.core.model import group, service
 from postroom.transports.cli.wording import words
 
 UNTIL = ExpiryMs(1_790_000_000_123)
@@ -56,3 +63,38 @@ def test_lists_in_words(event: Any, says: str) -> None:
 def test_what_is_read_in_words(counted: dict[str, int], says: str) -> None:
     event = ConversationRead(**BOB, until_ms=UnixMs(UNTIL), **counted)
     assert words(event) == f"bob has read group g until 2026-09-21T14:13:20.123Z, {says}"
+
+
+SENT: dict[str, Any] = {
+    "app": "demo",
+    "id": MessageId(7),
+    "conversation": service("news"),
+    "sender": "desk",
+    "at_ms": UnixMs(7),
+}
+CHANGED: dict[str, Any] = {"app": "demo", "id": MessageId(7), "by": "an n", "at_ms": UnixMs(7)}
+
+
+@pytest.mark.parametrize(
+    ("event", "says"),
+    [
+        (BroadcastSent(**SENT), "broadcast 7 desk → all, by service news"),
+        (
+            BroadcastSent(**SENT, transient=True, dedup="k"),
+            "broadcast 7 desk → all, by service news, for whoever is online only, dedup key k",
+        ),
+        (
+            BroadcastSent(**SENT, valid_until_ms=UnixMs(UNTIL)),
+            "broadcast 7 desk → all, by service news, valid until 2026-09-21T14:13:20.123Z",
+        ),
+        (BroadcastEdited(**CHANGED), "broadcast 7 edited by 'an n'"),
+        (BroadcastDeleted(**CHANGED), "broadcast 7 deleted by 'an n'"),
+        (
+            BroadcastsExpired(app="demo", ids=(MessageId(7), MessageId(9))),
+            "2 broadcasts forgotten, up to 9",
+        ),
+        (QuotaUsed(app="demo", name="q", day=9, count=2), "q used, number 2 of day 9"),
+    ],
+)
+def test_broadcasts_in_words(event: Any, says: str) -> None:
+    assert words(event) == says

@@ -42,6 +42,14 @@ from postroom.core.events import (
     StreamNoticesExpired,
     UserKicked,
 )
+from postroom.core.events.broadcasts import (
+    BroadcastDeleted,
+    BroadcastEdited,
+    BroadcastEvent,
+    BroadcastSent,
+    BroadcastsExpired,
+    QuotaUsed,
+)
 from postroom.core.events.deletion import (
     ConversationDeleted,
     ConversationSwept,
@@ -141,12 +149,34 @@ def words(event: AnyEvent) -> str:
             return _words_of_sessions(event)
         case Acked():
             return _acknowledged(event)
+        case BroadcastSent() | BroadcastEdited() | BroadcastDeleted() | BroadcastsExpired() | QuotaUsed():
+            return _words_of_broadcasts(event)
         case RoomJoined():
             return f"{shown(event.user)} joined room {shown(event.room)}"
         case RoomLeft():
             return f"{shown(event.user)} left room {shown(event.room)}"
         case _:
             return _words_of_the_house(event)
+
+
+def _words_of_broadcasts(event: BroadcastEvent) -> str:
+    """What everybody was sent, and what was counted."""
+    match event:
+        case BroadcastSent():
+            told = ["for whoever is online only"] if event.transient else []
+            told += [f"valid until {moment(event.valid_until_ms)}"] if event.valid_until_ms is not None else []
+            told += [f"dedup key {shown(event.dedup)}"] if event.dedup is not None else []
+            return _joined(f"broadcast {event.id} {shown(event.sender)} → all, by {place(event.conversation)}", told)
+        case BroadcastEdited():
+            return f"broadcast {event.id} edited by {shown(event.by)}"
+        case BroadcastDeleted():
+            return f"broadcast {event.id} deleted by {shown(event.by)}"
+        case BroadcastsExpired():
+            return f"{counted(len(event.ids), 'broadcast')} forgotten, up to {max(event.ids, default=0)}"
+        case QuotaUsed():
+            return f"{shown(event.name)} used, number {event.count} of day {event.day}"
+        case _:
+            assert_never(event)
 
 
 def _acknowledged(event: Acked) -> str:
