@@ -9,7 +9,8 @@ from .ids import ExpiryMs, MessageId, Position, UnixMs
 
 Kind = Literal["peer", "group", "room", "service"]
 Lane = Literal["high", "normal", "low"]
-Format = Literal["text", "json"]
+Format = Literal["text", "json", "binary"]
+"""What a body is. Only messages that were imported are ever binary."""
 Overflow = Literal["oldest", "refuse"]
 Confirmation = Literal["delivered", "offline", "timeout"]
 Feed = Literal["users", "rooms"]
@@ -123,6 +124,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     mentions: tuple[str, ...] = ()
     """Users it is meant for in particular."""
     mention_all: bool = False
+    alias: str | None = None
+    """Of a message that was imported: what it is called where it came from."""
 
 
 class ConversationInfo(msgspec.Struct, frozen=True, kw_only=True):

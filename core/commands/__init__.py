@@ -16,6 +16,7 @@ from .conversations import (
     UpdateConversation,
     UsersCommand,
 )
+from .imports import ImportConversation, ImportMessage
 from .lists import (
     BanUsers,
     BlockConversation,
@@ -67,6 +68,8 @@ __all__ = [
     "ExpireQueue",
     "ExpireResults",
     "ExpireSilences",
+    "ImportConversation",
+    "ImportMessage",
     "Join",
     "Kick",
     "Leave",

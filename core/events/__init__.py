@@ -14,6 +14,7 @@ from .conversations import (
     MembersAdded,
     MembersRemoved,
 )
+from .imports import AliasesExpired, ConversationImported, ImportEvent, MessageImported
 from .lists import ListEvent
 from .messages import (
     CopiesExpired,
@@ -32,8 +33,10 @@ from .sessions import Acked, DedupExpired, EpochStarted, LoggedIn, LoggedOut, Qu
 
 __all__ = [
     "Acked",
+    "AliasesExpired",
     "AnyEvent",
     "ConversationCreated",
+    "ConversationImported",
     "ConversationMuted",
     "ConversationUnmuted",
     "ConversationUpdated",
@@ -49,6 +52,7 @@ __all__ = [
     "MessageConfirmed",
     "MessageDeleted",
     "MessageEdited",
+    "MessageImported",
     "MessageRecalled",
     "MessageSent",
     "PresenceTaken",
@@ -95,6 +99,7 @@ AnyEvent = (
     | CopiesExpired
     | UserKicked
     | ListEvent
+    | ImportEvent
 )
 
 

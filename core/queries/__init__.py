@@ -10,7 +10,7 @@ from .conversations import (
     check_conversations,
 )
 from .lists import FindBlocked, FindListed, FindRoles
-from .messages import Bound, CollectMessages, CountMessages, FindMessages, MessageQuery, ReserveMessages
+from .messages import Bound, CollectMessages, CountMessages, FindAlias, FindMessages, MessageQuery, ReserveMessages
 from .users import AppUsers, FindMembers, FindOnline, TakePresence
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "CollectMessages",
     "CountConversations",
     "CountMessages",
+    "FindAlias",
     "FindBlocked",
     "FindConversations",
     "FindListed",
