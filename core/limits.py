@@ -81,6 +81,9 @@ HISTORY_COPIES_MAX: Final = 2_000
 HISTORY_EXPIRED_MAX: Final = 25
 """Messages of one event that forgets them: some five rows each, on other pages; see DEDUP_EXPIRED_MAX."""
 
+IMPORT_AHEAD_MS: Final = 86_400_000
+"""How far the time of what is imported may be ahead of the clock: a day, as clocks and zones are off."""
+
 # Filters and orders
 WHERE_BYTES_MAX: Final = 64 * KIB
 """What a URL, or a body of a query, has room for; read and checked in some 2 ms."""

@@ -10,6 +10,7 @@ from typing import Final, Protocol
 
 from .events import Record
 from .ids import POSITION_MAX, ExpiryMs, MessageId, Place, Position, UnixMs
+from .import_ports import Imports, ReadImports
 from .list_ports import Lists, ReadLists
 from .model import Conversation, Feed, Kind, PresenceEvent, StoreStatistics
 from .room_ports import ReadRooms, Rooms
@@ -36,7 +37,7 @@ LAST_PLACE: Final = Place(UnixMs((1 << 63) - 1), MessageId(POSITION_MAX))
 """Behind every message."""
 
 
-class ReadViews(ReadUsers, ReadLists, ReadRooms, Protocol):
+class ReadViews(ReadUsers, ReadLists, ReadRooms, ReadImports, Protocol):
     """The state as of the last event applied."""
 
     @property
@@ -119,11 +120,13 @@ class ReadViews(ReadUsers, ReadLists, ReadRooms, Protocol):
         newest_first: bool = False,
         other_than: str | None = None,
         recalled: bool = False,
+        imported: bool = True,
     ) -> Iterator[tuple[Place, bool]]:
         """Kept messages to a conversation, of a sender, or both, from `first` to `last`, both included; of neither: all.
 
         A peer conversation is named by the recipient. Each comes with whether it is shown: a recalled one is not unless
-        `recalled`, nor one from `other_than` (if there is a conversation and no sender).
+        `recalled`, an imported one not without `imported`, nor one from `other_than` (if there is a conversation and no
+        sender).
         """
 
     # Conversations.
@@ -167,7 +170,7 @@ class ReadViews(ReadUsers, ReadLists, ReadRooms, Protocol):
         """Reserved results in the order in which they end."""
 
 
-class Views(ReadViews, UserViews, Lists, Rooms, Protocol):
+class Views(ReadViews, UserViews, Lists, Rooms, Imports, Protocol):
     """The state, to be changed by `apply` alone."""
 
     def advance(self, record: Record) -> None:

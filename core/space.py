@@ -22,6 +22,8 @@ from .commands import (
     ExpireQueue,
     ExpireResults,
     ExpireSilences,
+    ImportConversation,
+    ImportMessage,
     Kick,
     Leave,
     Login,
@@ -86,6 +88,10 @@ _LISTED_ROWS: Final = 3
 for a while: it, its end, and the end that it had before."""
 _SILENCE_ROWS: Final = 3
 """Of a silence for a while: itself, its end, and a share of the event that forgets it."""
+_IMPORT_ROWS: Final = _KEPT_ROWS + 5
+"""Of an imported message: the event, the body, its name elsewhere, what says that it was recalled, totals."""
+_FEW_ROWS: Final[dict[type[Command], int]] = {StartEpoch: _EPOCH_ROWS, Kick: _EPOCH_ROWS}
+"""What always writes as little."""
 _SWEPT_ROWS: Final[dict[type[Command], int]] = {
     ExpireDedup: _DEDUP_ROWS,
     ExpireResults: _RESULT_ROWS,
@@ -97,7 +103,7 @@ _SWEPT_ROWS: Final[dict[type[Command], int]] = {
 _LONG_BODY_BYTES: Final = 2_500
 """A body longer than this may not fit one page with its header. Its pages must lie side by side: at the file's end."""
 
-_CARRIES_BODY: Final = (SendMessage, EditMessage)
+_CARRIES_BODY: Final = (SendMessage, EditMessage, ImportMessage)
 
 _EPOCH_BYTES: Final = BATCH_BYTES + _EPOCH_ROWS * ROW_BYTES
 _STEP_BYTES: Final = 2 * BATCH_BYTES
@@ -158,12 +164,12 @@ def estimate(command: Command, rules: Rules, recipients: int = 0) -> tuple[int, 
     Of a login or a deletion the bytes are those of the usual case: what it finds to expire or to withdraw is seldom much.
     `recipients`: of a message to a group, or of a change of one, in how many queues it has to do.
     """
-    rows = usual = _CHANGE_ROWS
+    rows = usual = _FEW_ROWS.get(type(command), _CHANGE_ROWS)
     match command:
         case SendMessage():
             rows = usual = _SEND_ROWS + _KEPT_ROWS if command.history else _SEND_ROWS
-        case StartEpoch() | Kick():
-            rows = usual = _EPOCH_ROWS
+        case ImportMessage():
+            rows = usual = _IMPORT_ROWS + _KEPT_ROWS * len(command.recipients)
         case Login() | DeleteMessage():
             rows = rules.queue_messages + _QUEUE_ROWS
         case Ack():
@@ -196,6 +202,9 @@ def _of_record(command: ConversationCommand) -> tuple[int, int]:
     match command:
         case CreateConversation():
             users, values, size = len(command.members), len(command.attributes) // 2, 2 * len(command.attributes)
+        case ImportConversation():
+            users, values = len(command.members) + len(command.muted), len(command.attributes) // 2
+            size = 2 * len(command.attributes)
         case UpdateConversation():
             users, values = 0, sum(len(operation.value) + 2 for operation in command.operations)
             size = 2 * ATTRIBUTES_BYTES_MAX

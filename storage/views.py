@@ -16,6 +16,7 @@ from . import keys
 from .conversation_views import ConversationViews
 from .engine import Engine, State
 from .history_views import HistoryViews
+from .import_views import ImportViews
 from .keys import ENTRY, PAIR, U32, U64, pack_entry, unpack_entry, user_key
 from .list_views import ListViews
 from .room_views import RoomViews
@@ -30,7 +31,7 @@ _names = msgspec.msgpack.Decoder(tuple[str, str]).decode
 _EMPTY = QueueEnds(0, None)
 
 
-class StoredViews(HistoryViews, RoomViews, ConversationViews, ListViews, UserRows):
+class StoredViews(HistoryViews, RoomViews, ConversationViews, ListViews, UserRows, ImportViews):
     """One set of views, live or base, within one transaction or snapshot."""
 
     def __init__(self, engine: Engine, state: State) -> None:

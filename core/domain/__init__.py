@@ -23,6 +23,8 @@ from ..commands import (
     ExpireQueue,
     ExpireResults,
     ExpireSilences,
+    ImportConversation,
+    ImportMessage,
     Join,
     Kick,
     Leave,
@@ -75,6 +77,7 @@ from ..events import (
     StaysExpired,
     UserKicked,
 )
+from ..events.imports import AliasesExpired, ConversationImported, ImportEvent, MessageImported
 from ..events.lists import (
     ConversationBlocked,
     ConversationUnblocked,
@@ -97,6 +100,7 @@ from . import (
     conversations,
     groups,
     history,
+    imports,
     messages,
     presence,
     queues,
@@ -159,6 +163,8 @@ _DECIDE: Final[dict[type[Command], Callable[[Any, ReadViews, Headers, Now, Rules
     RemoveRole: roles.decide_remove,
     BlockConversation: blocks.decide_block,
     UnblockConversation: blocks.decide_unblock,
+    ImportConversation: imports.decide_conversation,
+    ImportMessage: imports.decide_message,
 }
 
 
@@ -224,7 +230,8 @@ def _apply_rest(
     | GapsExpired
     | UserKicked
     | conversations.RecordEvent
-    | ListEvent,
+    | ListEvent
+    | ImportEvent,
 ) -> None:
     """What ends no body and is less frequent."""
     match event:
@@ -255,6 +262,8 @@ def _apply_rest(
             | ConversationUnmuted()
         ):
             conversations.apply(views, position, event)
+        case ConversationImported() | MessageImported() | AliasesExpired():
+            imports.apply(views, position, event)
         case _:
             _apply_lists(views, position, event)
 

@@ -11,6 +11,7 @@ from ..limits import HISTORY_COPIES_MAX, HISTORY_EXPIRED_MAX
 from ..model import Rules
 from ..ports import Headers, ReadViews, Views
 from ..rows import Entry, Kept
+from . import imports
 from .decision import Decision, Now, parts
 from .groups import decide_copies_expired
 from .queues import entries_about
@@ -18,7 +19,7 @@ from .rooms import decide_expire_stays
 
 
 def decide_expire(command: ExpireHistory, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
-    """Messages first, then the stays that only they gave a meaning."""
+    """Messages first, then the stays that only they gave a meaning, then what is known of imported ones that were deleted."""
     horizon = rules.history_horizon(now.expiry_ms)
     over: list[tuple[Place, Kept]] = []
     copies = 0
@@ -36,6 +37,8 @@ def decide_expire(command: ExpireHistory, views: ReadViews, headers: Headers, no
         events.append(HistoryExpired(app=command.app, at_ms=last.at_ms, id=last.id, count=len(part)))
     if not events:
         events += decide_expire_stays(command.app, views, horizon, command.limit)
+    if not events:
+        events += imports.decide_expire_aliases(command.app, views, horizon, command.limit)
     return Decision(tuple(events))
 
 
@@ -51,6 +54,7 @@ def forget(views: Views, app: str, place: Place) -> None:
     kept = views.kept(app, place)
     if kept is not None:
         views.remove_kept(app, place, kept)
+        imports.note_deleted(views, app, place, kept)
 
 
 def apply_expired(views: Views, event: HistoryExpired) -> list[Position]:
@@ -62,7 +66,10 @@ def apply_expired(views: Views, event: HistoryExpired) -> list[Position]:
     totals = views.count(app)
     for place, kept in over:
         views.remove_kept(app, place, kept)
-        totals.forgotten = max(totals.forgotten, place.id)
+        if kept.alias:
+            views.remove_alias(app, kept.alias)
+        else:  # nobody was ever told of an imported one: nobody misses it
+            totals.forgotten = max(totals.forgotten, place.id)
         # What waited of a message to a group has left before.
         if kept.queued and kept.conversation.kind == "peer" and _hand_over(views, app, kept.conversation.id, place.id):
             continue

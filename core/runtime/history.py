@@ -22,6 +22,7 @@ from ..queries import (
     CollectMessages,
     CountConversations,
     CountMessages,
+    FindAlias,
     FindBlocked,
     FindConversations,
     FindListed,
@@ -89,6 +90,8 @@ class History:
         match query:
             case FindMessages():
                 found = await self._messages(query.app, await self._find(query), recalled=query.recalled)
+            case FindAlias():
+                found = await self._read(lambda snapshot: snapshot.views.alias(query.app, query.alias))
             case CountMessages():
                 found = (await self._search(query)).count
             case ReserveMessages():

@@ -75,12 +75,17 @@ def read_missed(
     """
     frames: list[Delivery] = []
     complete = entered.gap <= since <= message_at(entered.through)
-    rows = snapshot.views.timeline(app, room(name), None, newest_first=True, other_than=user, recalled=True)
+    rows = snapshot.views.timeline(
+        app, room(name), None, newest_first=True, other_than=user, recalled=True, imported=False
+    )
     for count, (place, shown) in enumerate(rows):
-        if place.id <= since:
-            break
         if count == RECOVERED_ROWS_MAX:
             complete = False
+            break
+        if place.id <= since:
+            kept = snapshot.views.kept(app, place)
+            if kept is not None and kept.alias:
+                continue  # imported: its place says nothing of when it came
             break
         if not shown or position_of(place.id) > entered.through:
             continue
@@ -127,6 +132,7 @@ def read_messages(
                 recalled=kept.recalled,
                 mentions=header.mentions,
                 mention_all=header.mention_all,
+                alias=kept.alias or None,
             )
         )
     return found

@@ -27,6 +27,8 @@ from postroom.core.commands import (
     ExpireQueue,
     ExpireResults,
     ExpireSilences,
+    ImportConversation,
+    ImportMessage,
     Join,
     Kick,
     Leave,
@@ -52,7 +54,7 @@ from postroom.core.commands import (
     UserCommand,
     UsersCommand,
 )
-from postroom.core.ids import MessageId, Position
+from postroom.core.ids import MessageId, Position, UnixMs
 from postroom.core.limits import (
     BODY_BYTES_MAX,
     COMMAND_ROWS_MAX,
@@ -111,6 +113,15 @@ EVERY: list[Command] = [
     RemoveRole(app="demo", conversation=group("g"), user="bob"),
     BlockConversation(app="demo", conversation=group("g"), user="bob"),
     UnblockConversation(app="demo", conversation=group("g"), user="bob"),
+    ImportConversation(
+        app="demo",
+        conversation=group("g"),
+        created_ms=UnixMs(1),
+        updated_ms=UnixMs(2),
+        members=("bob",),
+        muted=("bob",),
+    ),
+    ImportMessage(app="demo", conversation=group("g"), sender="alice", body=b"hi", at_ms=UnixMs(1), alias="m"),
     send(),
 ]
 """One of each kind, in the order in which the reserve serves them."""
