@@ -88,8 +88,9 @@ _LISTED_ROWS: Final = 3
 for a while: it, its end, and the end that it had before."""
 _SILENCE_ROWS: Final = 3
 """Of a silence for a while: itself, its end, and a share of the event that forgets it."""
-_IMPORT_ROWS: Final = _KEPT_ROWS + 5
-"""Of an imported message: the event, the body, its name elsewhere, what says that it was recalled, totals."""
+_IMPORT_ROWS: Final = _KEPT_ROWS + 7
+"""Of an imported message: the event, the body, its name elsewhere, what says that it was recalled, totals, and two for names
+as long as they come."""
 _FEW_ROWS: Final[dict[type[Command], int]] = {StartEpoch: _EPOCH_ROWS, Kick: _EPOCH_ROWS}
 """What always writes as little."""
 _SWEPT_ROWS: Final[dict[type[Command], int]] = {

@@ -89,9 +89,10 @@ class ExportFile:
 def _records(stream: IO[bytes]) -> Iterator[bytes | Bad]:
     """Lines, unless an array begins first. The console's export may say in its first line what it is."""
     while line := stream.readline(RECORD_BYTES_MAX + 1):
-        text = line.removeprefix(_BOM).strip()
+        line = line.removeprefix(_BOM)
+        text = line.strip()
         if text.startswith(b"["):
-            yield from _Arrays(stream, text).records()
+            yield from _Arrays(stream, line).records()  # as it was read: it may end within a text
             return
         if not text or text.startswith(b"#"):
             continue
