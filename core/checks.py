@@ -13,6 +13,8 @@ from .commands import (
     DeleteConversation,
     EditBroadcast,
     EditMessage,
+    ImportConversation,
+    ImportMessage,
     Join,
     Kick,
     Leave,
@@ -41,6 +43,7 @@ from .limits import (
     LISTED_MAX,
     MEMBERS_MAX,
     MENTIONS_MAX,
+    MUTED_MAX,
     NAME_BYTES_MAX,
     OPERATIONS_MAX,
     PUSH_BYTES_MAX,
@@ -62,6 +65,8 @@ def check(command: Command) -> None:
             check_change(command)
         case SendBroadcast():
             check_broadcast(command)
+        case ImportMessage():
+            check_import(command)
         case ConversationCommand():
             check_conversation(command)
         case Join() | Leave():
@@ -187,6 +192,8 @@ def check_conversation(command: ConversationCommand) -> None:
             if command.conversation.kind != "group" and (command.members or command.unique):
                 raise InvalidCommand("members, unique: only a group has them")
             check_members(command.members)
+        case ImportConversation():
+            check_taken_over(command)
         case UpdateConversation():
             if len(command.operations) > OPERATIONS_MAX:
                 raise InvalidCommand(f"operations: at most {OPERATIONS_MAX}")
@@ -199,6 +206,40 @@ def check_conversation(command: ConversationCommand) -> None:
             check_members(command.users)
         case UsersCommand() | UserCommand():
             check_about_users(command)
+
+
+def check_taken_over(command: ImportConversation) -> None:
+    """A conversation that was made elsewhere, before."""
+    check_object("attributes", command.attributes)
+    if command.conversation.kind != "group" and (command.members or command.muted or command.unique):
+        raise InvalidCommand("members, muted, unique: only a group has them")
+    check_members(command.members)
+    check_names("muted", command.muted, MUTED_MAX)
+    check_time("created_ms", command.created_ms)
+    check_time("updated_ms", command.updated_ms)
+    if command.updated_ms < command.created_ms:
+        raise InvalidCommand("updated_ms: must not be before created_ms")
+
+
+def check_import(command: ImportMessage) -> None:
+    """A message that was sent elsewhere, before."""
+    check_name("conversation", command.conversation.id)
+    if command.conversation.line != 0:
+        raise InvalidCommand("conversation: has no line but 0 in this version")
+    check_name("sender", command.sender)
+    check_name("alias", command.alias)
+    check_name("via", command.via)
+    check_time("at_ms", command.at_ms)
+    if command.recipients and command.conversation.kind != "service":
+        raise InvalidCommand("recipients: only a message to a service has them")
+    check_names("recipients", command.recipients, RECIPIENTS_MAX)
+    check_names("mentions", command.mentions, MEMBERS_MAX)
+    if command.recalled and command.body:
+        raise InvalidCommand("body: of a message that was recalled there is none")
+    if command.format != "binary":
+        check_body(command.body, command.format)
+    elif len(command.body) > BODY_BYTES_MAX:
+        raise InvalidCommand(f"body: {len(command.body)} bytes are more than the {BODY_BYTES_MAX} allowed")
 
 
 def check_about_users(command: UsersCommand | UserCommand) -> None:

@@ -99,6 +99,18 @@ class BlocksFull(Refusal):
     code = "blocks_full"
 
 
+class TooOld(Refusal):
+    """What should be imported is past the app's retention."""
+
+    code = "too_old"
+
+
+class InTheFuture(Refusal):
+    """What should be imported is more than a day ahead of the clock."""
+
+    code = "in_the_future"
+
+
 class UnknownId(Refusal):
     """An ack named a frame that this session was not sent, or not within its window."""
 

@@ -89,6 +89,8 @@ HISTORY_COPIES_MAX: Final = 2_000
 """Recipients whose queues one step looks into for what still waits, if one message has not more."""
 HISTORY_EXPIRED_MAX: Final = 25
 """Messages of one event that forgets them: some five rows each, on other pages; see DEDUP_EXPIRED_MAX."""
+IMPORT_AHEAD_MS: Final = 86_400_000
+"""How far the time of what is imported may be ahead of the clock: a day, as clocks and zones are off."""
 
 # Broadcasts
 BROADCASTS_MAX: Final = 10_000

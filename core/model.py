@@ -9,7 +9,8 @@ from .ids import ExpiryMs, MessageId, Position, UnixMs
 
 Kind = Literal["peer", "group", "room", "service"]
 Lane = Literal["high", "normal", "low"]
-Format = Literal["text", "json"]
+Format = Literal["text", "json", "binary"]
+"""What a body is. Only messages that were imported are ever binary."""
 Overflow = Literal["oldest", "refuse"]
 Confirmation = Literal["delivered", "offline", "timeout"]
 Feed = Literal["users", "rooms"]
@@ -139,6 +140,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     mention_all: bool = False
     valid_until_ms: UnixMs | None = None
     """Of a broadcast: until when it is delivered, by the wall clock; None: until it is deleted."""
+    alias: str | None = None
+    """Of a message that was imported: what it is called where it came from."""
 
 
 class ConversationInfo(msgspec.Struct, frozen=True, kw_only=True):

@@ -119,6 +119,8 @@ class Kept(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Its running number in its conversation; 0 if it has none."""
     stream: bool = False
     """It is in the conversation's stream."""
+    alias: str = ""
+    """Of a message that was imported: its name elsewhere."""
 
 
 class Stay(NamedTuple):

@@ -27,6 +27,8 @@ from .commands import (
     ExpireQueue,
     ExpireResults,
     ExpireSilences,
+    ImportConversation,
+    ImportMessage,
     Kick,
     Leave,
     Login,
@@ -103,6 +105,11 @@ _BROADCAST_ROWS: Final = 3
 """Of a broadcast that is forgotten: itself, its body, and a share of the event."""
 _QUOTA_ROWS: Final = 2
 """The event that counts a command, and how many that makes."""
+_IMPORT_ROWS: Final = _KEPT_ROWS + 7
+"""Of an imported message: the event, the body, its name elsewhere, what says that it was recalled, totals, and two for names
+as long as they come."""
+_FEW_ROWS: Final[dict[type[Command], int]] = {StartEpoch: _EPOCH_ROWS, Kick: _EPOCH_ROWS}
+"""What always writes as little."""
 _SWEPT_ROWS: Final[dict[type[Command], int]] = {
     ExpireDedup: _DEDUP_ROWS,
     ExpireResults: _RESULT_ROWS,
@@ -180,13 +187,13 @@ def estimate(command: Command, rules: Rules, recipients: int = 0) -> tuple[int, 
     `recipients`: of a message to a group, or of a change of one, in how many queues it has to do; of the deletion of a
     conversation, how many rows go with its record.
     """
-    rows = usual = _CHANGE_ROWS
+    rows = usual = _FEW_ROWS.get(type(command), _CHANGE_ROWS)
     match command:
         case SendMessage():
             kept = _KEPT_ROWS + _NUMBERED_ROWS * (command.to.kind in ("group", "service"))
             rows = usual = _SEND_ROWS + kept * command.history
-        case StartEpoch() | Kick():
-            rows = usual = _EPOCH_ROWS
+        case ImportMessage():
+            rows = usual = _IMPORT_ROWS + _KEPT_ROWS * len(command.recipients)
         case Login() | DeleteMessage():
             rows = rules.queue_messages + _QUEUE_ROWS
         case Ack():
@@ -215,7 +222,9 @@ def estimate(command: Command, rules: Rules, recipients: int = 0) -> tuple[int, 
     more = _COPY_ROWS * recipients + _QUOTA_ROWS * (getattr(command, "quota", None) is not None)
     rows, usual = rows + more, usual + more
     size = usual * ROW_BYTES
-    if isinstance(command, SendMessage | EditMessage | SendBroadcast | EditBroadcast) or _body_bytes(command):
+    if isinstance(command, SendMessage | EditMessage | SendBroadcast | EditBroadcast | ImportMessage) or _body_bytes(
+        command
+    ):
         size += _body_bytes(command) + ROW_BYTES
     return rows, size
 
@@ -229,6 +238,9 @@ def _of_record(command: ConversationCommand, going: int) -> tuple[int, int]:
     match command:
         case CreateConversation():
             users, values, size = len(command.members), len(command.attributes) // 2, 2 * len(command.attributes)
+        case ImportConversation():
+            users, values = len(command.members) + len(command.muted), len(command.attributes) // 2
+            size = 2 * len(command.attributes)
         case UpdateConversation():
             users, values = 0, sum(len(operation.value) + 2 for operation in command.operations)
             size = 2 * ATTRIBUTES_BYTES_MAX
@@ -290,7 +302,7 @@ def _run_bytes(command: Command) -> int:
 def _body_bytes(command: Command) -> int:
     """What it brings to be kept as a body."""
     match command:
-        case SendMessage() | EditMessage() | SendBroadcast() | EditBroadcast():
+        case SendMessage() | EditMessage() | SendBroadcast() | EditBroadcast() | ImportMessage():
             return len(command.body)
         case RecallMessage():
             return len(command.replacement)

@@ -72,6 +72,8 @@ GUEST: Final = b"W"
 BROADCAST: Final = b"G"
 BROADCASTS_FROM: Final = b"L"
 QUOTA: Final = b"Q"
+ALIAS: Final = b"M"
+IMPORTED: Final = b"I"
 
 ANYBODY: Final = bytes(16)
 """In the place of a sender's digest: whoever it was."""
@@ -182,6 +184,21 @@ def unique_key(app: str, members: Sequence[str]) -> bytes:
 def term_key(app: str, key: str, value: str) -> bytes:
     """What the keys of all conversations with this value of an attribute begin with."""
     return TERM + app_digest(app) + digest(key, value)
+
+
+def alias_key(app: str, alias: str) -> bytes:
+    """Where an imported message is known by the name it had elsewhere."""
+    return ALIAS + digest(app, alias)
+
+
+def outlived_key(app: str) -> bytes:
+    """What the keys of an app's aliases whose messages are deleted begin with; they are longer than the others."""
+    return ALIAS + app_digest(app)
+
+
+def imported_key(app: str, name: str) -> bytes:
+    """Where it is said that a conversation was imported."""
+    return IMPORTED + digest(app, name)
 
 
 def login_day_key(app: str, user: str) -> bytes:

@@ -18,6 +18,7 @@ from .conversation_views import ConversationViews
 from .deletion_views import DeletionViews
 from .engine import Engine, State
 from .history_views import HistoryViews
+from .import_views import ImportViews
 from .keys import ENTRY, PAIR, U32, U64, pack_entry, unpack_entry, user_key
 from .list_views import ListViews
 from .room_views import RoomViews
@@ -44,6 +45,7 @@ class StoredViews(
     UnreadViews,
     UserRows,
     StoredBroadcasts,
+    ImportViews,
 ):
     """One set of views, live or base, within one transaction or snapshot."""
 

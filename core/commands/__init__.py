@@ -18,6 +18,7 @@ from .conversations import (
     UpdateConversation,
     UsersCommand,
 )
+from .imports import ImportConversation, ImportMessage
 from .lists import (
     BanUsers,
     BlockConversation,
@@ -77,6 +78,8 @@ __all__ = [
     "ExpireQueue",
     "ExpireResults",
     "ExpireSilences",
+    "ImportConversation",
+    "ImportMessage",
     "Join",
     "Kick",
     "Leave",

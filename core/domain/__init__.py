@@ -27,6 +27,8 @@ from ..commands import (
     ExpireQueue,
     ExpireResults,
     ExpireSilences,
+    ImportConversation,
+    ImportMessage,
     Join,
     Kick,
     Leave,
@@ -92,6 +94,7 @@ from ..events.broadcasts import (
     QuotaUsed,
 )
 from ..events.deletion import ConversationDeleted, ConversationSwept, CopiesWithdrawn, DeletionEvent
+from ..events.imports import AliasesExpired, ConversationImported, ImportEvent, MessageImported
 from ..events.lists import (
     ConversationBlocked,
     ConversationUnblocked,
@@ -116,6 +119,7 @@ from . import (
     deletion,
     groups,
     history,
+    imports,
     marks,
     messages,
     presence,
@@ -189,6 +193,8 @@ _DECIDE: Final[dict[type[Command], Callable[[Any, ReadViews, Headers, Now, Rules
     EditBroadcast: broadcasts.decide_edit,
     DeleteBroadcast: broadcasts.decide_delete,
     ExpireBroadcasts: broadcasts.decide_expire,
+    ImportConversation: imports.decide_conversation,
+    ImportMessage: imports.decide_message,
 }
 
 
@@ -280,7 +286,8 @@ def _apply_rest(
     | ConversationRead
     | QuotaUsed
     | conversations.RecordEvent
-    | ListEvent,
+    | ListEvent
+    | ImportEvent,
 ) -> None:
     """What ends no body and is less frequent."""
     match event:
@@ -311,6 +318,8 @@ def _apply_rest(
             | ConversationUnmuted()
         ):
             conversations.apply(views, position, event)
+        case ConversationImported() | MessageImported() | AliasesExpired():
+            imports.apply(views, position, event)
         case _:
             _apply_lists(views, position, event)
 

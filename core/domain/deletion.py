@@ -18,7 +18,7 @@ from ..limits import DEDUP_EXPIRED_MAX, DELETED_LEAVES_MAX, HISTORY_COPIES_MAX, 
 from ..model import Conversation, Receipt, Rules, UserList
 from ..ports import Headers, ReadViews, Views
 from ..rows import ConversationRow, Kept
-from . import history, streams, unread
+from . import history, imports, streams, unread
 from .conversations import require
 from .decision import Decision, Now, parts
 from .groups import apply_copies_gone, waiting
@@ -207,28 +207,16 @@ def apply_swept(views: Views, event: ConversationSwept) -> list[Position]:
     number = row.number
     match event.what:
         case "messages":
-            over = list(islice(_kept(views, app, event.conversation), event.count))
-            assert over[-1][0] == Place(event.at_ms, event.id)
-            return [history.end(views, app, place, kept) for place, kept in over]
+            return _forget_messages(views, event)
         case "members" | "muted" | "silenced" | "banned":
-            gone_users = list(islice(views.listed(number, event.what), event.count))
-            if event.what == "members":
-                streams.unsubscribe(views, app, row, gone_users)
-                unread.apply_left(views, app, row, gone_users)
-            views.unlist_users(app, row, event.what, gone_users)
-            left = getattr(row, event.what) - event.count
-            views.put_deleted(app, msgspec.structs.replace(row, **{event.what: left}))
+            _shorten(views, app, row, event.what, event.count)
         case "silences":
             for user in list(islice(views.silenced_for_a_while(number), event.count)):
                 views.remove_silence(app, number, user)
         case "guests":
             unread.apply_left(views, app, row, list(islice(views.guests(number), event.count)))
         case "roles":
-            gone = list(islice(views.roles(number), event.count))
-            for role in gone:
-                views.remove_role(app, number, role.user)
-            owners = row.owners - sum(role.role == "owner" for role in gone)
-            views.put_deleted(app, msgspec.structs.replace(row, roles=row.roles - event.count, owners=owners))
+            _forget_roles(views, app, row, event.count)
         case "blocks":
             for user in event.users:
                 views.remove_block(app, user, number)
@@ -237,3 +225,31 @@ def apply_swept(views: Views, event: ConversationSwept) -> list[Position]:
         case _:
             assert_never(event.what)
     return []
+
+
+def _forget_messages(views: Views, event: ConversationSwept) -> list[Position]:
+    """The oldest go; that some were imported is remembered."""
+    app = event.app
+    over = list(islice(_kept(views, app, event.conversation), event.count))
+    assert over[-1][0] == Place(event.at_ms, event.id)
+    for place, kept in over:
+        imports.note_deleted(views, app, place, kept)
+    return [history.end(views, app, place, kept) for place, kept in over]
+
+
+def _shorten(views: Views, app: str, row: ConversationRow, users: UserList, count: int) -> None:
+    """The first of a list leave it, and with the list of members what is a member's."""
+    gone = list(islice(views.listed(row.number, users), count))
+    if users == "members":
+        streams.unsubscribe(views, app, row, gone)
+        unread.apply_left(views, app, row, gone)
+    views.unlist_users(app, row, users, gone)
+    views.put_deleted(app, msgspec.structs.replace(row, **{users: getattr(row, users) - count}))
+
+
+def _forget_roles(views: Views, app: str, row: ConversationRow, count: int) -> None:
+    gone = list(islice(views.roles(row.number), count))
+    for role in gone:
+        views.remove_role(app, row.number, role.user)
+    owners = row.owners - sum(role.role == "owner" for role in gone)
+    views.put_deleted(app, msgspec.structs.replace(row, roles=row.roles - count, owners=owners))

@@ -115,8 +115,14 @@ def messages_in(
         recalled=recalled,
     )
     if end is not None and not newest_first:  # what follows was sent after a crash, and may be much
-        rows = takewhile(lambda row: position_of(row[0].id) < end, rows)
+        rows = takewhile(lambda row: position_of(row[0].id) < end or _imported(views, app, row[0]), rows)
     return (row for row in rows if stay.since.id < row[0].id and (end is None or position_of(row[0].id) < end))
+
+
+def _imported(views: ReadViews, app: str, place: Place) -> bool:
+    """Whether a kept message came later than its place says."""
+    kept = views.kept(app, place)
+    return kept is not None and bool(kept.alias)
 
 
 def decide_expire_stays(app: str, views: ReadViews, horizon: UnixMs, limit: int) -> Iterator[StaysExpired]:

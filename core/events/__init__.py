@@ -16,6 +16,7 @@ from .conversations import (
     MembersRemoved,
 )
 from .deletion import DeletionEvent
+from .imports import AliasesExpired, ConversationImported, ImportEvent, MessageImported
 from .lists import ListEvent
 from .messages import (
     CopiesExpired,
@@ -36,8 +37,10 @@ from .unread import ConversationRead
 
 __all__ = [
     "Acked",
+    "AliasesExpired",
     "AnyEvent",
     "ConversationCreated",
+    "ConversationImported",
     "ConversationMuted",
     "ConversationRead",
     "ConversationUnmuted",
@@ -54,6 +57,7 @@ __all__ = [
     "MessageConfirmed",
     "MessageDeleted",
     "MessageEdited",
+    "MessageImported",
     "MessageRecalled",
     "MessageSent",
     "PresenceTaken",
@@ -105,6 +109,7 @@ AnyEvent = (
     | ListEvent
     | DeletionEvent
     | BroadcastEvent
+    | ImportEvent
 )
 
 

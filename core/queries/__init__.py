@@ -11,7 +11,7 @@ from .conversations import (
     check_conversations,
 )
 from .lists import FindBlocked, FindListed, FindRoles
-from .messages import Bound, CollectMessages, CountMessages, FindMessages, MessageQuery, ReserveMessages
+from .messages import Bound, CollectMessages, CountMessages, FindAlias, FindMessages, MessageQuery, ReserveMessages
 from .subscriptions import CountMembers, FindSubscribers, FindSubscriptions
 from .unread import CountUnread
 from .users import AppUsers, FindMembers, FindOnline, TakePresence
@@ -27,6 +27,7 @@ __all__ = [
     "CountMembers",
     "CountMessages",
     "CountUnread",
+    "FindAlias",
     "FindBlocked",
     "FindBroadcasts",
     "FindConversations",

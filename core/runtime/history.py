@@ -24,6 +24,7 @@ from ..queries import (
     CountMembers,
     CountMessages,
     CountUnread,
+    FindAlias,
     FindBlocked,
     FindBroadcasts,
     FindConversations,
@@ -105,6 +106,8 @@ class History:
         match query:
             case FindMessages():
                 found = await self._messages(query.app, await self._find(query), recalled=query.recalled)
+            case FindAlias():
+                found = await self._read(lambda snapshot: snapshot.views.alias(query.app, query.alias))
             case CountMessages():
                 found = (await self._search(query)).count
             case ReserveMessages():

@@ -16,6 +16,8 @@ from ..commands import (
     DeleteMessage,
     EditBroadcast,
     EditMessage,
+    ImportConversation,
+    ImportMessage,
     Kick,
     Login,
     Logout,
@@ -114,6 +116,9 @@ class Pending:
         elif isinstance(command, SendBroadcast | EditBroadcast):
             self.lane = "normal"
             self.size += len(command.body)
+        elif isinstance(command, ImportMessage):
+            self.lane = "low"
+            self.size += len(command.body)
         elif isinstance(command, ConversationCommand):
             self.lane = "normal"
             self.size += size_of(command)
@@ -139,7 +144,7 @@ class Pending:
 def size_of(command: ConversationCommand) -> int:
     """What a command about a record carries, in bytes or nearly."""
     match command:
-        case CreateConversation():
+        case CreateConversation() | ImportConversation():
             return len(command.attributes) + sum(map(len, command.members))
         case UpdateConversation():
             return sum(len(operation.key) + len(operation.value) for operation in command.operations)

@@ -144,12 +144,17 @@ def read_missed(
     complete = entered.gap <= since <= message_at(entered.through)
     if snapshot.views.is_deleted(app, room(name)):
         return Missed([], complete=False)
-    rows = snapshot.views.timeline(app, room(name), None, newest_first=True, other_than=user, recalled=True)
+    rows = snapshot.views.timeline(
+        app, room(name), None, newest_first=True, other_than=user, recalled=True, imported=False
+    )
     for count, (place, shown) in enumerate(rows):
-        if place.id <= since:
-            break
         if count == RECOVERED_ROWS_MAX:
             complete = False
+            break
+        if place.id <= since:
+            kept = snapshot.views.kept(app, place)
+            if kept is not None and kept.alias:
+                continue  # imported: its place says nothing of when it came
             break
         if not shown or position_of(place.id) > entered.through:
             continue
@@ -201,6 +206,7 @@ def read_messages(
                 replaced_via="" if replaced is None else replaced.via,
                 mentions=header.mentions,
                 mention_all=header.mention_all,
+                alias=kept.alias or None,
             )
         )
     return found

@@ -35,7 +35,11 @@ def places(query: MessageQuery[A], views: ReadViews, headers: Headers) -> Range:
 
 
 def _stored(app: str, bound: Bound, views: ReadViews, headers: Headers) -> Place | None:
-    """The place that a bound with an id stands for."""
+    """The place that a bound with an alias or an id stands for."""
+    if bound.alias is not None:
+        imported = views.alias(app, bound.alias)
+        if imported is not None:
+            return imported
     if bound.id is None:
         return None
     if bound.id > POSITION_MAX:

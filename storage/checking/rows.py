@@ -83,6 +83,8 @@ KINDS: Final = {
     keys.BROADCAST: "broadcast",
     keys.BROADCASTS_FROM: "beginning of broadcasts",
     keys.QUOTA: "quota",
+    keys.ALIAS: "alias",
+    keys.IMPORTED: "imported conversation",
 }
 """The kind of row by its key's first letter."""
 
@@ -110,8 +112,8 @@ def _conversation(value: bytes) -> tuple[Kind, str]:
 
 
 def _timeline(value: bytes) -> bytes:
-    """A flag, and in a conversation's own timeline the sender's digest."""
-    if value[:1] not in (b"\0", b"\1") or len(value) not in (1, 17):
+    """Flags, and in a conversation's own timeline the sender's digest."""
+    if value[:1] not in (b"\0", b"\1", b"\2", b"\3") or len(value) not in (1, 17):
         raise ValueError(value)
     return value
 
@@ -170,6 +172,8 @@ _FORMS: Final[dict[bytes, Callable[[bytes], object]]] = {
     keys.DAY_USERS: keys.DAY_ROW.unpack,
     keys.SILENCE: msgspec.msgpack.Decoder(tuple[str, ExpiryMs]).decode,
     keys.SILENCE_END: struct.Struct("").unpack,
+    keys.ALIAS: struct.Struct("16s").unpack,
+    keys.IMPORTED: keys.U64.unpack,
     keys.BLOCK: msgspec.msgpack.Decoder(tuple[str, str, Kind, str]).decode,
     keys.STREAM: _streamed,
     keys.SUBSCRIPTION: msgspec.msgpack.Decoder(tuple[Position, str, UnixMs]).decode,

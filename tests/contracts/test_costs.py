@@ -20,6 +20,8 @@ from postroom.core.commands import (
     ExpireHistory,
     ExpireResults,
     ExpireSilences,
+    ImportConversation,
+    ImportMessage,
     Join,
     Kick,
     Leave,
@@ -213,6 +215,51 @@ def test_records_and_lists(scale: Scale) -> None:
     scale.covered(UpdateConversation(app="demo", conversation=g, operations=(Operation("c", "increment", b"1"),)))
     scale.covered(UnmuteConversation(app="demo", conversation=g, users=users))
     scale.covered(RemoveMembers(app="demo", conversation=g, users=users[:-1]))
+
+
+@pytest.mark.parametrize("limit", [1, SWEEP_STEP_MIN, 70])
+def test_what_is_imported(scale: Scale, limit: int) -> None:
+    """The conversation, its messages, what becomes of them, and how they are forgotten."""
+    g = group("g".ljust(NAME_BYTES_MAX, "g"))
+    attributes = b'{"a":[%s],"b":"%s"}' % (b",".join(b"%d" % number for number in range(300)), b"x" * 60_000)
+    users = tuple(member(number) for number in range(MEMBERS_MAX))
+    now = scale.clock.wall_ms
+    scale.covered(
+        ImportConversation(
+            app="demo",
+            conversation=g,
+            created_ms=UnixMs(1),
+            updated_ms=UnixMs(2),
+            attributes=attributes,
+            members=users,
+            muted=users,
+            unique=True,
+        )
+    )
+    for number in range(90):
+        recalled, size = number % 3 == 0, BODY_BYTES_MAX if number == 1 else 2
+        receipt = scale.covered(
+            ImportMessage(
+                app="demo",
+                conversation=g,
+                sender=member(number),
+                body=b"" if recalled else b"x" * size,
+                at_ms=UnixMs(now - number),
+                alias=f"{number}".ljust(NAME_BYTES_MAX, "m"),
+                recalled=recalled,
+                mentions=users[:20],
+            )
+        ).result
+        assert isinstance(receipt, Receipt)
+        if number % 2:
+            scale.covered(DeleteMessage(app="demo", id=receipt.id, by=ALICE))
+        elif number % 4 == 0 and not recalled:
+            scale.covered(EditMessage(app="demo", id=receipt.id, by=ALICE, body=b"new"))
+    scale.clock.run(10_000)
+    told: set[str] = set()
+    while scale.read(lambda snapshot: next(snapshot.views.outlived_aliases("demo"), None)) is not None:
+        told |= {type(event).__name__ for event in scale.covered(ExpireHistory(app="demo", limit=limit)).events}
+    assert told == {"HistoryExpired", "AliasesExpired"}
 
 
 def test_who_may_come_in_and_talk(scale: Scale) -> None:

@@ -343,6 +343,23 @@ def test_a_quota() -> None:
     assert rows == {b"Q" + keys.digest("demo", "q"): (9).to_bytes(4) + (30).to_bytes(8)}
 
 
+def test_what_was_imported() -> None:
+    demo, name = keys.digest("demo"), keys.digest("demo", "EjRW")
+    assert written(lambda views: views.put_alias("demo", "EjRW", PLACE)) == {b"M" + name: AT}
+    assert written(lambda views: views.outlive("demo", "EjRW", PLACE)) == {b"M" + demo + AT: name}
+    assert written(lambda views: views.put_imported("demo", group("g"), Position(5))) == {
+        b"I" + keys.digest("demo", "g"): (5).to_bytes(8)
+    }
+
+
+@pytest.mark.parametrize(("recalled", "flags"), [(False, b"\2"), (True, b"\3")])
+def test_a_message_that_was_imported(recalled: bool, flags: bytes) -> None:
+    kept = Kept(group("g"), "alice", recalled=recalled, alias="EjRW")
+    rows = written(lambda views: views.put_kept("demo", PLACE, kept))
+    assert rows.pop(b"h" + keys.digest("demo") + AT) == msgspec.msgpack.encode(kept)
+    assert sorted(value[:1] for value in rows.values()) == [flags] * 3
+
+
 @pytest.mark.parametrize(("feed", "letter"), [("users", b"u"), ("rooms", b"r")])
 def test_a_presence_event(feed: Feed, letter: bytes) -> None:
     event = PresenceEvent("join", UnixMs(7), "bob", "r")

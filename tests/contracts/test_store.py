@@ -418,6 +418,31 @@ def test_sessions_by_user_and_by_epoch(store: Store) -> None:
             transaction.views.remove_session("demo", "bob", Position(10))
 
 
+def test_what_was_imported(store: Store) -> None:
+    first, second, third = (Place(UnixMs(at_ms), MessageId(id)) for at_ms, id in ((7, 9), (8, 2), (8, 5)))
+    with store.transaction() as transaction:
+        views = transaction.views
+        for alias, place in (("one", first), ("two", second), ("three", third)):
+            views.put_alias("demo", alias, place)
+        views.outlive("demo", "three", third)
+        views.outlive("demo", "one", first)
+        views.put_imported("demo", room("r"), Position(5))
+    with store.snapshot() as snapshot:
+        assert snapshot.views.alias("demo", "two") == second
+        assert snapshot.views.alias("other", "two") is None
+        assert list(snapshot.views.outlived_aliases("demo")) == [first, third]
+        assert list(snapshot.views.outlived_aliases("other")) == []
+        assert snapshot.views.was_imported("demo", "r")
+        assert not snapshot.views.was_imported("other", "r")
+    with store.transaction() as transaction:
+        transaction.views.remove_outlived_aliases("demo", 1)
+        transaction.views.remove_alias("demo", "two")
+        with pytest.raises(AssertionError):
+            transaction.views.remove_outlived_aliases("demo", 2)
+    with store.snapshot() as snapshot:
+        assert [snapshot.views.alias("demo", alias) for alias in ("one", "two", "three")] == [None, None, third]
+
+
 def test_kicks_and_days_of_users(store: Store) -> None:
     with store.snapshot() as snapshot:
         views = snapshot.views

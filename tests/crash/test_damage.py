@@ -23,6 +23,7 @@ from postroom.storage.keys import (
     TIMELINE,
     U64,
     USER,
+    alias_key,
     deleted_key,
     digest,
     unpack_entry,
@@ -465,3 +466,27 @@ def test_guests_of_whom_nothing_is_noted(data: Path) -> None:
     change(data, "live", b"W" + key[17:] + keys.user_key("demo", "eve"), b"eve")
     change(data, "live", b"V" + keys.user_key("demo", "eve") + key[17:], msgspec.msgpack.encode(eve))
     assert "guest 'eve' has nothing to read" in told(data)
+
+
+@pytest.mark.parametrize(
+    ("length", "says"),
+    [
+        (17, "its alias 'there0' does not lead to it"),
+        (33, "there are 3 aliases of 2 imported messages"),
+    ],
+)
+def test_an_alias_that_is_gone(data: Path, length: int, says: str) -> None:
+    key = next(
+        key
+        for key, value in tables(data)["live"]
+        if key.startswith(b"M") and len(key) == length and (length == 33 or key == alias_key("demo", "there0"))
+    )
+    change(data, "live", key, None)
+    problems = told(data)
+    assert "history: " in problems
+    assert says in problems
+
+
+def test_an_alias_of_a_deleted_message_that_leads_elsewhere(data: Path) -> None:
+    change(data, "live", alias_key("demo", "there1"), b"\0" * 16)
+    assert "the name of a deleted message does not lead to its place" in told(data)

@@ -55,6 +55,7 @@ from postroom.core.events.broadcasts import (
     QuotaUsed,
 )
 from postroom.core.events.deletion import ConversationDeleted, ConversationSwept, CopiesWithdrawn
+from postroom.core.events.imports import AliasesExpired, ConversationImported, MessageImported
 from postroom.core.events.lists import (
     ConversationBlocked,
     ConversationUnblocked,
@@ -192,6 +193,27 @@ EVENTS: list[AnyEvent] = [
     MembersRemoved(app="demo", conversation=group("gröup"), at_ms=AT_MS, users=("bøb",)),
     ConversationMuted(app="demo", conversation=group("gröup"), at_ms=AT_MS, users=("bøb",)),
     ConversationUnmuted(app="demo", conversation=group("gröup"), at_ms=AT_MS, users=("carol",)),
+    ConversationImported(
+        app="demo",
+        conversation=group("gröup"),
+        created_ms=UnixMs(1_700_000_000_123),
+        updated_ms=AT_MS,
+        attributes=b'{"name":"tea"}',
+        members=("bøb", "carol"),
+        muted=("bøb",),
+        unique=True,
+    ),
+    MessageImported(
+        app="demo",
+        id=ID,
+        conversation=service("sërvice"),
+        sender="system",
+        at_ms=UnixMs(1_700_000_000_456),
+        alias="EjRWeJq83vASNFZ4mrze8A",
+        recipients=("bøb",),
+        recalled=True,
+    ),
+    AliasesExpired(app="demo", at_ms=UnixMs(1_700_000_000_789), count=25),
     UsersBanned(app="demo", conversation=group("gröup"), at_ms=AT_MS, users=("bøb", "carol")),
     UsersUnbanned(app="demo", conversation=Conversation("service", "s", 0), at_ms=AT_MS, users=("bøb",)),
     UsersSilenced(

@@ -16,6 +16,8 @@ from postroom.core.commands import (
     DeleteConversation,
     DeleteMessage,
     EditMessage,
+    ImportConversation,
+    ImportMessage,
     Join,
     Kick,
     Leave,
@@ -36,12 +38,12 @@ from postroom.core.commands import (
     UpdateConversation,
 )
 from postroom.core.domain import Decision, Welcome
-from postroom.core.ids import ExpiryMs, MessageId, Position
+from postroom.core.ids import ExpiryMs, MessageId, Position, UnixMs
 from postroom.core.model import Receipt, Rules, group, peer, room
 from postroom.storage.lmdb import LmdbStore
 from postroom.storage.lmdb.environment import data_file, open_databases, open_environment
 
-from .machine import Machine
+from .machine import START_MS, Machine
 
 
 def send(machine: Machine, to: str, text: str, *, history: bool = False, dedup: str | None = None) -> MessageId:
@@ -78,6 +80,7 @@ def happen(machine: Machine) -> list[MessageId]:
     happen_in_rooms(machine, session)
     happen_to_groups(machine)
     happen_to_a_deleted_group(machine)
+    happen_elsewhere(machine)
     machine.run(EditMessage(app="demo", id=ids[21], by="alice", body=b"edited once."))
     machine.run(EditMessage(app="demo", id=ids[21], by="alice", body=b"edited twice."))
     machine.run(RecallMessage(app="demo", id=ids[18], by="alice"))
@@ -161,6 +164,31 @@ def happen_to_a_deleted_group(machine: Machine) -> None:
     machine.run(BlockConversation(app="demo", conversation=g, user="erin"))
     machine.run(SendMessage(app="demo", sender="alice", to=g, body=b"said in vain.", history=True))
     machine.run(DeleteConversation(app="demo", conversation=g, by="alice"))
+
+
+def happen_elsewhere(machine: Machine) -> None:
+    """A conversation and messages of another service: one is deleted here, one was recalled there."""
+    there = group("there")
+    machine.run(
+        ImportConversation(
+            app="demo", conversation=there, created_ms=UnixMs(START_MS - 9_000), updated_ms=START_MS, members=("gil",)
+        )
+    )
+    for number, body in enumerate((b"said there.", b"said there and deleted here.", b"")):
+        said = machine.run(
+            ImportMessage(
+                app="demo",
+                conversation=there,
+                sender="gil",
+                body=body,
+                at_ms=UnixMs(START_MS - 1_000),
+                alias=f"there{number}",
+                recalled=not body,
+            )
+        ).result
+        assert isinstance(said, Receipt)
+        if number == 1:
+            machine.run(DeleteMessage(app="demo", id=said.id, by="alice"))
 
 
 def populated(directory: Path) -> list[MessageId]:

@@ -28,6 +28,8 @@ from postroom.core.commands import (
     ExpireQueue,
     ExpireResults,
     ExpireSilences,
+    ImportConversation,
+    ImportMessage,
     Join,
     Kick,
     Leave,
@@ -117,6 +119,15 @@ EVERY: list[Command] = [
     BlockConversation(app="demo", conversation=group("g"), user="bob"),
     UnblockConversation(app="demo", conversation=group("g"), user="bob"),
     MarkRead(app="demo", conversation=group("g"), user="bob", until_ms=UnixMs(1)),
+    ImportConversation(
+        app="demo",
+        conversation=group("g"),
+        created_ms=UnixMs(1),
+        updated_ms=UnixMs(2),
+        members=("bob",),
+        muted=("bob",),
+    ),
+    ImportMessage(app="demo", conversation=group("g"), sender="alice", body=b"hi", at_ms=UnixMs(1), alias="m"),
     send(),
 ]
 """One of each kind, in the order in which the reserve serves them."""

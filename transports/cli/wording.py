@@ -57,6 +57,7 @@ from postroom.core.events.deletion import (
     DeletionEvent,
     Remains,
 )
+from postroom.core.events.imports import AliasesExpired, ConversationImported, ImportEvent, MessageImported
 from postroom.core.events.lists import (
     ConversationBlocked,
     ConversationUnblocked,
@@ -72,6 +73,7 @@ from postroom.core.events.lists import (
 from postroom.core.model import Conversation
 
 _RECIPIENTS_SHOWN: Final = 3
+_OF_ANOTHER_TIME: Final = (HistoryExpired, StaysExpired, AliasesExpired, MessageImported)
 _IDS: Final = frozenset({"id", "ids", "session", "through", "position", "positions"})
 """Fields that are decimal strings in JSON: 64-bit readers aside, nobody may round them."""
 _SWEEPS: Final = (HistoryExpired, StaysExpired, StreamNoticesExpired)
@@ -82,6 +84,8 @@ def line(record: Record) -> str:
     """One event for a person: position, time, app, what happened. A time by the expiry clock is marked with "~"."""
     # Sweeping names the time of what it ends; and earlier versions did not note every time.
     at_ms = 0 if isinstance(record.event, _SWEEPS) else getattr(record.event, "at_ms", 0)
+    # Sweeping names the time of what it ends, importing that of elsewhere; and earlier versions did not note every time.
+    at_ms = 0 if isinstance(record.event, _OF_ANOTHER_TIME) else getattr(record.event, "at_ms", 0)
     when = moment(at_ms) if at_ms else "~" + moment(record.clock_ms)
     app = shown(getattr(record.event, "app", "")) if hasattr(record.event, "app") else "-"
     return f"{record.position}  {when:>25}  {app}  {words(record.event)}"
@@ -258,7 +262,8 @@ def _words_of_the_house(
     | DeletionEvent
     | ConversationRead
     | RecordEvent
-    | ListEvent,
+    | ListEvent
+    | ImportEvent,
 ) -> str:
     """What was looked up, and what was swept."""
     match event:
@@ -294,7 +299,31 @@ def _words_of_the_house(
         case GapsExpired():
             return f"gaps of {counted(len(event.rooms), 'room')} forgotten"
         case _:
-            return _words_of_lists(event)
+            return _words_of_many(event)
+
+
+def _words_of_many(event: ListEvent | ImportEvent) -> str:
+    """What a backend says of a conversation's users, or brings along."""
+    if isinstance(event, ConversationImported | MessageImported | AliasesExpired):
+        return _words_of_imports(event)
+    return _words_of_lists(event)
+
+
+def _words_of_imports(event: ImportEvent) -> str:
+    """What was taken over from elsewhere."""
+    match event:
+        case ConversationImported():
+            members = [f"with {_names(event.members)}"] if event.members else []
+            return _joined(f"{place(event.conversation)} of {moment(event.created_ms)} imported", members)
+        case MessageImported():
+            told = [f"as {shown(event.alias)}", *(["recalled"] if event.recalled else [])]
+            told += [f"for {_names(event.recipients)}"] if event.recipients else []
+            what = f"message {event.id} of {moment(event.at_ms)}, {shown(event.sender)} → {place(event.conversation)}"
+            return _joined(f"{what} imported", told)
+        case AliasesExpired():
+            return f"{counted(event.count, 'deleted import')} forgotten, up to {moment(event.at_ms)}"
+        case _:
+            assert_never(event)
 
 
 def _words_of_ends(event: CopiesExpired | DeletionEvent) -> str:
