@@ -46,7 +46,7 @@ class UnknownConversation(Refusal):
 
 
 class ConversationExists(Refusal):
-    """The app has a conversation of this kind and name."""
+    """The app has a conversation of this kind and name, or one that was deleted and is still being swept."""
 
     code = "conversation_exists"
 
@@ -97,6 +97,18 @@ class BlocksFull(Refusal):
     """The user blocks as many conversations as one may."""
 
     code = "blocks_full"
+
+
+class TooOld(Refusal):
+    """What should be imported is past the app's retention."""
+
+    code = "too_old"
+
+
+class InTheFuture(Refusal):
+    """What should be imported is more than a day ahead of the clock."""
+
+    code = "in_the_future"
 
 
 class UnknownId(Refusal):

@@ -9,7 +9,8 @@ from .ids import ExpiryMs, MessageId, Position, UnixMs
 
 Kind = Literal["peer", "group", "room", "service"]
 Lane = Literal["high", "normal", "low"]
-Format = Literal["text", "json"]
+Format = Literal["text", "json", "binary"]
+"""What a body is. Only messages that were imported are ever binary."""
 Overflow = Literal["oldest", "refuse"]
 Confirmation = Literal["delivered", "offline", "timeout"]
 Feed = Literal["users", "rooms"]
@@ -133,7 +134,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     replacement: bytes = b""
     """Of a recalled message: what the recall brought to be shown instead, in `format`, by the dialect it came through alone."""
     replaced_via: str = ""
-    """Which dialect that is; empty if nothing was brought."""
+    """Which dialect that is; empty if nothing was brought. Then `format` is that of the text that was."""
     mentions: tuple[str, ...] = ()
     """Users it is meant for in particular."""
     mention_all: bool = False
@@ -141,6 +142,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Of a message to some users of a service: who they are."""
     valid_until_ms: UnixMs | None = None
     """Of a broadcast: until when it is delivered, by the wall clock; None: until it is deleted."""
+    alias: str | None = None
+    """Of a message that was imported: what it is called where it came from."""
 
 
 class ConversationInfo(msgspec.Struct, frozen=True, kw_only=True):

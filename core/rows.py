@@ -119,6 +119,8 @@ class Kept(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Its running number in its conversation; 0 if it has none."""
     stream: bool = False
     """It is in the conversation's stream."""
+    alias: str = ""
+    """Of a message that was imported: its name elsewhere."""
 
 
 class Stay(NamedTuple):
@@ -229,6 +231,21 @@ class ConversationRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return Conversation(self.kind, self.id)
 
 
+class UnreadRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What a user has read of a group or a service."""
+
+    kind: Kind
+    id: str
+    read: int = 0
+    """Of its running number: up to here all is read."""
+    own: int = 0
+    """How many beyond it are the user's own."""
+    extra: int = 0
+    """How many sent to the user by name, which take no number, are not read."""
+    guest: bool = False
+    """The user is no member: only what was sent by name counts."""
+
+
 class RoleRow(msgspec.Struct, frozen=True, array_like=True):
     """What somebody is in a conversation."""
 
@@ -298,3 +315,13 @@ class Body(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     header: Header
     payload: bytes
+    """Of a recalled message: nothing, or a `Replacement` in msgpack."""
+
+
+class Replacement(msgspec.Struct, frozen=True, array_like=True):
+    """What a recall brought to be shown in the text's place."""
+
+    via: str
+    """By this dialect alone."""
+    format: Format
+    body: bytes

@@ -18,6 +18,7 @@ from .conversations import (
     UpdateConversation,
     UsersCommand,
 )
+from .imports import ImportConversation, ImportMessage
 from .lists import (
     BanUsers,
     BlockConversation,
@@ -50,6 +51,7 @@ from .runtime import (
     SweepConversation,
     TakeFeed,
 )
+from .unread import MarkRead
 from .users import Kick
 
 __all__ = [
@@ -76,11 +78,14 @@ __all__ = [
     "ExpireQueue",
     "ExpireResults",
     "ExpireSilences",
+    "ImportConversation",
+    "ImportMessage",
     "Join",
     "Kick",
     "Leave",
     "Login",
     "Logout",
+    "MarkRead",
     "MembersCommand",
     "MuteConversation",
     "Operation",

@@ -73,14 +73,16 @@ class EditMessage(ChangeMessage, frozen=True, kw_only=True):
 
 
 class RecallMessage(ChangeMessage, frozen=True, kw_only=True):
-    """Take a kept message's text back; recipients are told that it was recalled."""
+    """Take a kept message's text back; recipients are told that it was recalled. With `duplicate` it was before, and
+    shows what it showed."""
 
     replacement: bytes = b""
-    """What the dialect that brought it shows in the text's place, no other (`Message.replacement`); as `body` of an edit."""
+    """What the dialect that brought it shows in the text's place, and no other (`Message.replacement`). Like `body` of an
+    edit."""
     format: Format = "text"
     """The replacement's."""
     via: str = ""
-    """Which dialect that is; given if and only if there is a replacement."""
+    """Which dialect that is; with a replacement it must be given, without one it says nothing."""
 
 
 class DeleteMessage(ChangeMessage, frozen=True, kw_only=True):

@@ -137,6 +137,10 @@ class SweepConversation(Command, frozen=True, kw_only=True):
 
     conversation: Conversation
     limit: int = SWEEP_STEP
+    blockers: tuple[str, ...] = ()
+    """Users who block it, as far as was found: their blocks are forgotten, and nothing else."""
+    unblocked: bool = False
+    """Since it was deleted, nobody was found who blocks it: if nothing else is left, its name is free."""
 
 
 class ExpireHistory(Command, frozen=True, kw_only=True):

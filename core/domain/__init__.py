@@ -15,6 +15,7 @@ from ..commands import (
     Command,
     CreateConversation,
     DeleteBroadcast,
+    DeleteConversation,
     DeleteMessage,
     EditBroadcast,
     EditMessage,
@@ -26,11 +27,14 @@ from ..commands import (
     ExpireQueue,
     ExpireResults,
     ExpireSilences,
+    ImportConversation,
+    ImportMessage,
     Join,
     Kick,
     Leave,
     Login,
     Logout,
+    MarkRead,
     MuteConversation,
     RecallMessage,
     RemoveMembers,
@@ -41,6 +45,7 @@ from ..commands import (
     SetRole,
     SilenceUsers,
     StartEpoch,
+    SweepConversation,
     TakeFeed,
     UnbanUsers,
     UnblockConversation,
@@ -52,6 +57,7 @@ from ..events import (
     Acked,
     ConversationCreated,
     ConversationMuted,
+    ConversationRead,
     ConversationUnmuted,
     ConversationUpdated,
     CopiesExpired,
@@ -87,6 +93,8 @@ from ..events.broadcasts import (
     BroadcastsExpired,
     QuotaUsed,
 )
+from ..events.deletion import ConversationDeleted, ConversationSwept, CopiesWithdrawn, DeletionEvent
+from ..events.imports import AliasesExpired, ConversationImported, ImportEvent, MessageImported
 from ..events.lists import (
     ConversationBlocked,
     ConversationUnblocked,
@@ -108,8 +116,11 @@ from . import (
     broadcasts,
     changes,
     conversations,
+    deletion,
     groups,
     history,
+    imports,
+    marks,
     messages,
     presence,
     queues,
@@ -175,10 +186,15 @@ _DECIDE: Final[dict[type[Command], Callable[[Any, ReadViews, Headers, Now, Rules
     RemoveRole: roles.decide_remove,
     BlockConversation: blocks.decide_block,
     UnblockConversation: blocks.decide_unblock,
+    DeleteConversation: deletion.decide_delete,
+    SweepConversation: deletion.decide_sweep,
+    MarkRead: marks.decide_mark,
     SendBroadcast: broadcasts.decide_send,
     EditBroadcast: broadcasts.decide_edit,
     DeleteBroadcast: broadcasts.decide_delete,
     ExpireBroadcasts: broadcasts.decide_expire,
+    ImportConversation: imports.decide_conversation,
+    ImportMessage: imports.decide_message,
 }
 
 
@@ -221,7 +237,15 @@ def _apply(views: Views, record: Record) -> list[Position]:
             rooms.apply_joined(views, position, event)
         case RoomLeft():
             rooms.apply_left(views, position, event)
-        case QueueExpired() | HistoryExpired() | CopiesExpired() | StreamNoticesExpired():
+        case (
+            QueueExpired()
+            | HistoryExpired()
+            | CopiesExpired()
+            | StreamNoticesExpired()
+            | ConversationDeleted()
+            | CopiesWithdrawn()
+            | ConversationSwept()
+        ):
             return _apply_ends(views, event)
         case BroadcastSent() | BroadcastEdited() | BroadcastDeleted() | BroadcastsExpired():
             return broadcasts.apply(views, position, event)
@@ -231,20 +255,20 @@ def _apply(views: Views, record: Record) -> list[Position]:
 
 
 def _apply_ends(
-    views: Views, event: QueueExpired | HistoryExpired | CopiesExpired | StreamNoticesExpired
+    views: Views, event: QueueExpired | HistoryExpired | CopiesExpired | StreamNoticesExpired | DeletionEvent
 ) -> list[Position]:
-    """What age ends."""
+    """What age ends, or the end of its conversation."""
     match event:
         case QueueExpired():
             return queues.apply_expired(views, event)
         case HistoryExpired():
             return history.apply_expired(views, event)
+        case CopiesExpired():
+            return groups.apply_copies_gone(views, event)
         case StreamNoticesExpired():
             return streams.apply_notices_expired(views, event)
-        case CopiesExpired():
-            return groups.apply_copies_expired(views, event)
         case _:
-            assert_never(event)
+            return deletion.apply(views, event)
 
 
 def _apply_rest(
@@ -259,16 +283,16 @@ def _apply_rest(
     | StaysExpired
     | GapsExpired
     | UserKicked
+    | ConversationRead
     | QuotaUsed
     | conversations.RecordEvent
-    | ListEvent,
+    | ListEvent
+    | ImportEvent,
 ) -> None:
     """What ends no body and is less frequent."""
     match event:
-        case QuotaUsed():
-            quotas.apply(views, event)
-        case UserKicked():
-            users.apply_kicked(views, event)
+        case UserKicked() | ConversationRead() | QuotaUsed():
+            _apply_of_users(views, event)
         case PresenceTaken():
             presence.apply_taken(views, event)
         case ResultReserved():
@@ -294,8 +318,23 @@ def _apply_rest(
             | ConversationUnmuted()
         ):
             conversations.apply(views, position, event)
+        case ConversationImported() | MessageImported() | AliasesExpired():
+            imports.apply(views, position, event)
         case _:
             _apply_lists(views, position, event)
+
+
+def _apply_of_users(views: Views, event: UserKicked | ConversationRead | QuotaUsed) -> None:
+    """Who was thrown out, who has read what, how much of a day's number is used."""
+    match event:
+        case UserKicked():
+            users.apply_kicked(views, event)
+        case ConversationRead():
+            marks.apply_read(views, event)
+        case QuotaUsed():
+            quotas.apply(views, event)
+        case _:
+            assert_never(event)
 
 
 def _apply_lists(views: Views, position: Position, event: ListEvent) -> None:

@@ -15,6 +15,8 @@ from .conversations import (
     MembersAdded,
     MembersRemoved,
 )
+from .deletion import DeletionEvent
+from .imports import AliasesExpired, ConversationImported, ImportEvent, MessageImported
 from .lists import ListEvent
 from .messages import (
     CopiesExpired,
@@ -31,12 +33,16 @@ from .messages import (
 from .results import PresenceTaken, ResultCollected, ResultReserved, ResultsExpired
 from .rooms import GapsExpired, RoomJoined, RoomLeft, StaysExpired
 from .sessions import Acked, DedupExpired, EpochStarted, LoggedIn, LoggedOut, QueueExpired, UserKicked
+from .unread import ConversationRead
 
 __all__ = [
     "Acked",
+    "AliasesExpired",
     "AnyEvent",
     "ConversationCreated",
+    "ConversationImported",
     "ConversationMuted",
+    "ConversationRead",
     "ConversationUnmuted",
     "ConversationUpdated",
     "CopiesExpired",
@@ -51,6 +57,7 @@ __all__ = [
     "MessageConfirmed",
     "MessageDeleted",
     "MessageEdited",
+    "MessageImported",
     "MessageRecalled",
     "MessageSent",
     "PresenceTaken",
@@ -98,8 +105,11 @@ AnyEvent = (
     | CopiesExpired
     | StreamNoticesExpired
     | UserKicked
+    | ConversationRead
     | ListEvent
+    | DeletionEvent
     | BroadcastEvent
+    | ImportEvent
 )
 
 

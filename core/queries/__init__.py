@@ -11,8 +11,18 @@ from .conversations import (
     check_conversations,
 )
 from .lists import FindBlocked, FindListed, FindRoles
-from .messages import Bound, CollectMessages, CountMessages, FindMessages, GetMessage, MessageQuery, ReserveMessages
+from .messages import (
+    Bound,
+    CollectMessages,
+    CountMessages,
+    FindAlias,
+    FindMessages,
+    GetMessage,
+    MessageQuery,
+    ReserveMessages,
+)
 from .subscriptions import CountMembers, FindSubscribers, FindSubscriptions
+from .unread import CountUnread
 from .users import AppUsers, FindMembers, FindOnline, TakePresence
 
 __all__ = [
@@ -25,6 +35,8 @@ __all__ = [
     "CountConversations",
     "CountMembers",
     "CountMessages",
+    "CountUnread",
+    "FindAlias",
     "FindBlocked",
     "FindBroadcasts",
     "FindConversations",

@@ -57,7 +57,7 @@ def delivery(
         id=header.id,
         conversation=seen_by(user, header),
         sender=header.sender,
-        body=body.payload,
+        body=b"" if type == "recalled" else body.payload,  # what a recall brought instead is for its own dialect alone
         format=header.format,
         at_ms=header.at_ms,
         lane=header.lane,

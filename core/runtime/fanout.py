@@ -3,7 +3,8 @@
 import logging
 from collections import Counter
 from collections.abc import Callable
-from typing import assert_never
+from functools import partial
+from typing import TypeVar, assert_never
 
 import trio
 
@@ -29,6 +30,8 @@ from ..events import (
     UserKicked,
 )
 from ..events.broadcasts import BroadcastDeleted, BroadcastEdited, BroadcastSent
+from ..events.deletion import ConversationDeleted
+from ..ids import Position
 from ..limits import OFFERS_AT_ONCE_MAX
 from ..model import Receipt, room
 from ..rows import Body
@@ -39,6 +42,8 @@ from .session import Session
 from .statistics import Counters
 from .streams import StreamIndex
 from .waits import Waiter, Waits
+
+T = TypeVar("T")
 
 _log = logging.getLogger("postroom.core.fanout")
 
@@ -156,6 +161,8 @@ class Fanout:
                 self._waits.confirmed(event.app, event.id)
             case RoomJoined() | RoomLeft() | ConversationCreated() | MembersAdded() | MembersRemoved() as event:
                 self._note_members(event)
+            case ConversationDeleted() as event:
+                self._forget(record.position, event)
             case LoggedIn() | LoggedOut() | UserKicked() as event:
                 self._tell_of_sessions(record, event, pending, settled)
             case BroadcastSent() | BroadcastEdited() | BroadcastDeleted() as event:
@@ -278,6 +285,14 @@ class Fanout:
         for session in others:
             _guarded(session, session.acked_elsewhere, frame)
 
+    def _forget(self, position: Position, event: ConversationDeleted) -> None:
+        """Any session may hold something of it: whoever was a member once, or is told of changes."""
+        self._streams.deleted(event.app, event.conversation)
+        for session in self.sessions():
+            if session.app == event.app:
+                self._offered += 1
+                _guarded(session, partial(session.forget, event.conversation), position)
+
     def _attach(self, record: Record, event: LoggedIn, pending: Pending, settled: Settled) -> None:
         session, opening = pending.session, settled.opening
         if session is None:
@@ -295,9 +310,9 @@ class Fanout:
             session.close("shutdown")
 
 
-def _guarded(session: Session, tell: Callable[[Delivery], None], frame: Delivery) -> None:
+def _guarded(session: Session, tell: Callable[[T], None], what: T) -> None:
     try:
-        tell(frame)
+        tell(what)
     except Exception as error:  # noqa: BLE001 - a sink is somebody else's code: its fault costs its session only
         _log.exception("a sink of %s/%s failed; its session is closed", session.app, session.user)
         session.fail(error)

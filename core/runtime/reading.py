@@ -7,6 +7,7 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from ..domain import Entered, broadcasts, streams
+from ..domain.changes import replacement
 from ..errors import Corruption
 from ..expiry import expired
 from ..ids import POSITION_MAX, ExpiryMs, MessageId, Place, Position, UnixMs, message_at, position_of
@@ -50,7 +51,8 @@ def read_page(
             frame = broadcast_delivery(_broadcast(snapshot, entry), "message", entry.position)
         elif not expired(entry.expires_s, clock):
             body, type = resolve(snapshot, entry)
-            frame = delivery(body, type, user, entry.position, entry.seq)
+            if not _is_deleted(snapshot, body, type):
+                frame = delivery(body, type, user, entry.position, entry.seq)
         if frame is not None:
             deliveries.append(frame)
             size += len(frame.body)
@@ -96,6 +98,17 @@ def resolve_streamed(snapshot: Snapshot, entry: StreamEntry) -> tuple[Body, Deli
     return body, "message" if in_place else body.header.type
 
 
+def _is_deleted(snapshot: Snapshot, body: Body, type: DeliveryType) -> bool:
+    """Whether it is of a conversation that was deleted and is not swept yet. Word of a message deleted before has no text to
+    hide, and stays in the queue."""
+    header = body.header
+    return (
+        header.conversation.kind != "peer"
+        and type != "deleted"
+        and snapshot.views.is_deleted(header.app, header.conversation)
+    )
+
+
 def resolve(snapshot: Snapshot, entry: Entry) -> tuple[Body, DeliveryType]:
     """What an entry shows now: its own body, or what its message became since. Raises Corruption if that is nowhere."""
     body = snapshot.bodies.body(entry.position)
@@ -129,12 +142,19 @@ def read_missed(
     """
     frames: list[Delivery] = []
     complete = entered.gap <= since <= message_at(entered.through)
-    rows = snapshot.views.timeline(app, room(name), None, newest_first=True, other_than=user, recalled=True)
+    if snapshot.views.is_deleted(app, room(name)):
+        return Missed([], complete=False)
+    rows = snapshot.views.timeline(
+        app, room(name), None, newest_first=True, other_than=user, recalled=True, imported=False
+    )
     for count, (place, shown) in enumerate(rows):
-        if place.id <= since:
-            break
         if count == RECOVERED_ROWS_MAX:
             complete = False
+            break
+        if place.id <= since:
+            kept = snapshot.views.kept(app, place)
+            if kept is not None and kept.alias:
+                continue  # imported: its place says nothing of when it came
             break
         if not shown or position_of(place.id) > entered.through:
             continue
@@ -157,8 +177,8 @@ def read_missed(
 def read_messages(
     snapshot: Snapshot, ids: Iterable[MessageId], horizon_ms: UnixMs, *, recalled: bool = False
 ) -> list[Message]:
-    """Kept messages as they are now; those deleted or past retention by now are left out, and those recalled unless
-    `recalled`. Raises Corruption."""
+    """Kept messages as they are now; those deleted (or sent to what was deleted) or past retention by now are left
+    out, and those recalled unless `recalled`. Raises Corruption."""
     found = []
     for id in ids:
         body = current_body(snapshot, id)
@@ -167,6 +187,8 @@ def read_messages(
         header = body.header
         kept = snapshot.views.kept(header.app, Place(header.at_ms, id))
         if kept is None or (kept.recalled and not recalled) or header.at_ms <= horizon_ms:
+            continue
+        if kept.conversation.kind != "peer" and snapshot.views.is_deleted(header.app, kept.conversation):
             continue
         found.append(_message(body, kept))
     return found
@@ -179,25 +201,30 @@ def read_message(
     body = current_body(snapshot, id) if 0 < id <= POSITION_MAX else None  # of no other could a key be made
     if body is None or (body.header.app, body.header.conversation, body.header.id) != (app, conversation, id):
         return None
+    if conversation.kind != "peer" and snapshot.views.is_deleted(app, conversation):
+        return None
     kept = snapshot.views.kept(app, Place(body.header.at_ms, id))
     return _message(body, kept) if kept is not None and body.header.at_ms > horizon_ms else None
 
 
 def _message(body: Body, kept: Kept) -> Message:
-    header = body.header
+    header, replaced = body.header, replacement(body)
     return Message(
         id=header.id,
         conversation=header.conversation,
         sender=header.sender,
-        body=body.payload,
-        format=header.format,
+        body=b"" if kept.recalled else body.payload,
+        format=header.format if replaced is None else replaced.format,
         at_ms=header.at_ms,
         lane=header.lane,
         via=header.via,
         recalled=kept.recalled,
+        replacement=b"" if replaced is None else replaced.body,
+        replaced_via="" if replaced is None else replaced.via,
         mentions=header.mentions,
         mention_all=header.mention_all,
         recipients=kept.recipients if header.conversation.kind == "service" else (),
+        alias=kept.alias or None,
     )
 
 

@@ -12,10 +12,12 @@ from postroom.core.rows import Body, BroadcastRow, Entry, Kept
 
 from .. import keys
 from ..engine import Engine
+from ..history_views import timeline_flags
 from ..keys import ENTRY, ENTRY_MIN, PAIR, U64, unpack_entry
 from ..reading import shown_by
 from ..records import decode_body
 from ..views import StoredViews
+from .imports import AliasCheck
 from .owned import Owned
 from .report import Problems, Progress
 from .rows import MISFITS, queue_name, row_name
@@ -36,6 +38,7 @@ class BodyCheck:
         self._views = live
         self._streamed = 0
         """Kept messages that are in streams."""
+        self._aliases = AliasCheck(engine, problems)
         self.queues = self.entries = self.kept = self.bodies = 0
 
     def run(self) -> Iterator[Progress]:
@@ -51,6 +54,7 @@ class BodyCheck:
             self._kept(key, value)
             if self.kept % _CHUNK == 0:
                 yield Progress("history", self.kept)
+        self._aliases.end()
         timeline_rows = sum(1 for _ in self._engine.scan("live", keys.TIMELINE, keys.TIMELINE))
         if timeline_rows != _TIMELINES * self.kept:
             self._problems.add(
@@ -152,9 +156,11 @@ class BodyCheck:
             return  # told when the bodies are walked
         if kept.stream:
             self._in_stream(row_name(key, value), app, id, kept)
+        if kept.alias:
+            self._aliases.kept(app, kept.alias, at, row_name(key, value))
         for timeline in keys.timeline_keys(app, kept.conversation, kept.sender):
             row = self._engine.get("live", timeline + at)
-            if row is None or (row[0] == 1) != kept.recalled:
+            if row is None or row[0] != timeline_flags(kept):
                 self._problems.add("history", f"{row_name(key, value)}: a timeline does not say the same of it")
 
     def _in_stream(self, name: str, app: str, id: MessageId, kept: Kept) -> None:

@@ -18,6 +18,7 @@ from postroom.core.rows import (
     ResultRow,
     RoleRow,
     Totals,
+    UnreadRow,
     UserRow,
 )
 
@@ -76,9 +77,14 @@ KINDS: Final = {
     keys.BLOCK: "block",
     keys.STREAM: "stream entry",
     keys.SUBSCRIPTION: "subscription",
+    keys.DELETED: "deleted conversation",
+    keys.UNREAD: "unread",
+    keys.GUEST: "guest",
     keys.BROADCAST: "broadcast",
     keys.BROADCASTS_FROM: "beginning of broadcasts",
     keys.QUOTA: "quota",
+    keys.ALIAS: "alias",
+    keys.IMPORTED: "imported conversation",
 }
 """The kind of row by its key's first letter."""
 
@@ -106,8 +112,8 @@ def _conversation(value: bytes) -> tuple[Kind, str]:
 
 
 def _timeline(value: bytes) -> bytes:
-    """A flag, and in a conversation's own timeline the sender's digest."""
-    if value[:1] not in (b"\0", b"\1") or len(value) not in (1, 17):
+    """Flags, and in a conversation's own timeline the sender's digest."""
+    if value[:1] not in (b"\0", b"\1", b"\2", b"\3") or len(value) not in (1, 17):
         raise ValueError(value)
     return value
 
@@ -136,6 +142,8 @@ FIELDS: Final[dict[bytes, Callable[[bytes], dict[str, object]]]] = {
     keys.RESULT: _struct(ResultRow),
     keys.CONVERSATION: _struct(ConversationRow),
     keys.ROLE: _struct(RoleRow),
+    keys.DELETED: _struct(ConversationRow),
+    keys.UNREAD: _struct(UnreadRow),
     keys.BROADCAST: _struct(BroadcastRow),
 }
 """The fields of a value by the key's first letter, for rows that have some."""
@@ -164,9 +172,12 @@ _FORMS: Final[dict[bytes, Callable[[bytes], object]]] = {
     keys.DAY_USERS: keys.DAY_ROW.unpack,
     keys.SILENCE: msgspec.msgpack.Decoder(tuple[str, ExpiryMs]).decode,
     keys.SILENCE_END: struct.Struct("").unpack,
+    keys.ALIAS: struct.Struct("16s").unpack,
+    keys.IMPORTED: keys.U64.unpack,
     keys.BLOCK: msgspec.msgpack.Decoder(tuple[str, str, Kind, str]).decode,
     keys.STREAM: _streamed,
     keys.SUBSCRIPTION: msgspec.msgpack.Decoder(tuple[Position, str, UnixMs]).decode,
+    keys.GUEST: bytes.decode,
     keys.BROADCASTS_FROM: keys.U64.unpack,
     keys.QUOTA: keys.QUOTA_ROW.unpack,
 }

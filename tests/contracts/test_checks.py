@@ -16,6 +16,7 @@ from postroom.core.commands import (
     Command,
     CreateConversation,
     DeleteBroadcast,
+    DeleteConversation,
     DeleteMessage,
     EditBroadcast,
     EditMessage,
@@ -42,6 +43,7 @@ from postroom.core.commands import (
     SetRole,
     SilenceUsers,
     StartEpoch,
+    SweepConversation,
     TakeFeed,
     UnbanUsers,
     UnblockConversation,
@@ -52,7 +54,7 @@ from postroom.core.commands import (
 from postroom.core.domain import Welcome
 from postroom.core.errors import Refusal
 from postroom.core.ids import ExpiryMs, MessageId, Position, UnixMs
-from postroom.core.model import FEEDS, ROLES, Quota, Receipt, Rules, group, peer, room, service
+from postroom.core.model import FEEDS, ROLES, Conversation, Quota, Receipt, Rules, group, peer, room, service
 from postroom.storage.checking.accounts import AccountCheck
 from postroom.storage.checking.bodies import BodyCheck
 from postroom.storage.checking.compare import differences
@@ -132,7 +134,9 @@ class Chance:
                 token_ms = random.choice([None, None, UnixMs(self._machine.clock.wall_ms - random.randrange(10_000))])
                 return Login(app=app, user=user, token_ms=token_ms)
             if random.randrange(2) == 0:
-                return SendMessage(app=app, sender=user, to=room(random.choice(ROOMS)), body=text, history=history)
+                to = random.choice([room(random.choice(ROOMS)), group(random.choice("gh"))])
+                queue &= to.kind == "group"
+                return SendMessage(app=app, sender=user, to=to, body=text, queue=queue, history=queue or history)
             return SendMessage(
                 app=app,
                 sender=user,
@@ -175,11 +179,25 @@ class Chance:
                 return CreateConversation(app=app, conversation=conversation, attributes=b'{"a":%s}' % json)
             unique = random.random() < 0.5
             return CreateConversation(app=app, conversation=conversation, members=users, unique=unique)
+        if random.randrange(4) == 0:
+            if random.randrange(3) == 0:
+                return DeleteConversation(app=app, conversation=conversation, by="ann")
+            return self._sweep(app, conversation)
         if random.randrange(3) == 0:
             operations = (Operation(random.choice("ab"), "set", json), Operation(random.choice("ab"), "unset"))
             return UpdateConversation(app=app, conversation=conversation, operations=operations)
         kinds = [AddMembers, RemoveMembers, MuteConversation, UnmuteConversation]
         return random.choice(kinds)(app=app, conversation=group(random.choice("gh")), users=users)
+
+    def _sweep(self, app: str, conversation: Conversation) -> SweepConversation:
+        """As the sweeper does, who knows whether somebody blocks it."""
+        blocks = self._machine.read(lambda snapshot: [each[1:] for each in snapshot.views.blocks()])
+        blockers = tuple(user for of, user, (_, blocked) in blocks if (of, blocked) == (app, conversation))
+        limit, unblocked = self._random.choice([1, 3, 1_000]), not blockers
+        blockers = blockers if self._random.randrange(2) else ()
+        return SweepConversation(
+            app=app, conversation=conversation, limit=limit, blockers=blockers, unblocked=unblocked
+        )
 
     def _of_lists(self, app: str) -> Command:
         """Who may come in, who may talk, who is what."""

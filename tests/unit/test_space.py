@@ -18,6 +18,7 @@ from postroom.core.commands import (
     Command,
     ConversationCommand,
     CreateConversation,
+    DeleteConversation,
     DeleteMessage,
     EditMessage,
     EndStaleSessions,
@@ -27,11 +28,14 @@ from postroom.core.commands import (
     ExpireQueue,
     ExpireResults,
     ExpireSilences,
+    ImportConversation,
+    ImportMessage,
     Join,
     Kick,
     Leave,
     Login,
     Logout,
+    MarkRead,
     MembersCommand,
     MuteConversation,
     Operation,
@@ -43,6 +47,7 @@ from postroom.core.commands import (
     SetRole,
     SilenceUsers,
     StartEpoch,
+    SweepConversation,
     TakeFeed,
     UnbanUsers,
     UnblockConversation,
@@ -52,7 +57,7 @@ from postroom.core.commands import (
     UserCommand,
     UsersCommand,
 )
-from postroom.core.ids import MessageId, Position
+from postroom.core.ids import MessageId, Position, UnixMs
 from postroom.core.limits import (
     BODY_BYTES_MAX,
     COMMAND_ROWS_MAX,
@@ -85,6 +90,7 @@ EVERY: list[Command] = [
     ExpireSilences(limit=1),
     ExpireGaps(app="demo", rooms=("r",), limit=1),
     ExpireHistory(app="demo", limit=1),
+    SweepConversation(app="demo", conversation=group("g"), limit=1),
     Ack(app="demo", user="bob", session=Position(1), through=Position(1), count=3),
     Logout(app="demo", user="bob", session=Position(1)),
     Leave(app="demo", user="bob", session=Position(1), room="r"),
@@ -92,6 +98,7 @@ EVERY: list[Command] = [
     CollectResult(app="demo", handle="1"),
     RecallMessage(app="demo", id=MessageId(1), by="alice"),
     DeleteMessage(app="demo", id=MessageId(1), by="alice"),
+    DeleteConversation(app="demo", conversation=group("g"), by="alice"),
     Login(app="demo", user="bob"),
     Kick(app="demo", user="bob"),
     Join(app="demo", user="bob", session=Position(1), room="r"),
@@ -111,6 +118,16 @@ EVERY: list[Command] = [
     RemoveRole(app="demo", conversation=group("g"), user="bob"),
     BlockConversation(app="demo", conversation=group("g"), user="bob"),
     UnblockConversation(app="demo", conversation=group("g"), user="bob"),
+    MarkRead(app="demo", conversation=group("g"), user="bob", until_ms=UnixMs(1)),
+    ImportConversation(
+        app="demo",
+        conversation=group("g"),
+        created_ms=UnixMs(1),
+        updated_ms=UnixMs(2),
+        members=("bob",),
+        muted=("bob",),
+    ),
+    ImportMessage(app="demo", conversation=group("g"), sender="alice", body=b"hi", at_ms=UnixMs(1), alias="m"),
     send(),
 ]
 """One of each kind, in the order in which the reserve serves them."""

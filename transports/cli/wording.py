@@ -12,6 +12,7 @@ from postroom.core.events import (
     AnyEvent,
     ConversationCreated,
     ConversationMuted,
+    ConversationRead,
     ConversationUnmuted,
     ConversationUpdated,
     CopiesExpired,
@@ -49,6 +50,14 @@ from postroom.core.events.broadcasts import (
     BroadcastsExpired,
     QuotaUsed,
 )
+from postroom.core.events.deletion import (
+    ConversationDeleted,
+    ConversationSwept,
+    CopiesWithdrawn,
+    DeletionEvent,
+    Remains,
+)
+from postroom.core.events.imports import AliasesExpired, ConversationImported, ImportEvent, MessageImported
 from postroom.core.events.lists import (
     ConversationBlocked,
     ConversationUnblocked,
@@ -64,6 +73,7 @@ from postroom.core.events.lists import (
 from postroom.core.model import Conversation
 
 _RECIPIENTS_SHOWN: Final = 3
+_OF_ANOTHER_TIME: Final = (HistoryExpired, StaysExpired, AliasesExpired, MessageImported)
 _IDS: Final = frozenset({"id", "ids", "session", "through", "position", "positions"})
 """Fields that are decimal strings in JSON: 64-bit readers aside, nobody may round them."""
 _SWEEPS: Final = (HistoryExpired, StaysExpired, StreamNoticesExpired)
@@ -74,6 +84,8 @@ def line(record: Record) -> str:
     """One event for a person: position, time, app, what happened. A time by the expiry clock is marked with "~"."""
     # Sweeping names the time of what it ends; and earlier versions did not note every time.
     at_ms = 0 if isinstance(record.event, _SWEEPS) else getattr(record.event, "at_ms", 0)
+    # Sweeping names the time of what it ends, importing that of elsewhere; and earlier versions did not note every time.
+    at_ms = 0 if isinstance(record.event, _OF_ANOTHER_TIME) else getattr(record.event, "at_ms", 0)
     when = moment(at_ms) if at_ms else "~" + moment(record.clock_ms)
     app = shown(getattr(record.event, "app", "")) if hasattr(record.event, "app") else "-"
     return f"{record.position}  {when:>25}  {app}  {words(record.event)}"
@@ -203,10 +215,8 @@ def _words_of_sessions(event: LoggedIn | LoggedOut | UserKicked) -> str:
             assert_never(event)
 
 
-def _words_of_records(
-    event: RecordEvent,
-) -> str:
-    """What happened to a conversation's record."""
+def _words_of_records(event: RecordEvent | ConversationRead) -> str:
+    """What happened to a conversation's record, and to what somebody has read of it."""
     name = place(event.conversation)
     match event:
         case ConversationCreated():
@@ -224,6 +234,11 @@ def _words_of_records(
             return f"{_names(event.users)} muted {name}"
         case ConversationUnmuted():
             return f"{_names(event.users)} unmuted {name}"
+        case ConversationRead():
+            own = [f"{event.own} behind it their own"] if event.own else []
+            named = [f"{event.extra} by name unread"] if event.extra else []
+            through = f"{shown(event.user)} has read {name} until {moment(event.until_ms)}, through number {event.read}"
+            return _joined(through, [*own, *named])
         case _:
             assert_never(event)
 
@@ -244,8 +259,11 @@ def _words_of_the_house(
     | GapsExpired
     | StreamNoticesExpired
     | CopiesExpired
+    | DeletionEvent
+    | ConversationRead
     | RecordEvent
-    | ListEvent,
+    | ListEvent
+    | ImportEvent,
 ) -> str:
     """What was looked up, and what was swept."""
     match event:
@@ -273,15 +291,73 @@ def _words_of_the_house(
             | MembersRemoved()
             | ConversationMuted()
             | ConversationUnmuted()
+            | ConversationRead()
         ):
             return _words_of_records(event)
-        case CopiesExpired():
-            left = (f"{counted(len(c.positions), 'entry')} of {shown(c.user)} expired" for c in event.copies)
-            return _joined(f"message {event.id} leaves the history", _few(left))
+        case CopiesExpired() | CopiesWithdrawn() | ConversationDeleted() | ConversationSwept():
+            return _words_of_ends(event)
         case GapsExpired():
             return f"gaps of {counted(len(event.rooms), 'room')} forgotten"
         case _:
-            return _words_of_lists(event)
+            return _words_of_many(event)
+
+
+def _words_of_many(event: ListEvent | ImportEvent) -> str:
+    """What a backend says of a conversation's users, or brings along."""
+    if isinstance(event, ConversationImported | MessageImported | AliasesExpired):
+        return _words_of_imports(event)
+    return _words_of_lists(event)
+
+
+def _words_of_imports(event: ImportEvent) -> str:
+    """What was taken over from elsewhere."""
+    match event:
+        case ConversationImported():
+            members = [f"with {_names(event.members)}"] if event.members else []
+            return _joined(f"{place(event.conversation)} of {moment(event.created_ms)} imported", members)
+        case MessageImported():
+            told = [f"as {shown(event.alias)}", *(["recalled"] if event.recalled else [])]
+            told += [f"for {_names(event.recipients)}"] if event.recipients else []
+            what = f"message {event.id} of {moment(event.at_ms)}, {shown(event.sender)} → {place(event.conversation)}"
+            return _joined(f"{what} imported", told)
+        case AliasesExpired():
+            return f"{counted(event.count, 'deleted import')} forgotten, up to {moment(event.at_ms)}"
+        case _:
+            assert_never(event)
+
+
+def _words_of_ends(event: CopiesExpired | DeletionEvent) -> str:
+    """What becomes of a group's copies without their text, and of a deleted conversation."""
+    match event:
+        case CopiesExpired():
+            left = (f"{counted(len(c.positions), 'entry')} of {shown(c.user)} expired" for c in event.copies)
+            return _joined(f"message {event.id} leaves the history", _few(left))
+        case CopiesWithdrawn():
+            left = (f"{counted(len(c.positions), 'entry')} of {shown(c.user)} withdrawn" for c in event.copies)
+            return _joined(f"message {event.id} goes with its conversation", _few(left))
+        case ConversationDeleted():
+            return f"{place(event.conversation)} deleted by {shown(event.by)}"
+        case ConversationSwept(what="record"):
+            return f"nothing is left of deleted {place(event.conversation)}"
+        case ConversationSwept():
+            return f"{counted(event.count, _REMAINS[event.what])} of deleted {place(event.conversation)} forgotten"
+        case _:
+            assert_never(event)
+
+
+_REMAINS: Final[dict[Remains, str]] = {
+    "messages": "message",
+    "members": "member",
+    "muted": "mute",
+    "silenced": "silence",
+    "banned": "ban",
+    "silences": "temporary silence",
+    "guests": "guest",
+    "roles": "role",
+    "blocks": "block",
+    "record": "record",
+}
+"""One of each."""
 
 
 def _words_of_lists(event: ListEvent) -> str:

@@ -11,6 +11,7 @@ from postroom.core.errors import (
     ConversationFull,
     DedupMismatch,
     Internal,
+    InTheFuture,
     InvalidCommand,
     MessageIsRecalled,
     NoSpace,
@@ -28,6 +29,7 @@ from postroom.core.errors import (
     TokenRevoked,
     TooManyRooms,
     TooManySessions,
+    TooOld,
     UnknownApp,
     UnknownConversation,
     UnknownId,
@@ -188,7 +190,10 @@ ANSWERS: Final[dict[type[Refusal], Answer]] = {
     ShuttingDown: Answer(503, 4201, None, 1_000),
     # Idempotency-Key is ours, and so is what it is answered with.
     DedupMismatch: Answer(409, 1),
-    # What no call of this dialect meets: an id is given once, and sessions and reserved results are others'.
+    # What no call of this dialect meets: an id is given once, nothing is imported by calls, and sessions and reserved
+    # results are others'.
+    TooOld: Answer(409, 1),
+    InTheFuture: Answer(409, 1),
     ConversationExists: Answer(409, 1),
     SessionEnded: Answer(409, 1),
     TokenRevoked: UNAUTHORIZED,

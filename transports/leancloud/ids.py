@@ -9,6 +9,7 @@ from typing import Final
 
 from postroom.core.errors import InvalidCommand
 from postroom.core.ids import POSITION_MAX, MessageId
+from postroom.core.limits import NAME_BYTES_MAX
 from postroom.core.model import Conversation
 
 from .errors import NameTooLong
@@ -47,6 +48,11 @@ def is_broadcast(name: str) -> bool:
 def broadcast_id(name: str) -> MessageId | None:
     """The id behind a broadcast's name; None if it is none that this server gave."""
     return message_id(name.removeprefix(_BROADCAST)) if is_broadcast(name) else None
+
+
+def alias(name: str) -> str | None:
+    """A message's name as one that it may have been imported with; None if none can be so called."""
+    return name if 1 <= len(name.encode()) <= NAME_BYTES_MAX else None
 
 
 def new_object_id() -> str:

@@ -103,7 +103,7 @@ def parse_delete(call: Call) -> Steps:
 
 def _delete(app: str, id: str, mid: str, sender: str, sent_ms: int) -> Steps:
     target = yield from _existing(app, id)
-    return (yield from change(DeleteMessage(**which(app, target, mid, sender, sent_ms), silent=True)))
+    return (yield from change(DeleteMessage(**which(app, target, mid, sender, sent_ms), silent=True), mid))
 
 
 def parse_patch(call: Call) -> Steps:
@@ -123,7 +123,9 @@ def _patch(
     target = yield from _existing(app, id)
     named = which(app, target, mid, sender, sent_ms)
     work = RecallMessage(**named) if body is None else EditMessage(**named, body=body)
-    return (yield from services.change_of(work, clients, "to_peers") if target.kind == "service" else change(work))
+    if target.kind == "service":
+        return (yield from services.change_of(work, mid, clients, "to_peers"))
+    return (yield from change(work, mid))
 
 
 def _existing(app: str, id: str) -> Steps:

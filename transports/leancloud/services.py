@@ -9,7 +9,6 @@ import msgspec
 from postroom.core.commands import ChangeMessage, DeleteMessage, EditMessage, RecallMessage, SendMessage
 from postroom.core.errors import InvalidCommand, QuotaExceeded, UnknownMessage
 from postroom.core.model import Conversation, Message, Quota
-from postroom.core.queries import GetMessage
 from postroom.transports.config import LeancloudConfig
 from postroom.transports.http.dialect import Call, Steps
 from postroom.transports.http.types import HttpReply, json_reply
@@ -18,7 +17,7 @@ from .errors import SubscriptionQuotaExceeded
 from .history import check_signature, find, of_conversation
 from .ids import check_client, service_pair_id
 from .known import named, record
-from .messages import SENDER, VIA, change, lane_of, push_of, send, text_of, which
+from .messages import SENDER, VIA, change, find_message, lane_of, push_of, send, text_of, which
 from .parameters import Parameters, arguments_of, body_of
 from .records import record as shown
 
@@ -109,18 +108,13 @@ def parse_edit(call: Call, quota: Quota | None) -> Steps:
     """Call 62, of a message. Raises InvalidCommand, MessageTooLong."""
     given = Parameters(body_of(call.request))
     make = partial(EditMessage, body=text_of(given))
-    return _change(make, _which(call, given), clients_of(given, "to_clients"), quota)
+    return _change(make, call, given, quota)
 
 
 def parse_recall(call: Call, quota: Quota | None) -> Steps:
     """Call 63. Raises InvalidCommand."""
     given = Parameters(body_of(call.request))
-    return _change(RecallMessage, _which(call, given), clients_of(given, "to_clients"), quota)
-
-
-def clients_of(given: Parameters, name: str) -> tuple[str, ...] | None:
-    """Whose copies a change is of, if it says so. Raises InvalidCommand."""
-    return given.maybe_clients(name, CLIENTS_MAX)
+    return _change(RecallMessage, call, given, quota)
 
 
 def _which(call: Call, given: Parameters) -> dict[str, Any]:
@@ -128,31 +122,31 @@ def _which(call: Call, given: Parameters) -> dict[str, Any]:
     return which(call.caller.app, named(call, "service"), call.request.param("mid"), sender, sent_ms)
 
 
-def _change(
-    make: Callable[..., ChangeMessage], about: dict[str, Any], clients: tuple[str, ...] | None, quota: Quota | None
-) -> Steps:
-    work = make(**about, quota=quota if clients is None else None)
-    return _counted(change_of(work, clients, "to_clients"))
+def _change(make: Callable[..., ChangeMessage], call: Call, given: Parameters, quota: Quota | None) -> Steps:
+    clients = given.maybe_clients("to_clients", CLIENTS_MAX)
+    work = make(**_which(call, given), quota=quota if clients is None else None)
+    return _counted(change_of(work, call.request.param("mid"), clients, "to_clients"))
 
 
-def change_of(work: ChangeMessage, clients: tuple[str, ...] | None, parameter: str) -> Steps:
+def change_of(work: ChangeMessage, mid: str, clients: tuple[str, ...] | None, parameter: str) -> Steps:
     """A change of a message of a service, which must name clients if the message did, and only then."""
     assert work.conversation is not None
-    message: Message | None = yield GetMessage(app=work.app, id=work.id, conversation=work.conversation)
+    message: Message | None = yield from find_message(work, mid)
     if message is None:
         yield from record(work.app, work.conversation)
-        raise UnknownMessage("no such message")
+        raise UnknownMessage("no message has this id")
     if message.recipients and clients is None:
         raise InvalidCommand(f"{parameter}: required, since the message was sent to clients by name")
     if not message.recipients and clients is not None:
         raise InvalidCommand(f"{parameter}: the message was sent to all who subscribe")
-    return (yield from change(msgspec.structs.replace(work, recipients=clients or ())))
+    return (yield from change(msgspec.structs.replace(work, id=message.id, recipients=clients or ())))
 
 
 def parse_hide(call: Call) -> Steps:
     """Call 64: one client does not see it any more. Raises InvalidCommand."""
     given = Parameters(arguments_of(call.request))
-    return change(DeleteMessage(**_which(call, given), recipients=(_client(call),), silent=True))
+    work = DeleteMessage(**_which(call, given), recipients=(_client(call),), silent=True)
+    return change(work, call.request.param("mid"))
 
 
 def _client(call: Call) -> str:
