@@ -20,6 +20,9 @@ DIALECT = leancloud.bind([APP])
 ROUTES = [route for route in DIALECT.routes if isinstance(route, Route)]
 APP_KEY = {
     ("GET", "/1.2/rtm/clients/sign"),
+    ("GET", "/1.2/rtm/clients/{uid}/unread-count"),
+    ("GET", "/1.1/rtm/messages/unread/{uid}"),
+    ("GET", "/1.1/rtm/messages/unread/{uid}/{cid}"),
     ("POST", "/1.1/rtm/sign"),
     ("GET", "/1.1/rtm/transient_group/onlines"),
     ("GET", "/1.1/rtm/transient_group/members"),

@@ -16,9 +16,10 @@ from postroom.core.commands import (
     SendMessage,
 )
 from postroom.core.errors import InvalidCommand, QuotaExceeded, UnknownConversation, UnknownMessage
-from postroom.core.ids import MessageId, UnixMs
+from postroom.core.ids import MessageId, Place, UnixMs
 from postroom.core.model import Message, Quota, service
 from postroom.core.queries import (
+    FindAlias,
     FindBroadcasts,
     FindMessages,
     FindSubscribers,
@@ -200,9 +201,18 @@ def test_a_message_that_is_not_there() -> None:
     asked = call({"from_client": "1a", "timestamp": 7}, mid=MID)
     steps = services.parse_recall(asked, None)
     first(steps)
+    assert steps.send(None) == FindAlias(app="demo", alias=MID)
     assert steps.send(None) == GetConversation(app="demo", conversation=S1)
     with pytest.raises(UnknownMessage):
         steps.send("the record")
+
+
+def test_an_imported_message_has_the_id_that_it_had() -> None:
+    asked = call({"from_client": "1a", "timestamp": 7}, mid="EjRWeJq83vASNFZ4mrze8A")
+    steps = services.parse_recall(asked, QUOTA)
+    assert first(steps) == FindAlias(app="demo", alias="EjRWeJq83vASNFZ4mrze8A")
+    assert steps.send(Place(UnixMs(7), ID)) == GetMessage(app="demo", id=ID, conversation=S1)
+    assert steps.send(message()).id == ID
 
 
 def test_a_message_is_hidden_from_one() -> None:
