@@ -384,7 +384,7 @@ async def test_no_session_token_is_anybodys(lean: Lean) -> None:
 
 
 async def test_paths_and_methods_that_are_not_there(lean: Lean) -> None:
-    for path in ("/subscribers", "/1.1/nothing", "/conversations/x/y/z", "/broadcasts"):
+    for path in ("/subscribers", "/1.1/nothing", "/conversations/x/y/z", "/broadcasts/x/y"):
         assert await lean.bad("GET", path) == (404, 404)
     reply = await lean.call("PATCH", "/conversations", {})
     assert (reply.status_code, reply.json()) == (405, {"code": 405, "error": "Not found."})
