@@ -214,7 +214,7 @@ def check_taken_over(command: ImportConversation) -> None:
     if command.conversation.kind != "group" and (command.members or command.muted or command.unique):
         raise InvalidCommand("members, muted, unique: only a group has them")
     check_members(command.members)
-    check_names("muted", command.muted, MUTED_MAX)
+    check_names("muted", tuple(dict.fromkeys(command.muted)), MUTED_MAX)
     check_time("created_ms", command.created_ms)
     check_time("updated_ms", command.updated_ms)
     if command.updated_ms < command.created_ms:
