@@ -64,7 +64,7 @@ from postroom.core.events.lists import (
 from postroom.core.model import Conversation
 
 _RECIPIENTS_SHOWN: Final = 3
-_IDS: Final = frozenset({"id", "ids", "session", "through", "position", "positions"})
+_IDS: Final = frozenset({"id", "ids", "session", "through", "position", "positions", "broadcasts_from"})
 """Fields that are decimal strings in JSON: 64-bit readers aside, nobody may round them."""
 _SWEEPS: Final = (HistoryExpired, StaysExpired, StreamNoticesExpired)
 _START: Final = datetime(1970, 1, 1, tzinfo=UTC)
