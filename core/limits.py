@@ -87,8 +87,8 @@ HISTORY_EXPIRED_MAX: Final = 25
 
 # Broadcasts
 BROADCASTS_MAX: Final = 5_000
-"""Broadcasts an app keeps: a login looks at those since its user's last ack, at 3.5 us each. 30 a day, each valid for a month, are
-900 that are valid. Of more, the oldest that is over makes room."""
+"""Broadcasts an app keeps: a login looks at those since its user's last ack, at 3.5 us each. 30 a day, each valid for a month,
+are 900 that are valid. Of more, the oldest that is over makes room."""
 BROADCASTS_EXPIRED_MAX: Final = 25
 """Broadcasts of one event that forgets them: their bodies lie on other pages; see DEDUP_EXPIRED_MAX."""
 
