@@ -9,6 +9,7 @@ from .history.command import history
 from .http.command import http
 from .idle.command import idle
 from .publish.command import publish
+from .subscribers.command import subscribers
 
 HELP = """Measure how fast Postroom is on this machine, and against what.
 
@@ -22,5 +23,5 @@ def bench() -> None:
     """The group that `postroom` attaches."""
 
 
-for _command in (publish, http, fanout, drain, deaf, idle, history):
+for _command in (publish, http, fanout, drain, deaf, idle, history, subscribers):
     bench.add_command(_command)

@@ -30,6 +30,7 @@ from .commands import (
     Login,
     Logout,
     RecallMessage,
+    RemoveMembers,
     SendBroadcast,
     SendMessage,
     StartEpoch,
@@ -59,7 +60,8 @@ TRIM_RECORD_BYTES: Final = 6 * ROW_BYTES
 """Of a record as they come; what more there is to one shows when it is folded."""
 
 _SEND_ROWS: Final = 10
-"""Log, body, entry, the one it pushes out and its body, user row, two of dedup, what a room lost, totals."""
+"""Log, body, entry, the one it pushes out and its body, user row, two of dedup, what a room lost, totals; of what stands in a
+stream its running number and its place there instead of four of these."""
 _KEPT_ROWS: Final = 4
 """Of a message in the history: its own, and one in each of three timelines."""
 _CHANGE_ROWS: Final = _SEND_ROWS + _KEPT_ROWS + 2
@@ -76,8 +78,9 @@ _CONFIRM_ROWS: Final = 6
 """The event; what waits for the ack, and the outcome kept for retries under both of its keys, taken out and put back."""
 _STAY_ROWS: Final = 7
 """Of a join or a leave: the event, the member, the stay as it was and as it is, when it ended, the feed's new and oldest."""
-_FORGET_ROWS: Final = _KEPT_ROWS + 3
-"""Of a message that leaves the history: its body, two of a message that was changed, or the entry that gets the body."""
+_FORGET_ROWS: Final = _KEPT_ROWS + 4
+"""Of a message that leaves the history: its body, and two of a message that was changed, or the entry that gets the body; or
+what was known of the change, and two places in a stream."""
 _TAKEN_ROWS: Final = 40
 """Of a feed that is taken: its events lie side by side, some 30 a page."""
 _COPY_ROWS: Final = 5
@@ -85,9 +88,11 @@ _COPY_ROWS: Final = 5
 and the entry that a deletion withdraws."""
 _RECORD_ROWS: Final = 8
 """The event, a conversation's record, its place in the order of creation, the list it is the one of its members by, totals."""
-_LISTED_ROWS: Final = 3
-"""Somebody on a list of a conversation: in their place, by their name, and the conversation among theirs. Or somebody silenced
-for a while: it, its end, and the end that it had before."""
+_LISTED_ROWS: Final = 4
+"""Somebody on a list of a conversation: in their place, by their name, and the conversation among theirs, a service twice. Or
+somebody silenced for a while: it, its end, and the end that it had before."""
+_LEFT_ROWS: Final = _LISTED_ROWS + 2
+"""Of a member who leaves: the same, and what they were a member of, by user and by end."""
 _SILENCE_ROWS: Final = 3
 """Of a silence for a while: itself, its end, and a share of the event that forgets it."""
 _BROADCAST_ROWS: Final = 3
@@ -109,7 +114,7 @@ _LONG_BODY_BYTES: Final = 2_500
 _CARRIES_BODY: Final = (SendMessage, EditMessage, SendBroadcast, EditBroadcast)
 
 _EPOCH_BYTES: Final = BATCH_BYTES + _EPOCH_ROWS * ROW_BYTES
-_STEP_BYTES: Final = 2 * BATCH_BYTES
+_STEP_BYTES: Final = 2 * BATCH_BYTES + 2 * ROW_BYTES
 """A commit that sweeps as little as there is to sweep at once (`limits.SWEEP_STEP_MIN`)."""
 ACK_BYTES: Final = _QUEUE_ROWS * ROW_BYTES
 """What an ack takes besides the entries it takes out and the messages it confirms."""
@@ -222,11 +227,12 @@ def _of_record(command: ConversationCommand) -> tuple[int, int]:
             users, values, size = min(len(command.users), MEMBERS_MAX), 0, ATTRIBUTES_BYTES_MAX
         case _:
             users, values, size = 1, 0, ATTRIBUTES_BYTES_MAX
-    rows = _RECORD_ROWS + _LISTED_ROWS * users + min(values, 2 * INDEX_TERMS_MAX)
-    if isinstance(command, BanUsers):  # whoever is in it leaves first: from the list of a group, or out of a room
-        rows += _RECORD_ROWS + users * max(_LISTED_ROWS, _STAY_ROWS)
+    listed = _LEFT_ROWS if isinstance(command, RemoveMembers) else _LISTED_ROWS
+    rows = _RECORD_ROWS + listed * users + min(values, 2 * INDEX_TERMS_MAX)
+    if isinstance(command, BanUsers):  # whoever is in it leaves first: as a member, or out of a room
+        rows += _RECORD_ROWS + users * max(_LEFT_ROWS, _STAY_ROWS)
         size += ATTRIBUTES_BYTES_MAX + users * 6 * NAME_BYTES_MAX
-    return rows, rows * ROW_BYTES + size + 2 * NAME_BYTES_MAX * users
+    return rows, rows * ROW_BYTES + size + 4 * NAME_BYTES_MAX * users
 
 
 def leaves(command: Command, reserve: int) -> int:
@@ -268,6 +274,5 @@ assert (
     _SEND_ROWS + _KEPT_ROWS
 ) * ROW_BYTES + BODY_BYTES_MAX < 1 << 20  # one message fits the least room a disk is asked for
 assert _CHANGE_ROWS + _COPY_ROWS * MEMBERS_MAX <= COMMAND_ROWS_MAX
-assert _FORGET_ROWS <= _STAY_ROWS
 assert QUEUE_MESSAGES_MAX + _QUEUE_ROWS <= COMMAND_ROWS_MAX
-assert BATCH_BYTES + (_STAY_ROWS * SWEEP_STEP_MIN + _QUEUE_ROWS) * ROW_BYTES <= _STEP_BYTES
+assert BATCH_BYTES + (max(_STAY_ROWS, _FORGET_ROWS) * SWEEP_STEP_MIN + _QUEUE_ROWS) * ROW_BYTES <= _STEP_BYTES

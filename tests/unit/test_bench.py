@@ -33,6 +33,7 @@ from postroom.bench.publish.run import PublishResult
 from postroom.bench.rounds import FSYNCS_MIN, FsyncProbe, interleave, plan
 from postroom.bench.scratch import IN_MEMORY, filesystem, scratch
 from postroom.bench.servers import Address
+from postroom.bench.subscribers.run import SubscribersResult
 from postroom.transports.cli.main import main
 
 COMMON = {
@@ -216,6 +217,13 @@ def test_history(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert all(first["store_bytes"] < second["store_bytes"] for first, second in of_kind.values())
 
 
+def test_subscribers(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    result = bench(capsys, tmp_path, "subscribers", "--subscribers", "600", "--few", "2", "--online", "3")
+    check(result, "few", "online")
+    assert (result["bench"], result["recipients"], result["few"], result["online"]) == ("subscribers", 600, 2, 3)
+    assert result["taken_per_s"] > 0
+
+
 def test_without_json_people_can_read_it(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["bench", "publish", "--seconds", "0.1", "--recipients", "10", "--dir", str(tmp_path)]) == 0
     table = capsys.readouterr().out
@@ -255,7 +263,7 @@ def test_drain_deaf_and_idle_without_json(capsys: pytest.CaptureFixture[str], tm
         assert word in table
 
 
-@pytest.mark.parametrize("name", ["publish", "http", "fanout", "drain", "deaf", "idle", "history"])
+@pytest.mark.parametrize("name", ["publish", "http", "fanout", "drain", "deaf", "idle", "history", "subscribers"])
 def test_every_option_is_explained(capsys: pytest.CaptureFixture[str], name: str) -> None:
     assert main(["bench", name, "--help"]) == 0
     shown = capsys.readouterr().out
@@ -267,7 +275,16 @@ def test_every_option_is_explained(capsys: pytest.CaptureFixture[str], name: str
 
 def test_every_field_is_in_the_guide() -> None:
     guide = (Path(__file__).parents[2] / "docs" / "bench.md").read_text(encoding="utf-8")
-    results = (PublishResult, HttpResult, FanoutResult, DrainResult, DeafResult, IdleResult, HistoryResult)
+    results = (
+        PublishResult,
+        HttpResult,
+        FanoutResult,
+        DrainResult,
+        DeafResult,
+        IdleResult,
+        HistoryResult,
+        SubscribersResult,
+    )
     fields = {field for result in results for field in result.__struct_fields__}
     assert [field for field in sorted(fields) if f"`{field}`" not in guide] == []
 
