@@ -93,9 +93,9 @@ IMPORT_AHEAD_MS: Final = 86_400_000
 """How far the time of what is imported may be ahead of the clock: a day, as clocks and zones are off."""
 
 # Broadcasts
-BROADCASTS_MAX: Final = 10_000
-"""Broadcasts an app keeps: a login looks at those since its user's last ack, some 10 ms if it is all of them. 30 a day are
-5,400 in 180 days. Of more, the oldest that is over makes room."""
+BROADCASTS_MAX: Final = 5_000
+"""Broadcasts an app keeps: a login looks at those since its user's last ack, at 3.5 us each. 30 a day, each valid for a month,
+are 900 that are valid. Of more, the oldest that is over makes room."""
 BROADCASTS_EXPIRED_MAX: Final = 25
 """Broadcasts of one event that forgets them: their bodies lie on other pages; see DEDUP_EXPIRED_MAX."""
 

@@ -73,17 +73,15 @@ from postroom.core.events.lists import (
 from postroom.core.model import Conversation
 
 _RECIPIENTS_SHOWN: Final = 3
-_OF_ANOTHER_TIME: Final = (HistoryExpired, StaysExpired, AliasesExpired, MessageImported)
-_IDS: Final = frozenset({"id", "ids", "session", "through", "position", "positions"})
+_OF_ANOTHER_TIME: Final = (HistoryExpired, StaysExpired, StreamNoticesExpired, AliasesExpired, MessageImported)
+_IDS: Final = frozenset({"id", "ids", "session", "through", "position", "positions", "broadcasts_from"})
 """Fields that are decimal strings in JSON: 64-bit readers aside, nobody may round them."""
-_SWEEPS: Final = (HistoryExpired, StaysExpired, StreamNoticesExpired)
 _START: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def line(record: Record) -> str:
     """One event for a person: position, time, app, what happened. A time by the expiry clock is marked with "~"."""
     # Sweeping names the time of what it ends; and earlier versions did not note every time.
-    at_ms = 0 if isinstance(record.event, _SWEEPS) else getattr(record.event, "at_ms", 0)
     # Sweeping names the time of what it ends, importing that of elsewhere; and earlier versions did not note every time.
     at_ms = 0 if isinstance(record.event, _OF_ANOTHER_TIME) else getattr(record.event, "at_ms", 0)
     when = moment(at_ms) if at_ms else "~" + moment(record.clock_ms)
