@@ -10,8 +10,8 @@ class SendMessage(Command, frozen=True, kw_only=True):
 
     With neither `queue` nor `history` the message is transient: sessions open now get it, nobody else ever does. A message to
     a room goes to whoever is in it now, its sender excepted, and never queues. A message to a group goes to every member but
-    its sender, who need not be one; without `queue`, to their sessions open now. Raises UnknownConversation for a group
-    that nobody created.
+    its sender, who need not be one, and a message of a service to its `recipients`; without `queue`, to their sessions open
+    now. Raises UnknownConversation for a group or a service that nobody created.
     """
 
     sender: str
@@ -20,8 +20,8 @@ class SendMessage(Command, frozen=True, kw_only=True):
     """At most 256 KiB; UTF-8 if `format` is "text", one JSON value if it is "json"."""
     format: Format = "text"
     queue: bool = False
-    """Keep it for the recipients until a session of theirs acknowledges it. Of a message to a group it takes `history`,
-    too: its one text is shared by all copies."""
+    """Keep it for the recipients until a session of theirs acknowledges it. Of a message to a group or a service it takes
+    `history`, too: its one text is shared by all copies."""
     history: bool = False
     """Keep it for queries."""
     lane: Lane = "normal"
@@ -36,7 +36,7 @@ class SendMessage(Command, frozen=True, kw_only=True):
     via: str = "embedded"
     """Which transport brought it."""
     sender_copy: SenderCopy = "none"
-    """Of a message to a group: whether the sender's own sessions get it, if they are open now."""
+    """Of a message to a group or a service: whether the sender's own sessions get it, if they are open now."""
     mentions: tuple[str, ...] = ()
     """Users it is meant for in particular, at most 20; they are told no differently."""
     mention_all: bool = False

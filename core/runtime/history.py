@@ -89,7 +89,8 @@ class History:
         found: Any
         match query:
             case FindMessages():
-                found = await self._messages(query.app, await self._find(query), recalled=query.recalled)
+                ids = await self._find(query)
+                found = await self._messages(query.app, ids, recalled=query.recalled, recipient=query.recipient)
             case GetMessage():
                 horizon_ms = self._horizon(query.app)
                 found = await self._read(
@@ -188,12 +189,14 @@ class History:
         await self._carry_out(CollectResult(app=query.app, handle=query.handle), Found)
         return messages
 
-    async def _messages(self, app: str, ids: tuple[MessageId, ...], *, recalled: bool = False) -> tuple[Message, ...]:
-        horizon_ms = self._horizon(app)
+    async def _messages(
+        self, app: str, ids: tuple[MessageId, ...], *, recalled: bool = False, recipient: str | None = None
+    ) -> tuple[Message, ...]:
+        read = partial(read_messages, horizon_ms=self._horizon(app), recalled=recalled, recipient=recipient)
         messages: list[Message] = []
         left = iter(ids)
         while part := tuple(islice(left, _BODIES)):
-            messages += await self._read(partial(read_messages, ids=part, horizon_ms=horizon_ms, recalled=recalled))
+            messages += await self._read(partial(read, ids=part))
         return tuple(messages)
 
     async def _read(self, read: Callable[[Snapshot], T]) -> T:

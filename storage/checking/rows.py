@@ -8,7 +8,18 @@ import msgspec
 
 from postroom.core.ids import ExpiryMs, MessageId, UnixMs
 from postroom.core.model import Kind, PresenceEvent
-from postroom.core.rows import ChangedRow, ConversationRow, DedupRow, Gap, Kept, ResultRow, RoleRow, Totals, UserRow
+from postroom.core.rows import (
+    ChangedRow,
+    ConversationRow,
+    CopyRow,
+    DedupRow,
+    Gap,
+    Kept,
+    ResultRow,
+    RoleRow,
+    Totals,
+    UserRow,
+)
 
 from .. import keys
 from ..engine import Engine
@@ -62,6 +73,8 @@ KINDS: Final = {
     keys.SILENCE_END: "silence end",
     keys.ROLE: "role",
     keys.BLOCK: "block",
+    keys.COPY: "copy",
+    keys.COPY_BODY: "body of copies",
 }
 """The kind of row by its key's first letter."""
 
@@ -107,6 +120,7 @@ FIELDS: Final[dict[bytes, Callable[[bytes], dict[str, object]]]] = {
     keys.RESULT: _struct(ResultRow),
     keys.CONVERSATION: _struct(ConversationRow),
     keys.ROLE: _struct(RoleRow),
+    keys.COPY: _struct(CopyRow),
 }
 """The fields of a value by the key's first letter, for rows that have some."""
 _FORMS: Final[dict[bytes, Callable[[bytes], object]]] = {
@@ -135,6 +149,7 @@ _FORMS: Final[dict[bytes, Callable[[bytes], object]]] = {
     keys.SILENCE: msgspec.msgpack.Decoder(tuple[str, ExpiryMs]).decode,
     keys.SILENCE_END: struct.Struct("").unpack,
     keys.BLOCK: msgspec.msgpack.Decoder(tuple[str, str, Kind, str]).decode,
+    keys.COPY_BODY: keys.unpack_change,
 }
 
 
