@@ -126,7 +126,7 @@ class BodyCheck:
             return  # told when the bodies are walked
         if changed is not None and changed.copies:
             self._with_copies += 1
-            if any(self._views.copy(app, row.user, id) is None for row in self._views.copies(id)):
+            if any(self._views.copy(app, row.user, id) != row for row in self._views.copies(id)):
                 self._problems.add("history", f"{row_name(key, value)}: a copy is not where it would be looked for")
         for timeline in keys.timeline_keys(app, kept):
             row = self._engine.get("live", timeline + at)
