@@ -6,11 +6,12 @@ thread the record tells, and a batch that turns out to be too much is cut: what 
 
 from collections.abc import Sequence
 
-from ..commands import ChangeMessage, SendMessage
+from ..commands import ChangeMessage, DeleteMessage, SendMessage
 from ..errors import Corruption
 from ..ids import POSITION_MAX, Place, position_of
-from ..limits import BATCH_ROWS_MAX
+from ..limits import BATCH_ROWS_MAX, NAME_BYTES_MAX
 from ..ports import Snapshot, Store
+from ..space import ROW_BYTES
 from .pending import Pending
 
 
@@ -38,8 +39,6 @@ def _recipients(snapshot: Snapshot, command: object) -> tuple[int, int]:
     assert isinstance(command, ChangeMessage)
     if not 0 < command.id <= POSITION_MAX:
         return 0, 0
-    if command.recipients:
-        return len(command.recipients), len(command.recipients)
     changed = snapshot.views.changed(command.id)
     try:
         header = snapshot.bodies.header(changed.body if changed else position_of(command.id))
@@ -49,5 +48,8 @@ def _recipients(snapshot: Snapshot, command: object) -> tuple[int, int]:
         return 0, 0
     kept = snapshot.views.kept(header.app, Place(header.at_ms, command.id))
     recipients = len(kept.recipients) if kept is not None else 0
+    if command.recipients:  # from whomever it is hidden, the row that names all recipients is written anew
+        some, page = len(command.recipients), ROW_BYTES // NAME_BYTES_MAX
+        return some, some + (recipients // page if isinstance(command, DeleteMessage) else 0)
     named = recipients if kept is not None and kept.named else 0
     return recipients, named + (changed.copies if changed is not None else 0)

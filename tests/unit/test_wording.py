@@ -1,9 +1,10 @@
-"""What `postroom log` says of who may come in, who may talk and who is what."""
+"""What `postroom log` says of who may come in, who may talk and who is what, and of some recipients' copies."""
 
 from typing import Any
 
 import pytest
 
+from postroom.core.events import MessageDeleted, MessageEdited, MessageRecalled, MessageSent, Queued, Withdrawn
 from postroom.core.events.lists import (
     ConversationBlocked,
     ConversationUnblocked,
@@ -15,8 +16,8 @@ from postroom.core.events.lists import (
     UsersUnbanned,
     UsersUnsilenced,
 )
-from postroom.core.ids import ExpiryMs, UnixMs
-from postroom.core.model import group
+from postroom.core.ids import ExpiryMs, MessageId, Position, UnixMs
+from postroom.core.model import group, service
 from postroom.transports.cli.wording import words
 
 UNTIL = ExpiryMs(1_790_000_000_123)
@@ -42,4 +43,39 @@ BOB: dict[str, Any] = ABOUT | {"user": "bob"}
     ],
 )
 def test_lists_in_words(event: Any, says: str) -> None:
+    assert words(event) == says
+
+
+CHANGE: dict[str, Any] = {"app": "demo", "id": MessageId(5), "by": "desk", "at_ms": UnixMs(7)}
+QUEUED = (Queued("bob", 2, 1),)
+
+
+@pytest.mark.parametrize(
+    ("event", "says"),
+    [
+        (MessageEdited(**CHANGE, queued=QUEUED), "message 5 edited by desk, queued for bob as seq 2"),
+        (MessageEdited(**CHANGE, copies=("al ice", "bob")), "message 5 edited by desk for 'al ice', bob"),
+        (MessageRecalled(**CHANGE, copies=("bob",)), "message 5 recalled by desk from bob"),
+        (MessageRecalled(**CHANGE), "message 5 recalled by desk"),
+        (
+            MessageDeleted(**CHANGE, copies=("a", "b", "c", "d"), withdrawn=(Withdrawn("a", (Position(5),)),)),
+            "message 5 hidden by desk from a, b, c, and 1 more, 1 entry withdrawn from a",
+        ),
+        (MessageDeleted(**CHANGE), "message 5 deleted by desk"),
+        (
+            MessageSent(
+                app="demo",
+                id=MessageId(5),
+                conversation=service("s"),
+                sender="desk",
+                lane="normal",
+                at_ms=UnixMs(7),
+                history=True,
+                recipients=("bob", "cy"),
+            ),
+            "message 5 desk → service s, kept for history, to bob, cy by name",
+        ),
+    ],
+)
+def test_copies_in_words(event: Any, says: str) -> None:
     assert words(event) == says

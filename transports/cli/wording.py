@@ -135,7 +135,7 @@ def words(event: AnyEvent) -> str:
 
 def _words_of_changes(event: MessageEdited | MessageRecalled | MessageDeleted) -> str:
     """What became of a message, for everybody or for some."""
-    some = " and ".join(_few(map(shown, event.copies)))
+    some = _names(event.copies)
     verb, for_whom = ("edited", "for") if isinstance(event, MessageEdited) else ("recalled", "from")
     gone: Iterable[str] = ()
     if isinstance(event, MessageDeleted):
@@ -274,7 +274,7 @@ def _sent(event: MessageSent) -> list[str]:
     if event.history:
         told.append("kept for history")
     if event.recipients:
-        told.append(f"to {' and '.join(_few(map(shown, event.recipients)))} by name")
+        told.append(f"to {_names(event.recipients)} by name")
     told += _copies(event.queued)
     if not event.queued and not event.history:
         told.append("for whoever is online only")
