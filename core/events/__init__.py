@@ -24,6 +24,7 @@ from .messages import (
     MessageRecalled,
     MessageSent,
     Queued,
+    StreamNoticesExpired,
     Withdrawn,
 )
 from .results import PresenceTaken, ResultCollected, ResultReserved, ResultsExpired
@@ -61,6 +62,7 @@ __all__ = [
     "RoomJoined",
     "RoomLeft",
     "StaysExpired",
+    "StreamNoticesExpired",
     "UserKicked",
     "Withdrawn",
 ]
@@ -93,6 +95,7 @@ AnyEvent = (
     | ConversationMuted
     | ConversationUnmuted
     | CopiesExpired
+    | StreamNoticesExpired
     | UserKicked
     | ListEvent
 )
