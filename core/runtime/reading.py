@@ -17,7 +17,7 @@ from ..model import Conversation, Message, room
 from ..ports import ReadViews, Snapshot
 from ..rows import HIDDEN, Body, BroadcastEntry, Entry, Kept, Opened, StreamEntry
 from .buffer import frame_bytes
-from .delivery import Delivery, DeliveryType, delivery
+from .delivery import Delivery, DeliveryType, broadcast_delivery, delivery
 
 
 class Page(NamedTuple):
