@@ -10,6 +10,7 @@ from .http.command import http
 from .idle.command import idle
 from .imports.command import import_
 from .publish.command import publish
+from .subscribers.command import subscribers
 
 HELP = """Measure how fast Postroom is on this machine, and against what.
 
@@ -23,5 +24,5 @@ def bench() -> None:
     """The group that `postroom` attaches."""
 
 
-for _command in (publish, http, fanout, drain, deaf, idle, history, import_):
+for _command in (publish, http, fanout, drain, deaf, idle, history, subscribers, import_):
     bench.add_command(_command)

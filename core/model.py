@@ -138,12 +138,12 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     mentions: tuple[str, ...] = ()
     """Users it is meant for in particular."""
     mention_all: bool = False
-    recipients: tuple[str, ...] = ()
-    """Of a message to some users of a service: who they are."""
     valid_until_ms: UnixMs | None = None
     """Of a broadcast: until when it is delivered, by the wall clock; None: until it is deleted."""
     alias: str | None = None
     """Of a message that was imported: what it is called where it came from."""
+    recipients: tuple[str, ...] = ()
+    """Of a message to some users of a service: who they are."""
 
 
 class ConversationInfo(msgspec.Struct, frozen=True, kw_only=True):

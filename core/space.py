@@ -48,11 +48,13 @@ from .limits import (
     ATTRIBUTES_BYTES_MAX,
     BODY_BYTES_MAX,
     COMMAND_ROWS_MAX,
+    COPIES_MAX,
     INDEX_TERMS_MAX,
     KIB,
     MEMBERS_MAX,
     NAME_BYTES_MAX,
     QUEUE_MESSAGES_MAX,
+    RECIPIENTS_MAX,
     SWEEP_STEP_MIN,
 )
 from .model import Rules
@@ -66,7 +68,8 @@ TRIM_RECORD_BYTES: Final = 6 * ROW_BYTES
 """Of a record as they come; what more there is to one shows when it is folded."""
 
 _SEND_ROWS: Final = 10
-"""Log, body, entry, the one it pushes out and its body, user row, two of dedup, what a room lost, totals."""
+"""Log, body, entry, the one it pushes out and its body, user row, two of dedup, what a room lost, totals; of what stands in a
+stream its running number and its place there instead of four of these."""
 _KEPT_ROWS: Final = 4
 """Of a message in the history: its own, and one in each of three timelines."""
 _NUMBERED_ROWS: Final = 2
@@ -85,18 +88,24 @@ _CONFIRM_ROWS: Final = 6
 """The event; what waits for the ack, and the outcome kept for retries under both of its keys, taken out and put back."""
 STAY_ROWS: Final = 7
 """Of a join or a leave: the event, the member, the stay as it was and as it is, when it ended, the feed's new and oldest."""
-_FORGET_ROWS: Final = _KEPT_ROWS + 3
-"""Of a message that leaves the history: its body, two of a message that was changed, or the entry that gets the body."""
+_FORGET_ROWS: Final = _KEPT_ROWS + 4
+"""Of a message that leaves the history: its body, and two of a message that was changed, or the entry that gets the body; or
+what was known of the change, and two places in a stream."""
 _TAKEN_ROWS: Final = 40
 """Of a feed that is taken: its events lie side by side, some 30 a page."""
 _COPY_ROWS: Final = 5
 """Of each copy of a group's message, or of a change: the entry, one it pushes out with what was known of that, the user's row,
 and the entry that a deletion withdraws."""
+_OWN_ROWS: Final = 3
+"""Of each user whom a service's message names, or of whose copy a change has to do: the message in their timeline, or their
+copy's row, the body that it showed, and how many showed that."""
 _RECORD_ROWS: Final = 8
 """The event, a conversation's record, its place in the order of creation, the list it is the one of its members by, totals."""
-_LISTED_ROWS: Final = 3
-"""Somebody on a list of a conversation: in their place, by their name, and the conversation among theirs. Or somebody silenced
-for a while: it, its end, and the end that it had before."""
+_LISTED_ROWS: Final = 4
+"""Somebody on a list of a conversation: in their place, by their name, and the conversation among theirs, a service twice. Or
+somebody silenced for a while: it, its end, and the end that it had before."""
+_LEFT_ROWS: Final = _LISTED_ROWS + 2
+"""Of a member who leaves: the same, and what they were a member of, by user and by end."""
 _UNREAD_ROWS: Final = 3
 """Of somebody who joins or leaves: what they have read there, before and then, and that they were no member."""
 _SILENCE_ROWS: Final = 3
@@ -120,11 +129,13 @@ _SWEPT_ROWS: Final[dict[type[Command], int]] = {
     ExpireBroadcasts: _BROADCAST_ROWS,
 }
 """Of each thing that a sweep ends."""
+_BRING_BODIES: Final = (SendMessage, EditMessage, SendBroadcast, EditBroadcast, ImportMessage)
+"""What always does."""
 _LONG_BODY_BYTES: Final = 2_500
 """A body longer than this may not fit one page with its header. Its pages must lie side by side: at the file's end."""
 
 _EPOCH_BYTES: Final = BATCH_BYTES + _EPOCH_ROWS * ROW_BYTES
-_STEP_BYTES: Final = 2 * BATCH_BYTES
+_STEP_BYTES: Final = 2 * BATCH_BYTES + 2 * ROW_BYTES
 """A commit that sweeps as little as there is to sweep at once (`limits.SWEEP_STEP_MIN`)."""
 ACK_BYTES: Final = _QUEUE_ROWS * ROW_BYTES
 """What an ack takes besides the entries it takes out and the messages it confirms."""
@@ -180,12 +191,13 @@ class Room(NamedTuple):
         return self.tail + self.free - BATCH_BYTES - size >= leaving
 
 
-def estimate(command: Command, rules: Rules, recipients: int = 0) -> tuple[int, int]:
+def estimate(command: Command, rules: Rules, recipients: int = 0, copies: int = 0) -> tuple[int, int]:
     """How many rows the command writes or removes at most, and how many bytes of the disk that will hardly exceed.
 
     Of a login or a deletion the bytes are those of the usual case: what it finds to expire or to withdraw is seldom much.
-    `recipients`: of a message to a group, or of a change of one, in how many queues it has to do; of the deletion of a
-    conversation, how many rows go with its record.
+    `recipients`: of a message to a group, or of a change of one or of a service's, in how many queues it has to do; of the
+    deletion of a conversation, how many rows go with its record. `copies`: of a change of a service's message, with how many
+    copies and timelines of users.
     """
     rows = usual = _FEW_ROWS.get(type(command), _CHANGE_ROWS)
     match command:
@@ -219,14 +231,19 @@ def estimate(command: Command, rules: Rules, recipients: int = 0) -> tuple[int, 
             return _of_record(command, recipients)
         case Logout():
             rows = usual = STAY_ROWS * min(command.rooms, command.rooms_max) + _CHANGE_ROWS
-    more = _COPY_ROWS * recipients + _QUOTA_ROWS * (getattr(command, "quota", None) is not None)
+    more = _spread(command, recipients, copies) + _QUOTA_ROWS * (getattr(command, "quota", None) is not None)
     rows, usual = rows + more, usual + more
     size = usual * ROW_BYTES
-    if isinstance(command, SendMessage | EditMessage | SendBroadcast | EditBroadcast | ImportMessage) or _body_bytes(
-        command
-    ):
+    if isinstance(command, _BRING_BODIES) or _body_bytes(command):
         size += _body_bytes(command) + ROW_BYTES
     return rows, size
+
+
+def _spread(command: Command, recipients: int, copies: int) -> int:
+    """What it writes for each of many."""
+    if isinstance(command, SendMessage) and command.to.kind == "service":
+        recipients = copies = len(command.recipients)
+    return _COPY_ROWS * recipients + _OWN_ROWS * copies
 
 
 def _of_record(command: ConversationCommand, going: int) -> tuple[int, int]:
@@ -253,14 +270,15 @@ def _of_record(command: ConversationCommand, going: int) -> tuple[int, int]:
             users, values, size = min(len(command.users), MEMBERS_MAX), 0, ATTRIBUTES_BYTES_MAX
         case _:
             users, values, size = 1, 0, ATTRIBUTES_BYTES_MAX
-    rows = _RECORD_ROWS + _LISTED_ROWS * users + min(values, 2 * INDEX_TERMS_MAX)
+    listed = _LEFT_ROWS if isinstance(command, RemoveMembers) else _LISTED_ROWS
+    rows = _RECORD_ROWS + listed * users + min(values, 2 * INDEX_TERMS_MAX)
     if isinstance(command, AddMembers | RemoveMembers):
         rows += _UNREAD_ROWS * users
         size += users * 2 * NAME_BYTES_MAX
-    if isinstance(command, BanUsers):  # whoever is in it leaves first: from the list of a group, or out of a room
-        rows += _RECORD_ROWS + users * max(_LISTED_ROWS + _UNREAD_ROWS, STAY_ROWS)
+    if isinstance(command, BanUsers):  # whoever is in it leaves first: as a member, or out of a room
+        rows += _RECORD_ROWS + users * max(_LEFT_ROWS + _UNREAD_ROWS, STAY_ROWS)
         size += ATTRIBUTES_BYTES_MAX + users * 6 * NAME_BYTES_MAX
-    return rows, rows * ROW_BYTES + size + 2 * NAME_BYTES_MAX * users
+    return rows, rows * ROW_BYTES + size + 4 * NAME_BYTES_MAX * users
 
 
 def leaves(command: Command, reserve: int) -> int:
@@ -314,6 +332,6 @@ assert (
     _SEND_ROWS + _KEPT_ROWS + _NUMBERED_ROWS
 ) * ROW_BYTES + BODY_BYTES_MAX < 1 << 20  # one message fits the least room a disk is asked for
 assert _CHANGE_ROWS + _COPY_ROWS * MEMBERS_MAX <= COMMAND_ROWS_MAX
-assert _FORGET_ROWS <= STAY_ROWS
+assert _CHANGE_ROWS + _COPY_ROWS * RECIPIENTS_MAX + _OWN_ROWS * (RECIPIENTS_MAX + COPIES_MAX) <= COMMAND_ROWS_MAX
 assert QUEUE_MESSAGES_MAX + _QUEUE_ROWS <= COMMAND_ROWS_MAX
-assert BATCH_BYTES + (STAY_ROWS * SWEEP_STEP_MIN + _QUEUE_ROWS) * ROW_BYTES <= _STEP_BYTES
+assert BATCH_BYTES + (max(STAY_ROWS, _FORGET_ROWS) * SWEEP_STEP_MIN + _QUEUE_ROWS) * ROW_BYTES <= _STEP_BYTES

@@ -120,7 +120,7 @@ def _find(command: ChangeBroadcast, views: ReadViews, headers: Headers) -> Heade
         raise unknown
     row = views.broadcast(command.app, command.id)
     header = headers.header(row.body) if row is not None else None
-    if row is None or header is None or not _has_service(views, command.app, row):
+    if row is None or header is None or not _Services(views, command.app).have(row):
         raise unknown
     if (
         command.conversation not in (None, header.conversation)
@@ -134,11 +134,12 @@ def _find(command: ChangeBroadcast, views: ReadViews, headers: Headers) -> Heade
 def decide_expire(command: ExpireBroadcasts, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
     """Forget what no clock that runs as it should will show again."""
     clock, horizon = min(now.wall_ms, now.expiry_ms), rules.history_horizon(now.expiry_ms)
+    services = _Services(views, command.app)
     over = (
         id
         for id, row in views.broadcasts(command.app)
         if (row.valid_until_ms is not None and row.valid_until_ms <= clock and row.at_ms <= horizon)
-        or not _has_service(views, command.app, row)
+        or not services.have(row)
     )
     ids = list(islice(over, command.limit))
     return Decision(
@@ -150,13 +151,11 @@ def valid(
     views: ReadViews, app: str, wall_ms: UnixMs, *, after: Position = Position(0), newest_first: bool = False
 ) -> Iterator[tuple[MessageId, BroadcastRow]]:
     """The broadcasts beyond a position that are delivered at this time; all of them, if the newest come first."""
-    services: dict[Conversation, Position] = {}
+    services = _Services(views, app)
     for id, row in views.broadcasts(app, after=after, newest_first=newest_first):
         if row.valid_until_ms is not None and row.valid_until_ms <= wall_ms:
             continue
-        if row.conversation not in services:
-            services[row.conversation] = _service(views, app, row.conversation)
-        if services[row.conversation] == row.number:
+        if services.have(row):
             yield id, row
 
 
@@ -179,14 +178,21 @@ def newest(
     return max(takewhile(lambda entry: entry.position <= through, found), default=None)
 
 
-def _has_service(views: ReadViews, app: str, row: BroadcastRow) -> bool:
-    """Whether the service that sent it is still there; not one that got its name later."""
-    return _service(views, app, row.conversation) == row.number
+class _Services:
+    """An app's services as of now, each looked up once."""
 
+    def __init__(self, views: ReadViews, app: str) -> None:
+        self._views = views
+        self._app = app
+        self._numbers: dict[Conversation, Position | None] = {}
 
-def _service(views: ReadViews, app: str, conversation: Conversation) -> Position:
-    record = views.conversation(app, conversation)
-    return record.number if record is not None else Position(0)
+    def have(self, row: BroadcastRow) -> bool:
+        """Whether the service that sent it is there; one that got its name later is another."""
+        conversation = row.conversation
+        if conversation not in self._numbers:
+            record = self._views.conversation(self._app, conversation)
+            self._numbers[conversation] = record.number if record is not None else None
+        return self._numbers[conversation] == row.number
 
 
 def begin(views: ReadViews, app: str, user: str, now: Now, session: Position) -> Position:

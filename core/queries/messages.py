@@ -106,8 +106,8 @@ class FindMessages(MessageQuery[tuple[Message, ...]], frozen=True, kw_only=True)
             check_name("recipient", self.recipient)
             if [conversation.kind for conversation in self.conversations] != ["service"]:
                 raise InvalidCommand("recipient: conversations must name one service")
-            if self.receiver is not None:
-                raise InvalidCommand("recipient: leaves no room for receiver")
+            if self.receiver is not None or self.sender is not None:
+                raise InvalidCommand("recipient: leaves no room for receiver or sender")
 
 
 class GetMessage(Query[Message | None], frozen=True, kw_only=True):
@@ -156,6 +156,8 @@ class ReserveMessages(Query[str], frozen=True, kw_only=True):
             raise InvalidCommand("find: must be of the same app")
         if self.find.recalled:
             raise InvalidCommand("recalled: what is recalled is not in a result")
+        if self.find.recipient is not None:
+            raise InvalidCommand("recipient: a result holds messages as everybody sees them")
         if self.find.limit > RESULT_MESSAGES_MAX:
             raise InvalidCommand(f"limit: a result holds at most {RESULT_MESSAGES_MAX} messages")
         if not 1 <= self.ttl_ms <= LAST_PLACE.at_ms:

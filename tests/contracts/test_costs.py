@@ -1,11 +1,13 @@
 """What commands are taken to cost covers what they write, with the longest names; and the least reserve covers a fold."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from postroom.core.commands import (
+    Ack,
     AddMembers,
     BanUsers,
     BlockConversation,
@@ -46,7 +48,7 @@ from postroom.core.commands import (
     UnsilenceUsers,
     UpdateConversation,
 )
-from postroom.core.domain import Decision, Welcome
+from postroom.core.domain import Decision, Welcome, streams
 from postroom.core.events import CopiesExpired, PresenceTaken
 from postroom.core.events.deletion import ConversationSwept, CopiesWithdrawn
 from postroom.core.ids import ExpiryMs, MessageId, Position, UnixMs
@@ -64,7 +66,7 @@ from postroom.core.limits import (
     SWEEP_STEP,
     SWEEP_STEP_MIN,
 )
-from postroom.core.model import FEEDS, PresenceEvent, Receipt, Rules, group, peer, room
+from postroom.core.model import FEEDS, PresenceEvent, Receipt, Rules, group, peer, room, service
 from postroom.core.rows import UnreadRow
 from postroom.core.runtime.pending import Group, Pending
 from postroom.core.runtime.spreading import cut
@@ -116,9 +118,9 @@ class Scale(Machine):
         assert 0 < written <= cost, command
         return decision
 
-    def spread(self, command: Command, recipients: int) -> Decision:
-        """The same of what has to do in so many queues."""
-        most, cost = estimate(command, self.rules, recipients)
+    def spread(self, command: Command, recipients: int, copies: int = 0) -> Decision:
+        """The same of what has to do in so many queues, and with so many copies."""
+        most, cost = estimate(command, self.rules, recipients, copies)
         decision, rows, written = self.weigh(command)
         assert 0 < rows <= most, command
         assert 0 < written <= cost, command
@@ -128,6 +130,12 @@ class Scale(Machine):
         """A message to a room, or to a peer if it is queued; weighed."""
         conversation = peer(to) if fields.get("queue") else room(to)
         command = SendMessage(**{"app": "demo", "sender": ALICE, "to": conversation, "body": b"hi", **fields})  # type: ignore[arg-type]
+        receipt = self.covered(command).result
+        assert isinstance(receipt, Receipt)
+        return receipt.id
+
+    def send_weighed(self, command: SendMessage) -> MessageId:
+        """The message's id."""
         receipt = self.covered(command).result
         assert isinstance(receipt, Receipt)
         return receipt.id
@@ -323,6 +331,110 @@ def test_what_members_have_read(scale: Scale) -> None:
     scale.covered(AddMembers(app="demo", conversation=g, users=users))
     scale.covered(RemoveMembers(app="demo", conversation=g, users=users[:200]))
     scale.covered(BanUsers(app="demo", conversation=g, users=users[:400]))
+
+
+def test_streams(scale: Scale) -> None:
+    """Of a service with everybody in it, and of a group that has a stream; who leaves had something in it."""
+    s, g = service("s".ljust(NAME_BYTES_MAX, "s")), group("g".ljust(NAME_BYTES_MAX, "g"))
+    users = tuple(member(number) for number in range(MEMBERS_MAX))
+    for place in (s, g):
+        scale.covered(CreateConversation(app="demo", conversation=place, attributes=b'{"b":"%s"}' % (b"x" * 60_000)))
+        scale.covered(AddMembers(app="demo", conversation=place, users=users))
+        sent = []
+        for number in range(3):
+            send = SendMessage(
+                app="demo",
+                sender=ALICE,
+                to=place,
+                body=b"hi",
+                queue=True,
+                history=True,
+                dedup=f"{place.kind}{number}",
+                push=b"p",
+            )
+            sent.append(scale.send_weighed(send))
+            for _ in range(2):
+                scale.covered(EditMessage(app="demo", id=sent[-1], by=ALICE, body=b"ho"))
+        scale.covered(RecallMessage(app="demo", id=sent[0], by=ALICE))
+        session = scale.login(users[0])
+        opened = streams.opened(session, scale.clock.expiry_ms, scale.rules)
+        through = scale.read(lambda snapshot: snapshot.views.position)
+        ack = Ack(app="demo", user=users[0], session=session, through=through, opened=opened)
+        scale.covered(ack)
+        for number in (0, 1):
+            scale.covered(DeleteMessage(app="demo", id=sent[number], by=ALICE))
+        scale.covered(RemoveMembers(app="demo", conversation=place, users=users[:200]))
+        scale.covered(BanUsers(app="demo", conversation=place, users=users[200:]))
+
+
+@pytest.mark.parametrize("limit", [1, SWEEP_STEP_MIN, 70])
+def test_streams_of_age(scale: Scale, limit: int) -> None:
+    """Edited messages, each to a service of its own, then the memberships of who left them, then notices of deletions; and what
+    becomes of that when it is folded in the least reserve."""
+    for number in range(60):
+        place = service(name(number))
+        scale.run(CreateConversation(app="demo", conversation=place))
+        scale.run(AddMembers(app="demo", conversation=place, users=(BOB,)))
+        for deleted in (False, True):
+            send = SendMessage(app="demo", sender=ALICE, to=place, body=b"hi", queue=True, history=True)
+            id = scale.send_weighed(send)
+            scale.run(EditMessage(app="demo", id=id, by=ALICE, body=b"ho"))
+            if deleted:
+                scale.run(DeleteMessage(app="demo", id=id, by=ALICE))
+        scale.run(RemoveMembers(app="demo", conversation=place, users=(BOB,)))
+    scale.clock.run(10_000)
+    swept = Counter[str]()
+    while scale.read(lambda snapshot: next(snapshot.views.ended_notices("demo"), None)) is not None:
+        events = scale.covered(ExpireHistory(app="demo", limit=limit)).events
+        swept.update(type(event).__name__ for event in events)
+    assert set(swept) == {"HistoryExpired", "StaysExpired", "StreamNoticesExpired"}
+    while True:
+        with scale.store.transaction() as transaction:
+            record = next(transaction.log(), None)
+            if record is None:
+                return
+            before = transaction.written_bytes
+            transaction.trim(ExpiryMs(1 << 60), 1)
+            written = transaction.written_bytes - before
+        assert written + BATCH_BYTES + SWEEPING_LEAVES <= RESERVE_BYTES_MIN, record.event
+
+
+@pytest.mark.parametrize("users", [1, 3, 40, 600])
+def test_messages_to_users_by_name(scale: Scale, users: int) -> None:
+    """As above; and some see another text of it, or nothing, before it is changed for all."""
+    scale.rules = Rules(queue_messages=2, history_ttl_ms=10_000)
+    news, named = service("news"), tuple(member(number) for number in range(users))
+    scale.run(CreateConversation(app="demo", conversation=news))
+    for user in named[::2]:
+        scale.run(Login(app="demo", user=user))
+    for number in range(3):
+        send = SendMessage(
+            app="demo",
+            sender=ALICE,
+            to=news,
+            body=b"hi",
+            queue=True,
+            history=True,
+            recipients=named,
+            dedup=f"{number}",
+            push=b"p" * 4_000,
+        )
+        receipt = scale.covered(send).result
+        assert isinstance(receipt, Receipt)
+        which = {"app": "demo", "id": receipt.id, "by": ALICE}
+        copies = 0
+        for change, some in (
+            (EditMessage(**which, body=b"for some", recipients=named[1:]), named[1:]),
+            (EditMessage(**which, body=b"others", recipients=named[2:]), named[2:]),
+            (RecallMessage(**which, recipients=named[-2:-1]), named[-2:-1]),
+            (DeleteMessage(**which, recipients=named[1:][:1]), named[1:][:1]),
+        ):
+            if some:
+                rows = users // 32 if isinstance(change, DeleteMessage) else 0
+                scale.spread(change, len(some), len(some) + rows)
+                copies = users
+        for change in (EditMessage(**which, body=b"ho"), (RecallMessage, DeleteMessage)[number % 2](**which)):
+            scale.spread(change, users, users + copies)
 
 
 def test_copies_that_leave_with_the_history_can_be_folded(scale: Scale) -> None:

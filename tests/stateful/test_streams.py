@@ -243,9 +243,9 @@ class Streams(StoreMachine):
         for place in PLACES:
             members = CROWD if place.kind == "group" else ()
             self.do(CreateConversation(app=APP, conversation=place, members=members))
-            created = self.machine.records[-1].position
-            self.model.lines[place].members = dict.fromkeys(members, created)
-        self.note()
+            self.model.lines[place].members = dict.fromkeys(members, self.note())
+            for user in USERS:
+                self.join(place, user)
 
     def do(self, command: Command, refusal: type[Refusal] | None = None) -> Decision | None:
         """Run it; it must be refused with this, or not at all."""
@@ -269,7 +269,15 @@ class Streams(StoreMachine):
 
     # Members.
 
-    @rule(place=places, user=users)
+    @rule(place=places, user=users, what=st.sampled_from(["join", "leave", "leave", "ban", "unban"]))
+    def move(self, place: Conversation, user: str, what: str) -> None:
+        if what == "join":
+            self.join(place, user)
+        elif what == "unban":
+            self.unban(place, user)
+        else:
+            self.leave(place, user, ban=what == "ban")
+
     def join(self, place: Conversation, user: str) -> None:
         line = self.model.lines[place]
         command = AddMembers(app=APP, conversation=place, users=(user,))
@@ -277,8 +285,7 @@ class Streams(StoreMachine):
         if decision is not None and decision.events:
             line.members[user] = self.note()
 
-    @rule(place=places, user=users, ban=flags)
-    def leave(self, place: Conversation, user: str, ban: bool) -> None:
+    def leave(self, place: Conversation, user: str, *, ban: bool) -> None:
         line = self.model.lines[place]
         kind = BanUsers if ban else RemoveMembers
         decision = self.do(kind(app=APP, conversation=place, users=(user,)))
@@ -292,7 +299,6 @@ class Streams(StoreMachine):
         if since is not None and any(one.position > since for one in line.standing):
             line.left.append((user, since, until, self.model.newest_at[APP]))
 
-    @rule(place=places, user=users)
     def unban(self, place: Conversation, user: str) -> None:
         line = self.model.lines[place]
         decision = self.do(UnbanUsers(app=APP, conversation=place, users=(user,)))
@@ -303,7 +309,12 @@ class Streams(StoreMachine):
 
     # Messages.
 
-    @rule(place=places, sender=users, queue=mostly, history=mostly)
+    @rule(place=places, sender=users, count=st.integers(1, 4))
+    def send_many(self, place: Conversation, sender: str, count: int) -> None:
+        for _ in range(count):
+            self.send(place, sender, queue=True, history=True)
+
+    @rule(place=places, sender=users, queue=flags, history=mostly)
     def send(self, place: Conversation, sender: str, queue: bool, history: bool) -> None:
         model, text = self.model, self.text()
         command = SendMessage(app=APP, sender=sender, to=place, body=text, queue=queue, history=history or queue)
@@ -364,7 +375,14 @@ class Streams(StoreMachine):
 
     # Readers.
 
-    @rule(user=users)
+    @rule(user=users, reads=mostly, acks=flags)
+    def visit(self, user: str, reads: bool, acks: bool) -> None:
+        self.login(user)
+        if reads:
+            self.read(0)
+        if acks:
+            self.ack(0, 0)
+
     def login(self, user: str) -> None:
         model, box = self.model, self.model.box(APP, user)
         if len(box.sessions) == 3:
@@ -477,7 +495,20 @@ class Streams(StoreMachine):
 
     # The house.
 
-    @rule(user=users)
+    @rule(what=st.sampled_from(["expire", "expire", "configure", "trim", "restart", "replay"]), data=st.data())
+    def keep_house(self, what: str, data: st.DataObject) -> None:
+        match what:
+            case "expire":
+                self.expire(data.draw(users))
+            case "configure":
+                self.configure(data.draw(rules_of_apps))
+            case "trim":
+                self.trim(data.draw(st.integers(1, 20)), data.draw(st.sampled_from([-1, 0, 60_000])))
+            case "restart":
+                self.restart()
+            case _:
+                self.replay_gives_the_same_state()
+
     def expire(self, user: str) -> None:
         decision = self.do(ExpireQueue(app=APP, user=user))
         assert decision is not None
@@ -493,15 +524,12 @@ class Streams(StoreMachine):
     def time_passes(self, elapsed_ms: int) -> None:
         self.machine.clock.run(elapsed_ms)
 
-    @rule(rules=rules_of_apps)
     def configure(self, rules: Rules) -> None:
         self.machine.rules = self.model.rules = rules
 
-    @rule(limit=st.integers(1, 20), age_ms=st.sampled_from([-1, 0, 60_000]))
     def trim(self, limit: int, age_ms: int) -> None:
         self.machine.trim(ExpiryMs(self.machine.clock.expiry_ms - age_ms), limit)
 
-    @rule()
     def restart(self) -> None:
         self.machine.store = self.open()
         self.do(StartEpoch())
@@ -562,7 +590,6 @@ class Streams(StoreMachine):
         waiting = sum(len(box.copies) for box in self.model.boxes.values())
         assert engine_of(snapshot).count("bodies") == kept + notices + waiting
 
-    @rule()
     def replay_gives_the_same_state(self) -> None:
         with self.machine.store.snapshot() as snapshot:
             assert replayed(snapshot) == rows(engine_of(snapshot), LIVE)

@@ -30,9 +30,11 @@ from postroom.core.expiry import DAY_MS
 from postroom.core.ids import MessageId, UnixMs
 from postroom.core.limits import BODY_BYTES_MAX, PUSH_BYTES_MAX
 from postroom.core.model import Conversation, Quota, Receipt, group, peer, service
+from postroom.storage import keys
 
 from ..support.desk import APP, Desk
 from ..support.machine import START_MS
+from ..support.rows import engine_of
 
 NEWS = service("news")
 
@@ -258,6 +260,24 @@ def test_there_are_so_many_at_a_time(desk: Desk, monkeypatch: pytest.MonkeyPatch
     assert BroadcastsExpired(app=APP, ids=(second,)) in desk.events
     assert live(desk) == [first, third, fourth]
     assert len(texts(desk)) == 3
+
+
+def test_one_whose_service_is_gone_is_gone(desk: Desk) -> None:
+    """Whoever deletes a service deletes its record at once; another one may get the name."""
+    other = service("weather")
+    desk.run(CreateConversation(app=APP, conversation=other))
+    id, stays = broadcast(desk), broadcast(desk, "stays", conversation=other)
+    with desk.store.transaction() as transaction:
+        engine_of(transaction).delete("live", keys.conversation_key(APP, "service", "news"))
+    assert live(desk) == [stays]
+    desk.run(CreateConversation(app=APP, conversation=NEWS))
+    again = broadcast(desk, "again")
+    assert live(desk) == [stays, again]
+    for change in (EditBroadcast(app=APP, id=id, by="a", body=b""), DeleteBroadcast(app=APP, id=id, by="a")):
+        with pytest.raises(UnknownMessage):
+            desk.run(change)
+    assert desk.run(ExpireBroadcasts(app=APP)).events == (BroadcastsExpired(app=APP, ids=(id,)),)
+    assert texts(desk) == ["stays", "again"]
 
 
 def sent(**fields: Any) -> SendBroadcast:

@@ -95,6 +95,7 @@ def delivery(frame: dict[str, Any]) -> Delivery:
         lane=frame.get("lane", "normal"),
         queued=frame.get("queued", False),
         seq=frame.get("seq"),
+        stream=frame.get("stream"),
         via=frame.get("via", ""),
         by=frame.get("by", ""),
         count=frame.get("count", 0),

@@ -13,15 +13,19 @@ from postroom.core.commands import (
     AddMembers,
     BanUsers,
     BlockConversation,
+    ChangeBroadcast,
     ChangeMessage,
     CollectResult,
     Command,
     ConversationCommand,
     CreateConversation,
+    DeleteBroadcast,
     DeleteConversation,
     DeleteMessage,
+    EditBroadcast,
     EditMessage,
     EndStaleSessions,
+    ExpireBroadcasts,
     ExpireDedup,
     ExpireGaps,
     ExpireHistory,
@@ -43,6 +47,7 @@ from postroom.core.commands import (
     RemoveMembers,
     RemoveRole,
     ReserveResult,
+    SendBroadcast,
     SendMessage,
     SetRole,
     SilenceUsers,
@@ -69,7 +74,7 @@ from postroom.core.limits import (
     SWEEP_STEP,
     SWEEP_STEP_MIN,
 )
-from postroom.core.model import Rules, group, peer
+from postroom.core.model import Rules, group, peer, service
 from postroom.core.space import BATCH_BYTES, SWEEPING_LEAVES, Room, admit, estimate, is_full, leaves
 from postroom.storage.lmdb.space import RESERVE_BYTES_MIN
 
@@ -91,6 +96,7 @@ EVERY: list[Command] = [
     ExpireGaps(app="demo", rooms=("r",), limit=1),
     ExpireHistory(app="demo", limit=1),
     SweepConversation(app="demo", conversation=group("g"), limit=1),
+    ExpireBroadcasts(app="demo", limit=1),
     Ack(app="demo", user="bob", session=Position(1), through=Position(1), count=3),
     Logout(app="demo", user="bob", session=Position(1)),
     Leave(app="demo", user="bob", session=Position(1), room="r"),
@@ -99,11 +105,14 @@ EVERY: list[Command] = [
     RecallMessage(app="demo", id=MessageId(1), by="alice"),
     DeleteMessage(app="demo", id=MessageId(1), by="alice"),
     DeleteConversation(app="demo", conversation=group("g"), by="alice"),
+    DeleteBroadcast(app="demo", id=MessageId(1), by="alice"),
     Login(app="demo", user="bob"),
     Kick(app="demo", user="bob"),
     Join(app="demo", user="bob", session=Position(1), room="r"),
     ReserveResult(app="demo", handle="1", ids=(MessageId(1),) * RESULT_MESSAGES_MAX, ttl_ms=1),
     EditMessage(app="demo", id=MessageId(1), by="alice", body=b"hi"),
+    SendBroadcast(app="demo", sender="alice", conversation=service("s"), body=b"hi"),
+    EditBroadcast(app="demo", id=MessageId(1), by="alice", body=b"hi"),
     CreateConversation(app="demo", conversation=group("g"), members=("bob",)),
     UpdateConversation(app="demo", conversation=group("g"), operations=(Operation("a", "set", b"1"),)),
     AddMembers(app="demo", conversation=group("g"), users=("bob",)),
@@ -141,7 +150,7 @@ def tail(size: int, reserve: int = RESERVE) -> Room:
 
 def test_every_command_is_here() -> None:
     kinds = {kind for kind in vars(commands).values() if isinstance(kind, type) and issubclass(kind, Command)}
-    abstract = {Command, ChangeMessage, ConversationCommand, MembersCommand, UsersCommand, UserCommand}
+    abstract = {Command, ChangeMessage, ChangeBroadcast, ConversationCommand, MembersCommand, UsersCommand, UserCommand}
     assert {type(command) for command in EVERY} == kinds - abstract
 
 

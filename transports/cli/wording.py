@@ -73,17 +73,15 @@ from postroom.core.events.lists import (
 from postroom.core.model import Conversation
 
 _RECIPIENTS_SHOWN: Final = 3
-_OF_ANOTHER_TIME: Final = (HistoryExpired, StaysExpired, AliasesExpired, MessageImported)
-_IDS: Final = frozenset({"id", "ids", "session", "through", "position", "positions"})
+_OF_ANOTHER_TIME: Final = (HistoryExpired, StaysExpired, StreamNoticesExpired, AliasesExpired, MessageImported)
+_IDS: Final = frozenset({"id", "ids", "session", "through", "position", "positions", "broadcasts_from"})
 """Fields that are decimal strings in JSON: 64-bit readers aside, nobody may round them."""
-_SWEEPS: Final = (HistoryExpired, StaysExpired, StreamNoticesExpired)
 _START: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def line(record: Record) -> str:
     """One event for a person: position, time, app, what happened. A time by the expiry clock is marked with "~"."""
     # Sweeping names the time of what it ends; and earlier versions did not note every time.
-    at_ms = 0 if isinstance(record.event, _SWEEPS) else getattr(record.event, "at_ms", 0)
     # Sweeping names the time of what it ends, importing that of elsewhere; and earlier versions did not note every time.
     at_ms = 0 if isinstance(record.event, _OF_ANOTHER_TIME) else getattr(record.event, "at_ms", 0)
     when = moment(at_ms) if at_ms else "~" + moment(record.clock_ms)
@@ -137,16 +135,8 @@ def words(event: AnyEvent) -> str:
             return f"epoch {event.epoch} begins: a process took over, earlier sessions are offline"
         case MessageSent():
             return _joined(f"message {event.id} {shown(event.sender)} → {place(event.conversation)}", _sent(event))
-        case MessageEdited():
-            what = f"message {event.id} edited by {shown(event.by)}"
-            return _joined(what, [*_streamed(event.stream), *_copies(event.queued)])
-        case MessageRecalled():
-            what = f"message {event.id} recalled by {shown(event.by)}"
-            return _joined(what, [*_streamed(event.stream), *_copies(event.queued)])
-        case MessageDeleted():
-            gone = (f"{counted(len(w.positions), 'entry')} withdrawn from {shown(w.user)}" for w in event.withdrawn)
-            what = f"message {event.id} deleted by {shown(event.by)}"
-            return _joined(what, [*_few(gone), *_streamed(event.stream), *_copies(event.queued)])
+        case MessageEdited() | MessageRecalled() | MessageDeleted():
+            return _words_of_changes(event)
         case MessageConfirmed():
             return f"message {event.id} acknowledged, a retry by {shown(event.sender)} will be told so"
         case LoggedIn() | LoggedOut() | UserKicked():
@@ -181,6 +171,20 @@ def _words_of_broadcasts(event: BroadcastEvent) -> str:
             return f"{shown(event.name)} used, number {event.count} of day {event.day}"
         case _:
             assert_never(event)
+
+
+def _words_of_changes(event: MessageEdited | MessageRecalled | MessageDeleted) -> str:
+    """What became of a message, for everybody or for some."""
+    some = _names(event.copies)
+    verb, for_whom = ("edited", "for") if isinstance(event, MessageEdited) else ("recalled", "from")
+    gone: Iterable[str] = ()
+    if isinstance(event, MessageDeleted):
+        verb, for_whom = ("hidden", "from") if some else ("deleted", "")
+        gone = (f"{counted(len(w.positions), 'entry')} withdrawn from {shown(w.user)}" for w in event.withdrawn)
+    what = f"message {event.id} {verb} by {shown(event.by)}"
+    return _joined(
+        f"{what} {for_whom} {some}" if some else what, [*_few(gone), *_streamed(event.stream), *_copies(event.queued)]
+    )
 
 
 def _acknowledged(event: Acked) -> str:
@@ -392,6 +396,8 @@ def _sent(event: MessageSent) -> list[str]:
     told: list[str] = [event.lane] if event.lane != "normal" else []
     if event.history:
         told.append("kept for history")
+    if event.recipients:
+        told.append(f"to {_names(event.recipients)} by name")
     if event.stream:
         told.append(f"number {event.number} of its stream")
     told += _copies(event.queued)

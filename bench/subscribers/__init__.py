@@ -1,0 +1,1 @@
+"""`postroom bench subscribers`: what a message to a service costs, by who subscribes."""
