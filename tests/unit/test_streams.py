@@ -367,7 +367,7 @@ def damaged(prefix: bytes, *, length: int = 17, value: bytes | None = None, inde
         (damaged(b"T", index=1), "there is no such notice"),
         (damaged(b"T", value=msgspec.msgpack.encode([1, 9, 1, 1])), "has the number 9 of 2"),
         (damaged(b"T", index=1, value=msgspec.msgpack.encode([1, 1, 1, 1])), "is not in order behind"),
-        (damaged(b"T", length=41), "1 deletions are told of in streams, 0 will be forgotten"),
+        (damaged(b"T", length=41), "rows 'T', the records need"),
         (damaged(b"P", length=25), "does not know of subscribing to it"),
         (damaged(b"P", length=25, value=msgspec.msgpack.encode([1, "news", 1])), "does not know of subscribing to it"),
     ],
