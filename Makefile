@@ -43,6 +43,7 @@ bench: $(READY) ## how fast it is on this machine
 	$(BIN)/postroom bench deaf --seconds 3 --host h11
 	$(BIN)/postroom bench idle --host h11
 	$(BIN)/postroom bench history --seconds 0.5 --messages 200000
+	$(BIN)/postroom bench import
 	$(BIN)/postroom bench subscribers --seconds 3
 
 format: $(READY) ## rewrite the code in our format, with the fixes that are safe

@@ -8,6 +8,7 @@ from .fanout.command import fanout
 from .history.command import history
 from .http.command import http
 from .idle.command import idle
+from .imports.command import import_
 from .publish.command import publish
 from .subscribers.command import subscribers
 
@@ -23,5 +24,5 @@ def bench() -> None:
     """The group that `postroom` attaches."""
 
 
-for _command in (publish, http, fanout, drain, deaf, idle, history, subscribers):
+for _command in (publish, http, fanout, drain, deaf, idle, history, subscribers, import_):
     bench.add_command(_command)

@@ -5,18 +5,26 @@ import msgspec
 from .commands import (
     AddMembers,
     BanUsers,
+    ChangeBroadcast,
     ChangeMessage,
     Command,
     ConversationCommand,
     CreateConversation,
+    DeleteConversation,
+    EditBroadcast,
     EditMessage,
+    ImportConversation,
+    ImportMessage,
     Join,
     Kick,
     Leave,
+    MarkRead,
     MembersCommand,
     Operation,
+    RecallMessage,
     RemoveMembers,
     RemoveRole,
+    SendBroadcast,
     SendMessage,
     SetRole,
     SilenceUsers,
@@ -26,6 +34,7 @@ from .commands import (
     UsersCommand,
 )
 from .errors import BansFull, ConversationFull, InvalidCommand, SilencesFull
+from .ids import UnixMs
 from .limits import (
     BODY_BYTES_MAX,
     DEDUP_BYTES_MAX,
@@ -34,6 +43,7 @@ from .limits import (
     LISTED_MAX,
     MEMBERS_MAX,
     MENTIONS_MAX,
+    MUTED_MAX,
     NAME_BYTES_MAX,
     OPERATIONS_MAX,
     PUSH_BYTES_MAX,
@@ -42,7 +52,8 @@ from .limits import (
     SILENCE_MS_MIN,
     WAIT_ACK_MS_MAX,
 )
-from .model import KINDS, LANES, ROLES, Conversation, Format, Kind
+from .model import KINDS, LANES, ROLES, Conversation, Format, Kind, Quota
+from .ports import LAST_PLACE
 
 
 def check(command: Command) -> None:
@@ -50,8 +61,12 @@ def check(command: Command) -> None:
     match command:
         case SendMessage():
             check_send(command)
-        case ChangeMessage():
+        case ChangeMessage() | ChangeBroadcast():
             check_change(command)
+        case SendBroadcast():
+            check_broadcast(command)
+        case ImportMessage():
+            check_import(command)
         case ConversationCommand():
             check_conversation(command)
         case Join() | Leave():
@@ -88,13 +103,12 @@ def check_send(command: SendMessage) -> None:
             raise InvalidCommand("recipients: only a message to a room has them")
     if command.mentions:
         check_names("mentions", command.mentions, MENTIONS_MAX)
-    if len(command.push) > PUSH_BYTES_MAX:
-        raise InvalidCommand(f"push: {len(command.push)} bytes are more than the {PUSH_BYTES_MAX} allowed")
+    check_push(command.push)
+    check_quota(command.quota)
     check_body(command.body, command.format)
     if command.lane not in LANES:
         raise InvalidCommand(f"lane: must be one of {', '.join(LANES)}")
-    if command.dedup is not None and not 1 <= utf8_length("dedup", command.dedup) <= DEDUP_BYTES_MAX:
-        raise InvalidCommand(f"dedup: must be 1 to {DEDUP_BYTES_MAX} bytes")
+    check_dedup(command.dedup)
     if command.wait_ack_ms is not None and not 0 < command.wait_ack_ms <= WAIT_ACK_MS_MAX:
         raise InvalidCommand(f"wait_ack_ms: must be 1 to {WAIT_ACK_MS_MAX}")
 
@@ -127,11 +141,46 @@ def check_to_group(command: SendMessage) -> None:
         raise InvalidCommand("sender_copy: must be none or online")
 
 
-def check_change(command: ChangeMessage) -> None:
+def check_change(command: ChangeMessage | ChangeBroadcast) -> None:
     """The fields of a change of a message."""
     check_name("by", command.by)
-    if isinstance(command, EditMessage):
+    check_quota(command.quota)
+    if isinstance(command, EditMessage | EditBroadcast):
         check_body(command.body, command.format)
+    if isinstance(command, RecallMessage) and command.replacement:
+        check_name("via", command.via)
+        check_body(command.replacement, command.format)
+
+
+def check_broadcast(command: SendBroadcast) -> None:
+    """The fields of a message to everybody."""
+    check_record(command.conversation, ("service",))
+    check_name("sender", command.sender)
+    check_name("via", command.via)
+    check_quota(command.quota)
+    check_push(command.push)
+    check_body(command.body, command.format)
+    check_dedup(command.dedup)
+
+
+def check_push(push: bytes) -> None:
+    """What a push notification should say."""
+    if len(push) > PUSH_BYTES_MAX:
+        raise InvalidCommand(f"push: {len(push)} bytes are more than the {PUSH_BYTES_MAX} allowed")
+
+
+def check_dedup(dedup: str | None) -> None:
+    """A key that a retry would have again."""
+    if dedup is not None and not 1 <= utf8_length("dedup", dedup) <= DEDUP_BYTES_MAX:
+        raise InvalidCommand(f"dedup: must be 1 to {DEDUP_BYTES_MAX} bytes")
+
+
+def check_quota(quota: Quota | None) -> None:
+    """A number a day, and its name."""
+    if quota is not None:
+        check_name("quota", quota.name)
+        if quota.per_day < 1:
+            raise InvalidCommand("quota: must be at least 1 a day")
 
 
 def check_conversation(command: ConversationCommand) -> None:
@@ -143,16 +192,54 @@ def check_conversation(command: ConversationCommand) -> None:
             if command.conversation.kind != "group" and (command.members or command.unique):
                 raise InvalidCommand("members, unique: only a group has them")
             check_members(command.members)
+        case ImportConversation():
+            check_taken_over(command)
         case UpdateConversation():
             if len(command.operations) > OPERATIONS_MAX:
                 raise InvalidCommand(f"operations: at most {OPERATIONS_MAX}")
             for operation in command.operations:
                 check_operation(operation)
+        case DeleteConversation():
+            check_name("by", command.by)
         case AddMembers() if command.conversation.kind == "group":
             check_record(command.conversation, ("group",))
             check_members(command.users)
         case UsersCommand() | UserCommand():
             check_about_users(command)
+
+
+def check_taken_over(command: ImportConversation) -> None:
+    """A conversation that was made elsewhere, before."""
+    check_object("attributes", command.attributes)
+    if command.conversation.kind != "group" and (command.members or command.muted or command.unique):
+        raise InvalidCommand("members, muted, unique: only a group has them")
+    check_members(command.members)
+    check_names("muted", tuple(dict.fromkeys(command.muted)), MUTED_MAX)
+    check_time("created_ms", command.created_ms)
+    check_time("updated_ms", command.updated_ms)
+    if command.updated_ms < command.created_ms:
+        raise InvalidCommand("updated_ms: must not be before created_ms")
+
+
+def check_import(command: ImportMessage) -> None:
+    """A message that was sent elsewhere, before."""
+    check_name("conversation", command.conversation.id)
+    if command.conversation.line != 0:
+        raise InvalidCommand("conversation: has no line but 0 in this version")
+    check_name("sender", command.sender)
+    check_name("alias", command.alias)
+    check_name("via", command.via)
+    check_time("at_ms", command.at_ms)
+    if command.recipients and command.conversation.kind != "service":
+        raise InvalidCommand("recipients: only a message to a service has them")
+    check_names("recipients", command.recipients, RECIPIENTS_MAX)
+    check_names("mentions", command.mentions, MEMBERS_MAX)
+    if command.recalled and command.body:
+        raise InvalidCommand("body: of a message that was recalled there is none")
+    if command.format != "binary":
+        check_body(command.body, command.format)
+    elif len(command.body) > BODY_BYTES_MAX:
+        raise InvalidCommand(f"body: {len(command.body)} bytes are more than the {BODY_BYTES_MAX} allowed")
 
 
 def check_about_users(command: UsersCommand | UserCommand) -> None:
@@ -165,6 +252,9 @@ def check_about_users(command: UsersCommand | UserCommand) -> None:
             kinds = ("group",)
         case SilenceUsers() | UnsilenceUsers() | SetRole() | RemoveRole():
             kinds = ("group", "room")
+        case MarkRead():
+            kinds = ("group", "service")
+            check_time("until_ms", command.until_ms)
         case _:
             kinds = ("group", "room", "service")
     check_record(command.conversation, kinds)
@@ -179,6 +269,12 @@ def check_about_users(command: UsersCommand | UserCommand) -> None:
     ttl_ms = command.ttl_ms if isinstance(command, SilenceUsers) else None
     if ttl_ms is not None and not SILENCE_MS_MIN <= ttl_ms <= SILENCE_MS_MAX:
         raise InvalidCommand(f"ttl_ms: must be {SILENCE_MS_MIN} to {SILENCE_MS_MAX}")
+
+
+def check_time(field: str, time_ms: UnixMs) -> None:
+    """A time that can be written down."""
+    if not 0 <= time_ms <= LAST_PLACE.at_ms:
+        raise InvalidCommand(f"{field}: must not be negative, or beyond all time")
 
 
 def check_fullness(command: UsersCommand) -> None:

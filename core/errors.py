@@ -46,7 +46,7 @@ class UnknownConversation(Refusal):
 
 
 class ConversationExists(Refusal):
-    """The app has a conversation of this kind and name."""
+    """The app has a conversation of this kind and name, or one that was deleted and is still being swept."""
 
     code = "conversation_exists"
 
@@ -97,6 +97,18 @@ class BlocksFull(Refusal):
     """The user blocks as many conversations as one may."""
 
     code = "blocks_full"
+
+
+class TooOld(Refusal):
+    """What should be imported is past the app's retention."""
+
+    code = "too_old"
+
+
+class InTheFuture(Refusal):
+    """What should be imported is more than a day ahead of the clock."""
+
+    code = "in_the_future"
 
 
 class UnknownId(Refusal):
@@ -151,6 +163,18 @@ class RateLimited(Refusal):
     """Over a configured rate; `retry_after_ms` says when the next one would pass."""
 
     code = "rate_limited"
+
+
+class QuotaExceeded(Refusal):
+    """The day's quota is used up; `retry_after_ms` says when the day is over."""
+
+    code = "quota_exceeded"
+
+
+class BroadcastsFull(Refusal):
+    """As many broadcasts of the app are valid at the same time as may be."""
+
+    code = "broadcasts_full"
 
 
 class Overloaded(Refusal):

@@ -55,12 +55,17 @@ BLOCKED_MAX: Final = 1_000
 """Conversations that one user does not want to be put into: they are counted when one more is blocked."""
 FIND_LISTED_MAX: Final = 1_000
 """Names that one page of a list holds."""
+READ_ROWS_MAX: Final = 10_000
+"""Messages looked at for a mark of what is read: some 0.15 s, as long as the largest batch. Only a mark of long ago
+may meet it."""
 ATTRIBUTES_BYTES_MAX: Final = 128 * KIB
 """A conversation's attributes as JSON: as much as the storage services hold that people come from."""
 OPERATIONS_MAX: Final = 1_000
 """Changes of attributes in one command."""
 INDEX_TERMS_MAX: Final = 1_000
 """Values of one conversation's attributes that can be looked up, a row each; with more, it is looked at in every search."""
+DELETED_LEAVES_MAX: Final = 250
+"""Users whose stays in a deleted room end in one command; the rest are swept."""
 MENTIONS_MAX: Final = 20
 PUSH_BYTES_MAX: Final = 4 * KIB
 """What a push notification should say: the services that carry them take no more."""
@@ -84,6 +89,15 @@ HISTORY_COPIES_MAX: Final = 2_000
 """Recipients whose queues one step looks into for what still waits, if one message has not more."""
 HISTORY_EXPIRED_MAX: Final = 25
 """Messages of one event that forgets them: some five rows each, on other pages; see DEDUP_EXPIRED_MAX."""
+IMPORT_AHEAD_MS: Final = 86_400_000
+"""How far the time of what is imported may be ahead of the clock: a day, as clocks and zones are off."""
+
+# Broadcasts
+BROADCASTS_MAX: Final = 5_000
+"""Broadcasts an app keeps: a login looks at those since its user's last ack, at 3.5 us each. 30 a day, each valid for a month,
+are 900 that are valid. Of more, the oldest that is over makes room."""
+BROADCASTS_EXPIRED_MAX: Final = 25
+"""Broadcasts of one event that forgets them: their bodies lie on other pages; see DEDUP_EXPIRED_MAX."""
 
 # Filters and orders
 WHERE_BYTES_MAX: Final = 64 * KIB
@@ -177,7 +191,8 @@ ACK_WAITERS_MAX: Final = 8_192
 
 assert COMMAND_ROWS_MAX >= 2 * QUEUE_MESSAGES_MAX + 10  # collecting a queue: entry and body each
 assert 8 * ROOMS_PER_USER_MAX <= COMMAND_ROWS_MAX  # a logout
-assert 3 * MEMBERS_MAX + 2 * INDEX_TERMS_MAX + 10 <= COMMAND_ROWS_MAX  # a group created, or its attributes replaced
+assert 8 * DELETED_LEAVES_MAX + INDEX_TERMS_MAX + 10 <= COMMAND_ROWS_MAX  # a conversation deleted
+assert 6 * MEMBERS_MAX + 2 * INDEX_TERMS_MAX + 10 <= COMMAND_ROWS_MAX  # a group created, or its attributes replaced
 assert BATCH_BYTES_MAX >= 4 * BODY_BYTES_MAX
 assert PAGE_BYTES <= SESSION_BUFFER_BYTES
 assert INBOX_BYTES_MAX >= BATCH_BYTES_MAX

@@ -9,7 +9,8 @@ from .ids import ExpiryMs, MessageId, Position, UnixMs
 
 Kind = Literal["peer", "group", "room", "service"]
 Lane = Literal["high", "normal", "low"]
-Format = Literal["text", "json"]
+Format = Literal["text", "json", "binary"]
+"""What a body is. Only messages that were imported are ever binary."""
 Overflow = Literal["oldest", "refuse"]
 Confirmation = Literal["delivered", "offline", "timeout"]
 Feed = Literal["users", "rooms"]
@@ -81,6 +82,15 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
         return max(0, (at_ms + self.day_offset_ms) // DAY_MS)
 
 
+class Quota(msgspec.Struct, frozen=True, kw_only=True):
+    """A number of commands a day that an app has, counted under a name; what is refused or was done before counts nothing."""
+
+    name: str
+    """1 to 256 bytes. Commands of the same name share it."""
+    per_day: int
+    """At least 1. The day is the app's (`Rules.day`); the number is looked at with each command, and kept nowhere."""
+
+
 class Receipt(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a command was answered with, once it is on disk."""
 
@@ -121,9 +131,17 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     via: str
     recalled: bool = False
     """Its text was taken back; shown only to who asks for such, with an empty body."""
+    replacement: bytes = b""
+    """Of a recalled message: what the recall brought to be shown instead, in `format`, by the dialect it came through alone."""
+    replaced_via: str = ""
+    """Which dialect that is; empty if nothing was brought. Then `format` is that of the text that was."""
     mentions: tuple[str, ...] = ()
     """Users it is meant for in particular."""
     mention_all: bool = False
+    valid_until_ms: UnixMs | None = None
+    """Of a broadcast: until when it is delivered, by the wall clock; None: until it is deleted."""
+    alias: str | None = None
+    """Of a message that was imported: what it is called where it came from."""
 
 
 class ConversationInfo(msgspec.Struct, frozen=True, kw_only=True):

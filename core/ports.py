@@ -8,8 +8,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Final, Protocol
 
+from .broadcast_ports import BroadcastViews, ReadBroadcasts
+from .deletion_ports import Deleted, ReadDeleted
 from .events import Record
 from .ids import POSITION_MAX, ExpiryMs, MessageId, Place, Position, UnixMs
+from .import_ports import Imports, ReadImports
 from .list_ports import Lists, ReadLists
 from .model import Conversation, Feed, Kind, PresenceEvent, StoreStatistics
 from .room_ports import ReadRooms, Rooms
@@ -29,6 +32,7 @@ from .rows import (
     UserRow,
 )
 from .stream_ports import ReadStreams, Streams
+from .unread_ports import ReadUnread, Unread
 from .user_ports import ReadUsers, UserViews
 
 FIRST_PLACE: Final = Place(UnixMs(0), MessageId(0))
@@ -37,7 +41,9 @@ LAST_PLACE: Final = Place(UnixMs((1 << 63) - 1), MessageId(POSITION_MAX))
 """Behind every message."""
 
 
-class ReadViews(ReadUsers, ReadLists, ReadRooms, ReadStreams, Protocol):
+class ReadViews(
+    ReadUsers, ReadLists, ReadRooms, ReadStreams, ReadDeleted, ReadUnread, ReadBroadcasts, ReadImports, Protocol
+):
     """The state as of the last event applied."""
 
     @property
@@ -120,11 +126,13 @@ class ReadViews(ReadUsers, ReadLists, ReadRooms, ReadStreams, Protocol):
         newest_first: bool = False,
         other_than: str | None = None,
         recalled: bool = False,
+        imported: bool = True,
     ) -> Iterator[tuple[Place, bool]]:
         """Kept messages to a conversation, of a sender, or both, from `first` to `last`, both included; of neither: all.
 
         A peer conversation is named by the recipient. Each comes with whether it is shown: a recalled one is not unless
-        `recalled`, nor one from `other_than` (if there is a conversation and no sender).
+        `recalled`, an imported one not without `imported`, nor one from `other_than` (if there is a conversation and no
+        sender).
         """
 
     # Conversations.
@@ -143,7 +151,8 @@ class ReadViews(ReadUsers, ReadLists, ReadRooms, ReadStreams, Protocol):
     def conversations_of(
         self, app: str, user: str, *, after: Position = Position(0), before: Position | None = None
     ) -> Iterator[Numbered]:
-        """The groups that a user is a member of, and the services they subscribe to; order as above."""
+        """The groups that a user is a member of, and the services they subscribe to, deleted ones until that is swept; order
+        as above."""
 
     def conversations_with(
         self, app: str, key: str, value: bytes, *, after: Position = Position(0), before: Position | None = None
@@ -168,7 +177,7 @@ class ReadViews(ReadUsers, ReadLists, ReadRooms, ReadStreams, Protocol):
         """Reserved results in the order in which they end."""
 
 
-class Views(ReadViews, UserViews, Lists, Rooms, Streams, Protocol):
+class Views(ReadViews, UserViews, Lists, Rooms, Streams, Deleted, Unread, BroadcastViews, Imports, Protocol):
     """The state, to be changed by `apply` alone."""
 
     def advance(self, record: Record) -> None:

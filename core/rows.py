@@ -119,6 +119,8 @@ class Kept(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Its running number in its conversation; 0 if it has none."""
     stream: bool = False
     """It is in the conversation's stream."""
+    alias: str = ""
+    """Of a message that was imported: its name elsewhere."""
 
 
 class Stay(NamedTuple):
@@ -229,6 +231,21 @@ class ConversationRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return Conversation(self.kind, self.id)
 
 
+class UnreadRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What a user has read of a group or a service."""
+
+    kind: Kind
+    id: str
+    read: int = 0
+    """Of its running number: up to here all is read."""
+    own: int = 0
+    """How many beyond it are the user's own."""
+    extra: int = 0
+    """How many sent to the user by name, which take no number, are not read."""
+    guest: bool = False
+    """The user is no member: only what was sent by name counts."""
+
+
 class RoleRow(msgspec.Struct, frozen=True, array_like=True):
     """What somebody is in a conversation."""
 
@@ -236,6 +253,35 @@ class RoleRow(msgspec.Struct, frozen=True, array_like=True):
     role: Role
     since: Position
     """Of the event that first gave them one: their place among those who have."""
+
+
+class BroadcastRow(msgspec.Struct, frozen=True, array_like=True):
+    """A message of a service to every user of the app."""
+
+    conversation: Conversation
+    number: Position
+    """Of the service's record."""
+    at_ms: UnixMs
+    valid_until_ms: UnixMs | None
+    """Until when it is delivered, by the wall clock; None: until it is deleted."""
+    body: Position
+    """Where its current body lies."""
+
+
+class BroadcastEntry(NamedTuple):
+    """A broadcast as it waits for a user."""
+
+    position: Position
+    id: MessageId
+    body: Position
+
+
+class QuotaRow(NamedTuple):
+    """The newest day of a quota, and how much of it was used."""
+
+    day: int = 0
+    """The app's, counted from 1970-01-01; 0 if nothing was used yet."""
+    used: int = 0
 
 
 BodyType = Literal["message", "edited", "recalled", "deleted"]
@@ -269,3 +315,13 @@ class Body(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     header: Header
     payload: bytes
+    """Of a recalled message: nothing, or a `Replacement` in msgpack."""
+
+
+class Replacement(msgspec.Struct, frozen=True, array_like=True):
+    """What a recall brought to be shown in the text's place."""
+
+    via: str
+    """By this dialect alone."""
+    format: Format
+    body: bytes

@@ -8,28 +8,38 @@ from typing import Final, NamedTuple
 
 from .commands import (
     Ack,
+    AddMembers,
     BanUsers,
     CollectResult,
     Command,
     ConversationCommand,
     CreateConversation,
+    DeleteBroadcast,
+    DeleteConversation,
     DeleteMessage,
+    EditBroadcast,
     EditMessage,
     EndStaleSessions,
+    ExpireBroadcasts,
     ExpireDedup,
     ExpireGaps,
     ExpireHistory,
     ExpireQueue,
     ExpireResults,
     ExpireSilences,
+    ImportConversation,
+    ImportMessage,
     Kick,
     Leave,
     Login,
     Logout,
+    MarkRead,
     RecallMessage,
     RemoveMembers,
+    SendBroadcast,
     SendMessage,
     StartEpoch,
+    SweepConversation,
     TakeFeed,
     UpdateConversation,
     UsersCommand,
@@ -60,6 +70,8 @@ _SEND_ROWS: Final = 10
 stream its running number and its place there instead of four of these."""
 _KEPT_ROWS: Final = 4
 """Of a message in the history: its own, and one in each of three timelines."""
+_NUMBERED_ROWS: Final = 2
+"""Of one that takes a running number: the number, and what its sender has read."""
 _CHANGE_ROWS: Final = _SEND_ROWS + _KEPT_ROWS + 2
 _EPOCH_ROWS: Final = 4
 _QUEUE_ROWS: Final = 10
@@ -72,7 +84,7 @@ _DEDUP_ROWS: Final = 3
 """An outcome by its key and by its end, and what waits for its ack."""
 _CONFIRM_ROWS: Final = 6
 """The event; what waits for the ack, and the outcome kept for retries under both of its keys, taken out and put back."""
-_STAY_ROWS: Final = 7
+STAY_ROWS: Final = 7
 """Of a join or a leave: the event, the member, the stay as it was and as it is, when it ended, the feed's new and oldest."""
 _FORGET_ROWS: Final = _KEPT_ROWS + 4
 """Of a message that leaves the history: its body, and two of a message that was changed, or the entry that gets the body; or
@@ -89,20 +101,31 @@ _LISTED_ROWS: Final = 4
 somebody silenced for a while: it, its end, and the end that it had before."""
 _LEFT_ROWS: Final = _LISTED_ROWS + 2
 """Of a member who leaves: the same, and what they were a member of, by user and by end."""
+_UNREAD_ROWS: Final = 3
+"""Of somebody who joins or leaves: what they have read there, before and then, and that they were no member."""
 _SILENCE_ROWS: Final = 3
 """Of a silence for a while: itself, its end, and a share of the event that forgets it."""
+_BROADCAST_ROWS: Final = 3
+"""Of a broadcast that is forgotten: itself, its body, and a share of the event."""
+_QUOTA_ROWS: Final = 2
+"""The event that counts a command, and how many that makes."""
+_IMPORT_ROWS: Final = _KEPT_ROWS + 7
+"""Of an imported message: the event, the body, its name elsewhere, what says that it was recalled, totals, and two for names
+as long as they come."""
+_FEW_ROWS: Final[dict[type[Command], int]] = {StartEpoch: _EPOCH_ROWS, Kick: _EPOCH_ROWS}
+"""What always writes as little."""
 _SWEPT_ROWS: Final[dict[type[Command], int]] = {
     ExpireDedup: _DEDUP_ROWS,
     ExpireResults: _RESULT_ROWS,
     ExpireSilences: _SILENCE_ROWS,
-    EndStaleSessions: _STAY_ROWS,
+    EndStaleSessions: STAY_ROWS,
     ExpireHistory: _FORGET_ROWS,
+    SweepConversation: _FORGET_ROWS,
+    ExpireBroadcasts: _BROADCAST_ROWS,
 }
 """Of each thing that a sweep ends."""
 _LONG_BODY_BYTES: Final = 2_500
 """A body longer than this may not fit one page with its header. Its pages must lie side by side: at the file's end."""
-
-_CARRIES_BODY: Final = (SendMessage, EditMessage)
 
 _EPOCH_BYTES: Final = BATCH_BYTES + _EPOCH_ROWS * ROW_BYTES
 _STEP_BYTES: Final = 2 * BATCH_BYTES + 2 * ROW_BYTES
@@ -113,7 +136,7 @@ ACK_ENTRY_BYTES: Final = _ENTRY_ROWS * ROW_BYTES
 ACK_CONFIRM_BYTES: Final = _CONFIRM_ROWS * ROW_BYTES
 LOGOUT_BYTES: Final = _CHANGE_ROWS * ROW_BYTES
 """What a logout takes besides the rooms that are left with it."""
-LEAVE_BYTES: Final = _STAY_ROWS * ROW_BYTES + 6 * NAME_BYTES_MAX
+LEAVE_BYTES: Final = STAY_ROWS * ROW_BYTES + 6 * NAME_BYTES_MAX
 """What each of them takes; user and room are named in the event and the feed, the room also in the stay."""
 SWEEPING_LEAVES: Final = _EPOCH_BYTES
 """What sweeping and trimming leave of the reserve."""
@@ -126,6 +149,8 @@ _LEAVES: Final[dict[type[Command], int]] = {
     ExpireSilences: SWEEPING_LEAVES,
     ExpireHistory: SWEEPING_LEAVES,
     ExpireGaps: SWEEPING_LEAVES,
+    SweepConversation: SWEEPING_LEAVES,
+    ExpireBroadcasts: SWEEPING_LEAVES,
     Ack: _EPOCH_BYTES + _STEP_BYTES,
     Logout: _EPOCH_BYTES + _STEP_BYTES,
     Leave: _EPOCH_BYTES + _STEP_BYTES,
@@ -133,6 +158,8 @@ _LEAVES: Final[dict[type[Command], int]] = {
     CollectResult: _EPOCH_BYTES + _STEP_BYTES,
     RecallMessage: _EPOCH_BYTES + _STEP_BYTES,
     DeleteMessage: _EPOCH_BYTES + _STEP_BYTES,
+    DeleteConversation: _EPOCH_BYTES + _STEP_BYTES,
+    DeleteBroadcast: _EPOCH_BYTES + _STEP_BYTES,
 }
 """What each leaves of the reserve to those that are served before it."""
 
@@ -161,14 +188,16 @@ def estimate(command: Command, rules: Rules, recipients: int = 0) -> tuple[int, 
     """How many rows the command writes or removes at most, and how many bytes of the disk that will hardly exceed.
 
     Of a login or a deletion the bytes are those of the usual case: what it finds to expire or to withdraw is seldom much.
-    `recipients`: of a message to a group, or of a change of one, in how many queues it has to do.
+    `recipients`: of a message to a group, or of a change of one, in how many queues it has to do; of the deletion of a
+    conversation, how many rows go with its record.
     """
-    rows = usual = _CHANGE_ROWS
+    rows = usual = _FEW_ROWS.get(type(command), _CHANGE_ROWS)
     match command:
         case SendMessage():
-            rows = usual = _SEND_ROWS + _KEPT_ROWS if command.history else _SEND_ROWS
-        case StartEpoch() | Kick():
-            rows = usual = _EPOCH_ROWS
+            kept = _KEPT_ROWS + _NUMBERED_ROWS * (command.to.kind in ("group", "service"))
+            rows = usual = _SEND_ROWS + kept * command.history
+        case ImportMessage():
+            rows = usual = _IMPORT_ROWS + _KEPT_ROWS * len(command.recipients)
         case Login() | DeleteMessage():
             rows = rules.queue_messages + _QUEUE_ROWS
         case Ack():
@@ -176,49 +205,74 @@ def estimate(command: Command, rules: Rules, recipients: int = 0) -> tuple[int, 
             rows = usual = _QUEUE_ROWS + _ENTRY_ROWS * entries + _CONFIRM_ROWS * len(command.confirmed)
         case ExpireQueue():
             rows = usual = min(rules.queue_messages, command.limit) + _QUEUE_ROWS
-        case ExpireDedup() | ExpireResults() | ExpireSilences() | EndStaleSessions() | ExpireHistory():
+        case (
+            ExpireDedup()
+            | ExpireResults()
+            | ExpireSilences()
+            | EndStaleSessions()
+            | ExpireHistory()
+            | SweepConversation()
+            | ExpireBroadcasts()
+        ):
             rows = usual = _SWEPT_ROWS[type(command)] * command.limit + _EPOCH_ROWS
         case ExpireGaps():
             rows = usual = 2 * min(len(command.rooms), command.limit) + _EPOCH_ROWS
         case TakeFeed():
             rows, usual = command.limit + _EPOCH_ROWS, _TAKEN_ROWS
         case ConversationCommand():
-            return _of_record(command)
+            return _of_record(command, recipients)
         case Logout():
-            rows = usual = _STAY_ROWS * min(command.rooms, command.rooms_max) + _CHANGE_ROWS
-    rows, usual = rows + _COPY_ROWS * recipients, usual + _COPY_ROWS * recipients
+            rows = usual = STAY_ROWS * min(command.rooms, command.rooms_max) + _CHANGE_ROWS
+    more = _COPY_ROWS * recipients + _QUOTA_ROWS * (getattr(command, "quota", None) is not None)
+    rows, usual = rows + more, usual + more
     size = usual * ROW_BYTES
-    if isinstance(command, _CARRIES_BODY):
-        size += len(command.body) + ROW_BYTES
+    if isinstance(command, SendMessage | EditMessage | SendBroadcast | EditBroadcast | ImportMessage) or _body_bytes(
+        command
+    ):
+        size += _body_bytes(command) + ROW_BYTES
     return rows, size
 
 
-def _of_record(command: ConversationCommand) -> tuple[int, int]:
+def _of_record(command: ConversationCommand, going: int) -> tuple[int, int]:
     """Each value of the attributes may be a row to find the conversation by, and takes two bytes at least.
 
-    What an update's keys had before is not known; it is taken for as much as they get.
+    What an update's keys had before is not known; it is taken for as much as they get. `going`: rows that a deletion takes
+    out.
     """
     match command:
         case CreateConversation():
             users, values, size = len(command.members), len(command.attributes) // 2, 2 * len(command.attributes)
+        case ImportConversation():
+            users, values = len(command.members) + len(command.muted), len(command.attributes) // 2
+            size = 2 * len(command.attributes)
         case UpdateConversation():
             users, values = 0, sum(len(operation.value) + 2 for operation in command.operations)
             size = 2 * ATTRIBUTES_BYTES_MAX
+        case DeleteConversation():
+            rows = _RECORD_ROWS + going
+            return rows, rows * (ROW_BYTES + NAME_BYTES_MAX)  # whoever leaves a room is named in the event and the feed
+        case MarkRead():
+            return _EPOCH_ROWS + _UNREAD_ROWS, (_EPOCH_ROWS + _UNREAD_ROWS) * ROW_BYTES + 4 * NAME_BYTES_MAX
         case UsersCommand():
             users, values, size = min(len(command.users), MEMBERS_MAX), 0, ATTRIBUTES_BYTES_MAX
         case _:
             users, values, size = 1, 0, ATTRIBUTES_BYTES_MAX
     listed = _LEFT_ROWS if isinstance(command, RemoveMembers) else _LISTED_ROWS
     rows = _RECORD_ROWS + listed * users + min(values, 2 * INDEX_TERMS_MAX)
+    if isinstance(command, AddMembers | RemoveMembers):
+        rows += _UNREAD_ROWS * users
+        size += users * 2 * NAME_BYTES_MAX
     if isinstance(command, BanUsers):  # whoever is in it leaves first: as a member, or out of a room
-        rows += _RECORD_ROWS + users * max(_LEFT_ROWS, _STAY_ROWS)
+        rows += _RECORD_ROWS + users * max(_LEFT_ROWS + _UNREAD_ROWS, STAY_ROWS)
         size += ATTRIBUTES_BYTES_MAX + users * 6 * NAME_BYTES_MAX
     return rows, rows * ROW_BYTES + size + 4 * NAME_BYTES_MAX * users
 
 
 def leaves(command: Command, reserve: int) -> int:
     """What of the reserve a command may not touch: messages none of it, logins and kicks its lower half, the rest by their
-    order."""
+    order. A recall that brings a body is as a message."""
+    if isinstance(command, RecallMessage) and command.replacement:
+        return reserve
     if isinstance(command, Login | Kick):
         return reserve // 2
     return min(reserve, _LEAVES.get(type(command), reserve))
@@ -246,14 +300,24 @@ def is_full(room: Room) -> bool:
 
 def _run_bytes(command: Command) -> int:
     """What the command needs side by side."""
-    if not isinstance(command, _CARRIES_BODY) or len(command.body) <= _LONG_BODY_BYTES:
-        return 0
-    return len(command.body) + ROW_BYTES
+    size = _body_bytes(command)
+    return size + ROW_BYTES if size > _LONG_BODY_BYTES else 0
+
+
+def _body_bytes(command: Command) -> int:
+    """What it brings to be kept as a body."""
+    match command:
+        case SendMessage() | EditMessage() | SendBroadcast() | EditBroadcast() | ImportMessage():
+            return len(command.body)
+        case RecallMessage():
+            return len(command.replacement)
+        case _:
+            return 0
 
 
 assert (
-    _SEND_ROWS + _KEPT_ROWS
+    _SEND_ROWS + _KEPT_ROWS + _NUMBERED_ROWS
 ) * ROW_BYTES + BODY_BYTES_MAX < 1 << 20  # one message fits the least room a disk is asked for
 assert _CHANGE_ROWS + _COPY_ROWS * MEMBERS_MAX <= COMMAND_ROWS_MAX
 assert QUEUE_MESSAGES_MAX + _QUEUE_ROWS <= COMMAND_ROWS_MAX
-assert BATCH_BYTES + (max(_STAY_ROWS, _FORGET_ROWS) * SWEEP_STEP_MIN + _QUEUE_ROWS) * ROW_BYTES <= _STEP_BYTES
+assert BATCH_BYTES + (max(STAY_ROWS, _FORGET_ROWS) * SWEEP_STEP_MIN + _QUEUE_ROWS) * ROW_BYTES <= _STEP_BYTES

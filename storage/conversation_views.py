@@ -37,7 +37,7 @@ class ConversationViews:
         stored = self._engine.get(self._rows, key)
         before: frozenset[Term] = frozenset()
         if stored is None:
-            self._engine.put(self._rows, _created_key(app, row), row.id.encode())
+            self._engine.put(self._rows, keys.created_key(app, row.kind, row.number), row.id.encode())
             after = terms(row.attributes)
         else:
             old = _row(stored).attributes
@@ -103,7 +103,3 @@ class ConversationViews:
 
     def remove_unique(self, app: str, row: ConversationRow, members: Iterable[str]) -> None:
         self._engine.delete(self._rows, keys.unique_key(app, sorted(members)) + U64.pack(row.number))
-
-
-def _created_key(app: str, row: ConversationRow) -> bytes:
-    return keys.CREATED + keys.app_digest(app) + keys.KINDS[row.kind] + U64.pack(row.number)

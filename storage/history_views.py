@@ -1,6 +1,7 @@
 """The part of the views that queries read: kept messages in their timelines, and results that wait under a handle."""
 
 from collections.abc import Iterator
+from typing import Final
 
 import msgspec
 
@@ -18,7 +19,9 @@ _kept = msgspec.msgpack.Decoder(Kept).decode
 _result = msgspec.msgpack.Decoder(ResultRow).decode
 _names = msgspec.msgpack.Decoder(tuple[str, str]).decode
 
-_SHOWN, _RECALLED = b"\0", b"\1"
+RECALLED: Final = 1
+IMPORTED: Final = 2
+"""What is said of a message in its timelines, in bits."""
 
 Row = tuple[bytes, bytes]
 
@@ -52,10 +55,12 @@ class HistoryViews:
         newest_first: bool = False,
         other_than: str | None = None,
         recalled: bool = False,
+        imported: bool = True,
     ) -> Iterator[tuple[Place, bool]]:
         if conversation is None and sender is None:
             for place, value in self._between(keys.KEPT + keys.app_digest(app), first, last, newest_first=newest_first):
-                yield place, recalled or not _kept(value).recalled
+                kept = _kept(value)
+                yield place, (recalled or not kept.recalled) and (imported or not kept.alias)
             return
         if conversation is None:
             assert sender is not None
@@ -63,8 +68,9 @@ class HistoryViews:
         else:
             prefix = keys.to_key(app, conversation) + (user_key(app, sender) if sender is not None else keys.ANYBODY)
         without = user_key(app, other_than) if other_than is not None else None
+        hidden = (0 if recalled else RECALLED) | (0 if imported else IMPORTED)
         for place, value in self._between(prefix, first, last, newest_first=newest_first):
-            yield place, (recalled or value[:1] == _SHOWN) and (without is None or value[1:] != without)
+            yield place, not value[0] & hidden and (without is None or value[1:] != without)
 
     def _between(
         self, prefix: bytes, first: Place, last: Place, *, newest_first: bool
@@ -117,7 +123,7 @@ class HistoryViews:
 def kept_rows(app: str, place: Place, kept: Kept) -> tuple[Row, Row, Row, Row]:
     """What is written of a message that is kept."""
     at = PAIR.pack(*place)
-    flag = _RECALLED if kept.recalled else _SHOWN
+    flag = timeline_flags(kept).to_bytes()
     to, to_from, sent = keys.timeline_keys(app, kept.conversation, kept.sender)
     return (
         (keys.KEPT + keys.app_digest(app) + at, _encode_kept(kept)),
@@ -127,10 +133,18 @@ def kept_rows(app: str, place: Place, kept: Kept) -> tuple[Row, Row, Row, Row]:
     )
 
 
+def timeline_flags(kept: Kept) -> int:
+    """What its rows in timelines say of it."""
+    return (RECALLED if kept.recalled else 0) | (IMPORTED if kept.alias else 0)
+
+
 def _encode_kept(kept: Kept) -> bytes:
     """Without the fields at its end that say nothing: rows written before there were such must equal what replay gives now."""
-    if kept.number:
+    if kept.alias:
         return _encode(kept)
+    if kept.number or kept.stream:
+        kind = kept.conversation, kept.sender, kept.queued, kept.recalled
+        return _encode((*kind, kept.recipients, kept.number, kept.stream))
     if kept.recipients:
         return _encode((kept.conversation, kept.sender, kept.queued, kept.recalled, kept.recipients))
     return _encode((kept.conversation, kept.sender, kept.queued, kept.recalled))

@@ -20,6 +20,8 @@ STAY_ENDS: Final = Struct(">QQQ")
 """Of a stay: the place where it ended, and the position where it began."""
 DAY_ROW: Final = Struct(">IQ")
 """A day, and how many users logged in on it."""
+QUOTA_ROW: Final = Struct(">IQ")
+"""A day, and how much of a quota was used on it."""
 SHARED_CHANGE: Final = Struct(">QI")
 LISTED_AT: Final = Struct(">QI")
 """Where somebody stands on a list: the position of the event that put them there, and their index in it."""
@@ -64,6 +66,14 @@ ROLE: Final = b"R"
 BLOCK: Final = b"B"
 STREAM: Final = b"T"
 SUBSCRIPTION: Final = b"P"
+DELETED: Final = b"X"
+UNREAD: Final = b"V"
+GUEST: Final = b"W"
+BROADCAST: Final = b"G"
+BROADCASTS_FROM: Final = b"L"
+QUOTA: Final = b"Q"
+ALIAS: Final = b"M"
+IMPORTED: Final = b"I"
 
 ANYBODY: Final = bytes(16)
 """In the place of a sender's digest: whoever it was."""
@@ -131,6 +141,16 @@ def conversation_key(app: str, kind: Kind, name: str) -> bytes:
     return CONVERSATION + digest(app, kind, name)
 
 
+def created_key(app: str, kind: Kind, number: Position) -> bytes:
+    """Its place in the order of creation."""
+    return CREATED + app_digest(app) + KINDS[kind] + U64.pack(number)
+
+
+def deleted_key(app: str, kind: Kind, name: str) -> bytes:
+    """Where it is said that a conversation was deleted and is not swept."""
+    return DELETED + app_digest(app) + digest(app, kind, name)
+
+
 def list_key(app: str, number: Position, users: UserList, user: str) -> bytes:
     """Where it is said whether, and in which place, a user is on a list of the conversation with this number."""
     return ON_LIST + U64.pack(number) + LISTS[users] + user_key(app, user)
@@ -146,6 +166,16 @@ def role_key(app: str, number: Position, user: str) -> bytes:
     return ROLE + U64.pack(number) + user_key(app, user)
 
 
+def unread_key(app: str, user: str, number: Position) -> bytes:
+    """What a user has read of the conversation with this number."""
+    return UNREAD + user_key(app, user) + U64.pack(number)
+
+
+def guest_key(app: str, user: str, number: Position) -> bytes:
+    """That something is noted there of a user who is no member of it."""
+    return GUEST + U64.pack(number) + user_key(app, user)
+
+
 def unique_key(app: str, members: Sequence[str]) -> bytes:
     """What the keys of all groups that are the one of these members, who are sorted, begin with."""
     return UNIQUE + digest(app, *members)
@@ -156,9 +186,29 @@ def term_key(app: str, key: str, value: str) -> bytes:
     return TERM + app_digest(app) + digest(key, value)
 
 
+def alias_key(app: str, alias: str) -> bytes:
+    """Where an imported message is known by the name it had elsewhere."""
+    return ALIAS + digest(app, alias)
+
+
+def outlived_key(app: str) -> bytes:
+    """What the keys of an app's aliases whose messages are deleted begin with; they are longer than the others."""
+    return ALIAS + app_digest(app)
+
+
+def imported_key(app: str, name: str) -> bytes:
+    """Where it is said that a conversation was imported."""
+    return IMPORTED + digest(app, name)
+
+
 def login_day_key(app: str, user: str) -> bytes:
     """Where the last day of a user lies; all of an app lie together."""
     return LOGIN_DAY + app_digest(app) + user_key(app, user)
+
+
+def broadcast_key(app: str, id: MessageId) -> bytes:
+    """A broadcast; all of an app lie together, in the order in which they were sent."""
+    return BROADCAST + app_digest(app) + U64.pack(id)
 
 
 def stay_key(user: bytes, stay: Stay) -> bytes:

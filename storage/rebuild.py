@@ -204,5 +204,5 @@ def _rows_written(event: AnyEvent) -> int:
     """Rows that an event adds or changes at most. Whom a message is queued for gets an entry and perhaps a row of numbers,
     who comes onto a list three rows at most; what events take away takes no room in pages that are this transaction's own."""
     copies = getattr(event, "queued", ())
-    listed = (*getattr(event, "users", ()), *getattr(event, "members", ()))
+    listed = [user for field in ("users", "members", "muted") for user in getattr(event, field, ())]
     return 8 + 3 * len(listed) + (2 * len(copies) if isinstance(copies, tuple) else 0)

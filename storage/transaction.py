@@ -4,7 +4,15 @@ from collections.abc import Iterator
 from itertools import islice
 
 from postroom.core.domain import apply
-from postroom.core.events import AnyEvent, MessageDeleted, MessageEdited, MessageRecalled, MessageSent, Record
+from postroom.core.events import (
+    AnyEvent,
+    ConversationImported,
+    MessageDeleted,
+    MessageEdited,
+    MessageRecalled,
+    MessageSent,
+    Record,
+)
 from postroom.core.ids import ExpiryMs, Position
 from postroom.core.limits import TRIM_COPIES_MAX
 from postroom.core.rows import Body, Header
@@ -85,5 +93,7 @@ def _copies_for_many(event: AnyEvent) -> int:
     match event:
         case MessageSent() | MessageEdited() | MessageRecalled() | MessageDeleted() if len(event.queued) > 1:
             return len(event.queued)
+        case ConversationImported():
+            return len(event.members) + len(event.muted)
         case _:
             return 0

@@ -123,6 +123,20 @@ class LoggedIn2(Event, frozen=True, kw_only=True, tag="logged-in.2"):
     at_ms: UnixMs
 
 
+class LoggedIn3(Event, frozen=True, kw_only=True, tag="logged-in.3"):
+    """Of before there were broadcasts."""
+
+    app: str
+    user: str
+    session: Position
+    epoch: int
+    first: bool
+    queued: int
+    missed: int
+    at_ms: UnixMs
+    day: int
+
+
 class Acked1(Event, frozen=True, kw_only=True, tag="acked.1"):
     """Of before there were streams."""
 
@@ -153,6 +167,7 @@ Written = (
     | MessageDeleted1
     | LoggedIn1
     | LoggedIn2
+    | LoggedIn3
     | LoggedOut1
     | Acked1
 )
@@ -179,6 +194,8 @@ def upcast(event: Written) -> AnyEvent:
             return LoggedIn(**msgspec.structs.asdict(event), at_ms=UNKNOWN_MS, day=UNKNOWN_DAY)
         case LoggedIn2():
             return LoggedIn(**msgspec.structs.asdict(event), day=UNKNOWN_DAY)
+        case LoggedIn3():
+            return LoggedIn(**msgspec.structs.asdict(event))
         case Acked1():
             return Acked(**msgspec.structs.asdict(event))
         case LoggedOut1():

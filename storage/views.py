@@ -13,13 +13,17 @@ from postroom.core.ids import ExpiryMs, MessageId, Position, position_of
 from postroom.core.rows import ChangedRow, DedupRow, Entry, QueueEnds, SessionRow, Totals, UserRow
 
 from . import keys
+from .broadcast_views import StoredBroadcasts
 from .conversation_views import ConversationViews
+from .deletion_views import DeletionViews
 from .engine import Engine, State
 from .history_views import HistoryViews
+from .import_views import ImportViews
 from .keys import ENTRY, PAIR, U32, U64, pack_entry, unpack_entry, user_key
 from .list_views import ListViews
 from .room_views import RoomViews
 from .stream_views import StreamViews
+from .unread_views import UnreadViews
 from .user_views import UserRows
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -31,7 +35,18 @@ _names = msgspec.msgpack.Decoder(tuple[str, str]).decode
 _EMPTY = QueueEnds(0, None)
 
 
-class StoredViews(HistoryViews, RoomViews, ConversationViews, ListViews, StreamViews, UserRows):
+class StoredViews(
+    HistoryViews,
+    RoomViews,
+    ConversationViews,
+    ListViews,
+    StreamViews,
+    DeletionViews,
+    UnreadViews,
+    UserRows,
+    StoredBroadcasts,
+    ImportViews,
+):
     """One set of views, live or base, within one transaction or snapshot."""
 
     def __init__(self, engine: Engine, state: State) -> None:

@@ -4,10 +4,12 @@ Commands carry no time and no position: the writer adds both when it takes them.
 """
 
 from .base import Command
+from .broadcasts import ChangeBroadcast, DeleteBroadcast, EditBroadcast, SendBroadcast
 from .conversations import (
     AddMembers,
     ConversationCommand,
     CreateConversation,
+    DeleteConversation,
     MembersCommand,
     MuteConversation,
     Operation,
@@ -16,6 +18,7 @@ from .conversations import (
     UpdateConversation,
     UsersCommand,
 )
+from .imports import ImportConversation, ImportMessage
 from .lists import (
     BanUsers,
     BlockConversation,
@@ -32,6 +35,7 @@ from .runtime import (
     Ack,
     CollectResult,
     EndStaleSessions,
+    ExpireBroadcasts,
     ExpireDedup,
     ExpireGaps,
     ExpireHistory,
@@ -44,8 +48,10 @@ from .runtime import (
     Logout,
     ReserveResult,
     StartEpoch,
+    SweepConversation,
     TakeFeed,
 )
+from .unread import MarkRead
 from .users import Kick
 
 __all__ = [
@@ -53,25 +59,33 @@ __all__ = [
     "AddMembers",
     "BanUsers",
     "BlockConversation",
+    "ChangeBroadcast",
     "ChangeMessage",
     "CollectResult",
     "Command",
     "ConversationCommand",
     "CreateConversation",
+    "DeleteBroadcast",
+    "DeleteConversation",
     "DeleteMessage",
+    "EditBroadcast",
     "EditMessage",
     "EndStaleSessions",
+    "ExpireBroadcasts",
     "ExpireDedup",
     "ExpireGaps",
     "ExpireHistory",
     "ExpireQueue",
     "ExpireResults",
     "ExpireSilences",
+    "ImportConversation",
+    "ImportMessage",
     "Join",
     "Kick",
     "Leave",
     "Login",
     "Logout",
+    "MarkRead",
     "MembersCommand",
     "MuteConversation",
     "Operation",
@@ -79,10 +93,12 @@ __all__ = [
     "RemoveMembers",
     "RemoveRole",
     "ReserveResult",
+    "SendBroadcast",
     "SendMessage",
     "SetRole",
     "SilenceUsers",
     "StartEpoch",
+    "SweepConversation",
     "TakeFeed",
     "UnbanUsers",
     "UnblockConversation",

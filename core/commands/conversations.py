@@ -51,6 +51,16 @@ class UpdateConversation(ConversationCommand, frozen=True, kw_only=True):
     operations: tuple[Operation, ...]
 
 
+class DeleteConversation(ConversationCommand, frozen=True, kw_only=True):
+    """Delete a group, a room or a service, with its messages: from the answer on nobody finds either.
+
+    Copies still queued count as withdrawn when they are swept; so long the name cannot be used again. Raises
+    UnknownConversation.
+    """
+
+    by: str
+
+
 class UsersCommand(ConversationCommand, frozen=True, kw_only=True):
     """Something about users of a conversation. Raises UnknownConversation. `duplicate` if there was nothing to do."""
 

@@ -1,7 +1,7 @@
 """Messages: sent, edited, taken back, deleted."""
 
 from ..ids import MessageId, UnixMs
-from ..model import Conversation, Format, Lane, SenderCopy
+from ..model import Conversation, Format, Lane, Quota, SenderCopy
 from .base import Command
 
 
@@ -44,6 +44,8 @@ class SendMessage(Command, frozen=True, kw_only=True):
     speaks: bool = False
     """The sender themselves are at the other end: to a group or a room they get no word in if they are silenced or banned
     there (Silenced, Banned), to a service never (Banned). What is sent on somebody's behalf always passes."""
+    quota: Quota | None = None
+    """One of so many a day. Raises QuotaExceeded; a repeat under the same `dedup` key counts nothing."""
 
 
 class ChangeMessage(Command, frozen=True, kw_only=True):
@@ -55,6 +57,8 @@ class ChangeMessage(Command, frozen=True, kw_only=True):
     """If given, it must be the message's own (as its sender named it), or no such message is known; so the next two."""
     sender: str | None = None
     sent_ms: UnixMs | None = None
+    quota: Quota | None = None
+    """One of so many a day. Raises QuotaExceeded."""
 
 
 class EditMessage(ChangeMessage, frozen=True, kw_only=True):
@@ -65,7 +69,16 @@ class EditMessage(ChangeMessage, frozen=True, kw_only=True):
 
 
 class RecallMessage(ChangeMessage, frozen=True, kw_only=True):
-    """Take a kept message's text back; recipients are told that it was recalled."""
+    """Take a kept message's text back; recipients are told that it was recalled. With `duplicate` it was before, and
+    shows what it showed."""
+
+    replacement: bytes = b""
+    """What the dialect that brought it shows in the text's place, and no other (`Message.replacement`). Like `body` of an
+    edit."""
+    format: Format = "text"
+    """The replacement's."""
+    via: str = ""
+    """Which dialect that is; with a replacement it must be given, without one it says nothing."""
 
 
 class DeleteMessage(ChangeMessage, frozen=True, kw_only=True):

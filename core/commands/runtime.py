@@ -2,7 +2,7 @@
 
 from ..ids import MessageId, Position, UnixMs
 from ..limits import FEED_TAKE_MAX, ROOMS_PER_USER_MAX, SWEEP_STEP
-from ..model import Feed
+from ..model import Conversation, Feed
 from ..rows import Opened
 from .base import Command
 
@@ -119,11 +119,28 @@ class ExpireSilences(Command, frozen=True, kw_only=True):
     limit: int = SWEEP_STEP
 
 
+class ExpireBroadcasts(Command, frozen=True, kw_only=True):
+    """Forget an app's broadcasts that are over, a bounded number of them."""
+
+    limit: int = SWEEP_STEP
+
+
 class ExpireGaps(Command, frozen=True, kw_only=True):
     """Forget what some rooms lost, if it is long ago, a bounded number of them."""
 
     rooms: tuple[str, ...]
     limit: int = SWEEP_STEP
+
+
+class SweepConversation(Command, frozen=True, kw_only=True):
+    """Forget what a deleted conversation left, a bounded number of things; with the last of them, the conversation."""
+
+    conversation: Conversation
+    limit: int = SWEEP_STEP
+    blockers: tuple[str, ...] = ()
+    """Users who block it, as far as was found: their blocks are forgotten, and nothing else."""
+    unblocked: bool = False
+    """Since it was deleted, nobody was found who blocks it: if nothing else is left, its name is free."""
 
 
 class ExpireHistory(Command, frozen=True, kw_only=True):

@@ -14,29 +14,38 @@ from ..commands import (
     CollectResult,
     Command,
     CreateConversation,
+    DeleteBroadcast,
+    DeleteConversation,
     DeleteMessage,
+    EditBroadcast,
     EditMessage,
     EndStaleSessions,
+    ExpireBroadcasts,
     ExpireDedup,
     ExpireGaps,
     ExpireHistory,
     ExpireQueue,
     ExpireResults,
     ExpireSilences,
+    ImportConversation,
+    ImportMessage,
     Join,
     Kick,
     Leave,
     Login,
     Logout,
+    MarkRead,
     MuteConversation,
     RecallMessage,
     RemoveMembers,
     RemoveRole,
     ReserveResult,
+    SendBroadcast,
     SendMessage,
     SetRole,
     SilenceUsers,
     StartEpoch,
+    SweepConversation,
     TakeFeed,
     UnbanUsers,
     UnblockConversation,
@@ -48,6 +57,7 @@ from ..events import (
     Acked,
     ConversationCreated,
     ConversationMuted,
+    ConversationRead,
     ConversationUnmuted,
     ConversationUpdated,
     CopiesExpired,
@@ -76,6 +86,15 @@ from ..events import (
     StreamNoticesExpired,
     UserKicked,
 )
+from ..events.broadcasts import (
+    BroadcastDeleted,
+    BroadcastEdited,
+    BroadcastSent,
+    BroadcastsExpired,
+    QuotaUsed,
+)
+from ..events.deletion import ConversationDeleted, ConversationSwept, CopiesWithdrawn, DeletionEvent
+from ..events.imports import AliasesExpired, ConversationImported, ImportEvent, MessageImported
 from ..events.lists import (
     ConversationBlocked,
     ConversationUnblocked,
@@ -94,13 +113,18 @@ from ..ports import Headers, ReadViews, Views
 from . import (
     bans,
     blocks,
+    broadcasts,
     changes,
     conversations,
+    deletion,
     groups,
     history,
+    imports,
+    marks,
     messages,
     presence,
     queues,
+    quotas,
     results,
     roles,
     rooms,
@@ -162,12 +186,27 @@ _DECIDE: Final[dict[type[Command], Callable[[Any, ReadViews, Headers, Now, Rules
     RemoveRole: roles.decide_remove,
     BlockConversation: blocks.decide_block,
     UnblockConversation: blocks.decide_unblock,
+    DeleteConversation: deletion.decide_delete,
+    SweepConversation: deletion.decide_sweep,
+    MarkRead: marks.decide_mark,
+    SendBroadcast: broadcasts.decide_send,
+    EditBroadcast: broadcasts.decide_edit,
+    DeleteBroadcast: broadcasts.decide_delete,
+    ExpireBroadcasts: broadcasts.decide_expire,
+    ImportConversation: imports.decide_conversation,
+    ImportMessage: imports.decide_message,
 }
 
 
 def decide(command: Command, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
     """What the command becomes here and now. Raises Refusal, and then nothing happened."""
-    return _DECIDE[type(command)](command, views, headers, now, rules)
+    kind = _DECIDE[type(command)]
+    quota = getattr(command, "quota", None)
+    if quota is None:
+        return kind(command, views, headers, now, rules)
+    return quotas.within(
+        quota, command.app, views, now, rules, lambda later: kind(command, views, headers, later, rules)
+    )
 
 
 def apply(views: Views, record: Record) -> list[Position]:
@@ -188,8 +227,6 @@ def _apply(views: Views, record: Record) -> list[Position]:
             return changes.apply_changed(views, position, event, record.clock_ms)
         case MessageDeleted():
             return changes.apply_deleted(views, position, event, record.clock_ms)
-        case QueueExpired():
-            return queues.apply_expired(views, event)
         case LoggedIn():
             sessions.apply_login(views, event)
         case LoggedOut():
@@ -200,20 +237,38 @@ def _apply(views: Views, record: Record) -> list[Position]:
             rooms.apply_joined(views, position, event)
         case RoomLeft():
             rooms.apply_left(views, position, event)
-        case HistoryExpired() | CopiesExpired() | StreamNoticesExpired():
+        case (
+            QueueExpired()
+            | HistoryExpired()
+            | CopiesExpired()
+            | StreamNoticesExpired()
+            | ConversationDeleted()
+            | CopiesWithdrawn()
+            | ConversationSwept()
+        ):
             return _apply_ends(views, event)
+        case BroadcastSent() | BroadcastEdited() | BroadcastDeleted() | BroadcastsExpired():
+            return broadcasts.apply(views, position, event)
         case _:
             _apply_rest(views, position, event)
     return []
 
 
-def _apply_ends(views: Views, event: HistoryExpired | CopiesExpired | StreamNoticesExpired) -> list[Position]:
-    """What age ends."""
-    if isinstance(event, HistoryExpired):
-        return history.apply_expired(views, event)
-    if isinstance(event, StreamNoticesExpired):
-        return streams.apply_notices_expired(views, event)
-    return groups.apply_copies_expired(views, event)
+def _apply_ends(
+    views: Views, event: QueueExpired | HistoryExpired | CopiesExpired | StreamNoticesExpired | DeletionEvent
+) -> list[Position]:
+    """What age ends, or the end of its conversation."""
+    match event:
+        case QueueExpired():
+            return queues.apply_expired(views, event)
+        case HistoryExpired():
+            return history.apply_expired(views, event)
+        case CopiesExpired():
+            return groups.apply_copies_gone(views, event)
+        case StreamNoticesExpired():
+            return streams.apply_notices_expired(views, event)
+        case _:
+            return deletion.apply(views, event)
 
 
 def _apply_rest(
@@ -228,13 +283,16 @@ def _apply_rest(
     | StaysExpired
     | GapsExpired
     | UserKicked
+    | ConversationRead
+    | QuotaUsed
     | conversations.RecordEvent
-    | ListEvent,
+    | ListEvent
+    | ImportEvent,
 ) -> None:
     """What ends no body and is less frequent."""
     match event:
-        case UserKicked():
-            users.apply_kicked(views, event)
+        case UserKicked() | ConversationRead() | QuotaUsed():
+            _apply_of_users(views, event)
         case PresenceTaken():
             presence.apply_taken(views, event)
         case ResultReserved():
@@ -260,8 +318,23 @@ def _apply_rest(
             | ConversationUnmuted()
         ):
             conversations.apply(views, position, event)
+        case ConversationImported() | MessageImported() | AliasesExpired():
+            imports.apply(views, position, event)
         case _:
             _apply_lists(views, position, event)
+
+
+def _apply_of_users(views: Views, event: UserKicked | ConversationRead | QuotaUsed) -> None:
+    """Who was thrown out, who has read what, how much of a day's number is used."""
+    match event:
+        case UserKicked():
+            users.apply_kicked(views, event)
+        case ConversationRead():
+            marks.apply_read(views, event)
+        case QuotaUsed():
+            quotas.apply(views, event)
+        case _:
+            assert_never(event)
 
 
 def _apply_lists(views: Views, position: Position, event: ListEvent) -> None:

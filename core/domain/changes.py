@@ -18,12 +18,15 @@ from ..expiry import expired
 from ..ids import POSITION_MAX, ExpiryMs, Place, Position, UnixMs, position_of
 from ..model import Conversation, Receipt, Rules
 from ..ports import Headers, ReadViews, Views
-from ..rows import Body, ChangedRow, Header, Kept
+from ..rows import Body, ChangedRow, Header, Kept, Replacement
 from . import groups, history, streams
 from .decision import Decision, Now
 from .messages import online
 from .queues import apply_queued, enqueue, entries_about, leave
 from .times import at, note
+
+_encode = msgspec.msgpack.Encoder().encode
+_replacement = msgspec.msgpack.Decoder(Replacement).decode
 
 
 def decide_edit(command: EditMessage, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
@@ -62,7 +65,15 @@ def decide_recall(command: RecallMessage, views: ReadViews, headers: Headers, no
         stream=found.stream,
     )
     header = msgspec.structs.replace(header, type="recalled", by=command.by, push=b"")
-    return _changed(event, Body(header, b""), found, views)
+    payload = b""
+    if command.replacement:
+        payload = _encode(Replacement(command.via, command.format, command.replacement))
+    return _changed(event, Body(header, payload), found, views)
+
+
+def replacement(body: Body) -> Replacement | None:
+    """What is to be shown in the place of a recalled message's text, if its recall brought something."""
+    return _replacement(body.payload) if body.header.type == "recalled" and body.payload else None
 
 
 def decide_delete(command: DeleteMessage, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
@@ -134,6 +145,8 @@ def _find(command: ChangeMessage, views: ReadViews, headers: Headers, now: Now, 
         or command.sender not in (None, header.sender)
         or command.sent_ms not in (None, header.at_ms)
     ):
+        raise unknown
+    if header.conversation.kind != "peer" and views.is_deleted(header.app, header.conversation):
         raise unknown
     kept = views.kept(header.app, Place(header.at_ms, id)) if header.history else None
     if kept is not None and header.at_ms > rules.history_horizon(now.expiry_ms):

@@ -16,7 +16,7 @@ from ..commands import (
     UpdateConversation,
     UsersCommand,
 )
-from ..errors import ConversationExists, ConversationFull, UnknownConversation
+from ..errors import ConversationExists, ConversationFull, Overloaded, UnknownConversation
 from ..events import (
     AnyEvent,
     ConversationCreated,
@@ -28,11 +28,11 @@ from ..events import (
 )
 from ..events.lists import UsersUnbanned
 from ..ids import Position, UnixMs, message_at
-from ..limits import MEMBERS_MAX, MUTED_MAX
+from ..limits import MEMBERS_MAX, MUTED_MAX, OVERLOADED_RETRY_MS
 from ..model import Conversation, Receipt, Rules, UserList, group
 from ..ports import Headers, ReadViews, Views
 from ..rows import ConversationRow
-from . import attributes, permission, streams
+from . import attributes, permission, streams, unread
 from .decision import Decision, Now
 from .times import at, note
 
@@ -50,6 +50,8 @@ def decide_create(command: CreateConversation, views: ReadViews, headers: Header
             return nothing_to_do(row, row.created_ms)
     if views.conversation(app, command.conversation) is not None:
         raise ConversationExists(f"{command.conversation.kind} {command.conversation.id!r} exists")
+    if views.is_deleted(app, command.conversation):
+        raise ConversationExists(f"{command.conversation.kind} {command.conversation.id!r} is being deleted")
     if len(members) > MEMBERS_MAX:
         raise ConversationFull(f"a group has at most {MEMBERS_MAX} members")
     json = attributes.compact(command.attributes)
@@ -124,10 +126,18 @@ def require(views: ReadViews, app: str, conversation: Conversation) -> Conversat
 
 
 def first_use(views: ReadViews, app: str, conversation: Conversation, at_ms: UnixMs) -> tuple[ConversationCreated, ...]:
-    """What goes before the first event of a room."""
+    """What goes before the first event of a room. Raises Overloaded while one of this name is being deleted."""
     if views.conversation(app, conversation) is not None:
         return ()
+    refuse_deleted(views, app, conversation)
     return (ConversationCreated(app=app, conversation=conversation, at_ms=at_ms),)
+
+
+def refuse_deleted(views: ReadViews, app: str, conversation: Conversation) -> None:
+    """Raises Overloaded while a room is being deleted: afterwards it may be used as any other."""
+    if views.is_deleted(app, conversation):
+        message = f"{conversation.kind} {conversation.id!r} is being deleted"
+        raise Overloaded(message, retry_after_ms=OVERLOADED_RETRY_MS)
 
 
 def on_list(views: ReadViews, app: str, row: ConversationRow, users: UserList, names: Iterable[str]) -> tuple[str, ...]:
@@ -225,10 +235,12 @@ def apply_members(views: Views, position: Position, event: MembersAdded | Member
     if isinstance(event, MembersAdded):
         views.list_users(app, row, "members", event.users, position)
         streams.join(views, app, row, event.users, position)
+        unread.apply_joined(views, app, row, event.users)
         count = row.members + len(event.users)
     else:
         streams.leave(views, position, event, row)
         views.unlist_users(app, row, "members", event.users)
+        unread.apply_left(views, app, row, event.users)
         count = row.members - len(event.users)
     if row.unique:
         views.put_unique(app, row, views.listed(row.number, "members"))

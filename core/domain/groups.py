@@ -6,14 +6,15 @@ from typing import NamedTuple
 
 from ..commands import SendMessage
 from ..events import CopiesExpired, Queued, Withdrawn
+from ..events.deletion import CopiesWithdrawn
 from ..ids import MessageId, Position
 from ..limits import GROUP_COPIES_MAX, HISTORY_EXPIRED_MAX
 from ..model import Conversation, Rules
 from ..ports import ReadViews, Views
-from ..rows import Header, Kept
+from ..rows import ConversationRow, Header, Kept
 from .conversations import require
 from .decision import Now, parts
-from .queues import enqueue, entries_about, leave
+from .queues import Term, enqueue, entries_about, leave
 
 
 class Addressed(NamedTuple):
@@ -48,11 +49,12 @@ def addressed(command: SendMessage, views: ReadViews, now: Now, rules: Rules) ->
     return Addressed(copies, sender, number)
 
 
-def count_message(views: Views, app: str, conversation: Conversation, number: int) -> None:
-    """A message to the group took this running number."""
+def count_message(views: Views, app: str, conversation: Conversation, number: int) -> ConversationRow:
+    """A message to the group took this running number. Returns the group's record."""
     row = views.conversation(app, conversation)
     assert row is not None  # nobody sends to a group that there is not
     views.put_message_count(row.number, number)
+    return row
 
 
 def audience(header: Header, views: ReadViews) -> tuple[str, ...]:
@@ -88,10 +90,11 @@ def decide_copies_expired(views: ReadViews, app: str, kept: Kept, id: MessageId)
         yield CopiesExpired(app=app, id=id, copies=tuple(part))
 
 
-def apply_copies_expired(views: Views, event: CopiesExpired) -> list[Position]:
+def apply_copies_gone(views: Views, event: CopiesExpired | CopiesWithdrawn) -> list[Position]:
     """They are accounted for. Returns the positions whose bodies end."""
+    term: Term = "expired" if isinstance(event, CopiesExpired) else "withdrawn"
     ended: list[Position] = []
     for copies in event.copies:
         entries = [views.entry(event.app, copies.user, position) for position in copies.positions]
-        ended += leave(views, event.app, copies.user, [entry for entry in entries if entry is not None], "expired")
+        ended += leave(views, event.app, copies.user, [entry for entry in entries if entry is not None], term)
     return ended

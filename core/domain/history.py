@@ -11,7 +11,7 @@ from ..limits import HISTORY_COPIES_MAX, HISTORY_EXPIRED_MAX
 from ..model import Rules
 from ..ports import Headers, ReadViews, Views
 from ..rows import Entry, Kept
-from . import streams
+from . import imports, streams
 from .decision import Decision, Now, parts
 from .groups import decide_copies_expired
 from .queues import entries_about
@@ -19,7 +19,8 @@ from .rooms import decide_expire_stays
 
 
 def decide_expire(command: ExpireHistory, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
-    """Messages first, then the stays that only they gave a meaning, then notices of what was deleted."""
+    """Messages first, then the stays that only they gave a meaning, then notices of what was deleted and names of imported
+    messages that were."""
     horizon = rules.history_horizon(now.expiry_ms)
     over: list[tuple[Place, Kept]] = []
     copies = 0
@@ -39,6 +40,8 @@ def decide_expire(command: ExpireHistory, views: ReadViews, headers: Headers, no
         events += decide_expire_stays(command.app, views, horizon, command.limit)
     if not events:
         events += streams.decide_expire_notices(command.app, views, horizon, command.limit)
+    if not events:
+        events += imports.decide_expire_aliases(command.app, views, horizon, command.limit)
     return Decision(tuple(events))
 
 
@@ -54,6 +57,19 @@ def forget(views: Views, app: str, place: Place) -> None:
     kept = views.kept(app, place)
     if kept is not None:
         views.remove_kept(app, place, kept)
+        imports.note_deleted(views, app, place, kept)
+
+
+def end(views: Views, app: str, place: Place, kept: Kept) -> Position:
+    """A message of which no copy waits any more is forgotten altogether. Returns where its body lies, which ends."""
+    views.remove_kept(app, place, kept)
+    changed = views.changed(place.id)
+    if kept.stream:
+        streams.forget(views, app, place.id, kept, changed.changes if changed else ())
+    if changed is None:
+        return position_of(place.id)
+    views.remove_changed(place.id)
+    return changed.body
 
 
 def apply_expired(views: Views, event: HistoryExpired) -> list[Position]:
@@ -64,17 +80,15 @@ def apply_expired(views: Views, event: HistoryExpired) -> list[Position]:
     assert over[-1][0] == Place(event.at_ms, event.id)
     totals = views.count(app)
     for place, kept in over:
-        views.remove_kept(app, place, kept)
-        totals.forgotten = max(totals.forgotten, place.id)
+        if kept.alias:
+            views.remove_alias(app, kept.alias)
+        else:  # nobody was ever told of an imported one: nobody misses it
+            totals.forgotten = max(totals.forgotten, place.id)
         # What waited of a message to a group has left before.
         if kept.queued and kept.conversation.kind == "peer" and _hand_over(views, app, kept.conversation.id, place.id):
-            continue
-        changed = views.changed(place.id)
-        if kept.stream:
-            streams.forget(views, app, place.id, kept, changed.changes if changed else ())
-        ended.append(changed.body if changed else position_of(place.id))
-        if changed:
-            views.remove_changed(place.id)
+            views.remove_kept(app, place, kept)
+        else:
+            ended.append(end(views, app, place, kept))
     return ended
 
 

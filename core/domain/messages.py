@@ -17,7 +17,7 @@ from ..limits import DEDUP_TTL_MS
 from ..model import Receipt, Rules
 from ..ports import Headers, ReadViews, Views
 from ..rows import Body, DedupRow, Header, Kept
-from . import groups, permission, rooms, streams
+from . import groups, permission, rooms, streams, unread
 from .conversations import first_use
 from .decision import Decision, Now, Wait
 from .queues import apply_queued, enqueue
@@ -30,7 +30,8 @@ _NOTHING_MORE: Final = ("none", (), False, b"")
 
 def decide_send(command: SendMessage, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
     """Raises DedupMismatch; QueueFull if the recipient's queue refuses; UnknownConversation for a group or a service that
-    nobody created; Banned and Silenced if the sender themselves speaks and may not."""
+    nobody created; Overloaded for a room that is being deleted; Banned and Silenced if the sender themselves speaks and
+    may not."""
     digest = b""
     if command.dedup is not None:
         digest = command_digest(command)
@@ -139,7 +140,9 @@ def apply_sent(views: Views, position: Position, event: MessageSent, stamped_ms:
     views.count(app).newest_at_ms = event.at_ms
     if event.history:
         place = Place(event.at_ms, event.id)
-        recipients = tuple(copy.user for copy in event.queued) if event.conversation.kind == "group" else ()
+        recipients = event.recipients
+        if event.conversation.kind == "group":
+            recipients = tuple(copy.user for copy in event.queued)
         queued = bool(event.queued) or event.stream
         kept = Kept(
             event.conversation, event.sender, queued, recipients=recipients, number=event.number, stream=event.stream
@@ -148,12 +151,15 @@ def apply_sent(views: Views, position: Position, event: MessageSent, stamped_ms:
         if event.stream:
             streams.apply_sent(views, position, event, stamped_ms)
         if event.number:
-            groups.count_message(views, app, event.conversation, event.number)
+            row = groups.count_message(views, app, event.conversation, event.number)
+            unread.apply_own(views, app, row, event.sender)
+        elif event.recipients:
+            unread.apply_named(views, event)
     elif event.conversation.kind == "room":
         rooms.note_gap(views, app, event.conversation, Place(event.at_ms, event.id))
     if event.dedup is not None:
-        row = DedupRow(event.dedup_digest, event.id, event.at_ms, event.dedup_expires_ms, event.awaited)
-        views.put_dedup(app, event.sender, event.dedup, row)
+        outcome = DedupRow(event.dedup_digest, event.id, event.at_ms, event.dedup_expires_ms, event.awaited)
+        views.put_dedup(app, event.sender, event.dedup, outcome)
     return ended
 
 

@@ -16,18 +16,22 @@ from ..model import Conversation, Rules, room
 from ..ports import FIRST_PLACE, LAST_PLACE, Headers, ReadViews, Views
 from ..rows import Gap, Stay
 from . import permission, presence
-from .conversations import first_use
+from .conversations import first_use, refuse_deleted
 from .decision import Decision, Entered, Now, parts
 from .times import at, note, place_of
 
 
 def decide_join(command: Join, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
-    """Raises SessionEnded, TooManyRooms, Banned. Who is in the room already stays, and nothing is written."""
+    """Raises SessionEnded, TooManyRooms, Banned; Overloaded while the room is being deleted.
+
+    Who is in the room already stays, and nothing is written.
+    """
     app, user = command.app, command.user
     if not _open(command, views):
         raise SessionEnded("the session is closed")
     gap, horizon = newest_loss(views, app, command.room), rules.history_horizon(now.expiry_ms)
     if views.open_stay(app, command.room, user) is not None:
+        refuse_deleted(views, app, room(command.room))
         return Decision(result=Entered(views.position, gap, horizon))
     permission.to_enter(views, app, views.conversation(app, room(command.room)), user)
     if len(views.open_stays(app, user)) >= ROOMS_PER_USER_MAX:
@@ -111,8 +115,14 @@ def messages_in(
         recalled=recalled,
     )
     if end is not None and not newest_first:  # what follows was sent after a crash, and may be much
-        rows = takewhile(lambda row: position_of(row[0].id) < end, rows)
+        rows = takewhile(lambda row: position_of(row[0].id) < end or _imported(views, app, row[0]), rows)
     return (row for row in rows if stay.since.id < row[0].id and (end is None or position_of(row[0].id) < end))
+
+
+def _imported(views: ReadViews, app: str, place: Place) -> bool:
+    """Whether a kept message came later than its place says."""
+    kept = views.kept(app, place)
+    return kept is not None and bool(kept.alias)
 
 
 def decide_expire_stays(app: str, views: ReadViews, horizon: UnixMs, limit: int) -> Iterator[StaysExpired]:

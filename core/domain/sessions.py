@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import islice, takewhile
+from operator import attrgetter
 
 import msgspec
 
@@ -22,8 +23,8 @@ from ..ids import MessageId, Position, UnixMs, message_at
 from ..limits import DEDUP_EXPIRED_MAX, SESSIONS_PER_USER_MAX
 from ..model import Rules
 from ..ports import Headers, ReadViews, Views
-from ..rows import Entry, SessionRow, StreamEntry, UserRow
-from . import presence, rooms, streams, users
+from ..rows import BroadcastEntry, Entry, SessionRow, StreamEntry, UserRow
+from . import broadcasts, presence, rooms, streams, users
 from .decision import Collected, Decision, Now, Opening, Welcome, parts
 from .queues import expired_count, leave, lost, next_seq
 from .times import at, note
@@ -55,7 +56,9 @@ def decide_login(command: Login, views: ReadViews, headers: Headers, now: Now, r
     acked = row.acked_through if row else Position(0)
     passed = streams.passed(views, app, user, after=acked, through=session, login=login)
     missed += passed.evicted + passed.expired
-    queued = ends.count - over + passed.streamed
+    begins = broadcasts.begin(views, app, user, now, session)
+    heard = broadcasts.waiting(views, app, user, now.wall_ms, after=acked, begins=begins)
+    queued = ends.count - over + passed.streamed + sum(1 for _ in heard)
     conversations = tuple(conversation for _, conversation in views.conversations_of(app, user))
     events.append(
         LoggedIn(
@@ -68,6 +71,7 @@ def decide_login(command: Login, views: ReadViews, headers: Headers, now: Now, r
             missed=missed,
             at_ms=at_ms,
             day=rules.day(at_ms),
+            broadcasts_from=begins,
         )
     )
     opening = Opening(conversations, lost=passed.evicted + passed.expired > 0)
@@ -113,17 +117,19 @@ def decide_stale(command: EndStaleSessions, views: ReadViews, headers: Headers, 
 def decide_ack(command: Ack, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
     """The prefix up to `through` leaves the queue; an entry among it that is past its expiry was handled all the same.
 
-    What streams had for the user between the ack before and this one is accounted for; nothing of it leaves them.
+    What streams had for the user between the ack before and this one is accounted for; nothing of it leaves them. Broadcasts
+    are behind the user by the position alone.
     """
     app, user = command.app, command.user
     events: list[AnyEvent] = []
     covered: list[Entry] = []
     row = views.user(app, user)
-    passed = streams.Passed()
+    passed, heard = streams.Passed(), None
     if command.opened is not None:
         after = row.acked_through if row else Position(0)
         passed = streams.passed(views, app, user, after=after, through=command.through, login=command.opened)
-    if row is not None or passed.total:
+        heard = broadcasts.newest(views, app, user, now.wall_ms, after=after, through=command.through)
+    if row is not None or passed.total or heard is not None:
         covered = list(takewhile(lambda entry: entry.position <= command.through, views.entries(app, user)))
         if (
             row is None
@@ -131,7 +137,7 @@ def decide_ack(command: Ack, views: ReadViews, headers: Headers, now: Now, rules
             or command.through > row.acked_through
             or lost(row, views.queue_ends(app, user)) > row.lost_at_ack
         ):
-            id, seq = _newest(views, covered[-1] if covered else None, passed.last)
+            id, seq = _newest(views, covered[-1] if covered else None, passed.last, heard)
             events.append(
                 Acked(
                     app=app,
@@ -153,10 +159,13 @@ def decide_ack(command: Ack, views: ReadViews, headers: Headers, now: Now, rules
     return Decision(tuple(events), Collected(tuple(entry.position for entry in covered)))
 
 
-def _newest(views: ReadViews, entry: Entry | None, streamed: StreamEntry | None) -> tuple[MessageId, int]:
+def _newest(
+    views: ReadViews, entry: Entry | None, *others: StreamEntry | BroadcastEntry | None
+) -> tuple[MessageId, int]:
     """The message that the newest of what is acknowledged is about, and its running number if it was in the queue."""
-    if streamed is not None and (entry is None or streamed.position > entry.position):
-        return streamed.id, 0
+    other = max((each for each in others if each is not None), key=attrgetter("position"), default=None)
+    if other is not None and (entry is None or other.position > entry.position):
+        return other.id, 0
     if entry is None:
         return MessageId(0), 0
     return views.change(entry.position) or message_at(entry.position), entry.seq
@@ -181,6 +190,8 @@ def apply_login(views: Views, event: LoggedIn) -> None:
     """The user is online."""
     views.put_session(event.app, event.user, SessionRow(event.session, event.epoch))
     users.count_login(views, event.app, event.user, event.day)
+    if event.broadcasts_from:
+        views.put_broadcasts_from(event.app, event.user, event.broadcasts_from)
     if event.first and event.at_ms:
         note(views, event.app, event.at_ms)
         presence.append(views, event.app, "login", event.at_ms, event.user)
@@ -201,6 +212,8 @@ def apply_acked(views: Views, event: Acked) -> list[Position]:
     assert len(covered) == event.count
     if event.streamed or event.evicted or event.expired:
         _count_streamed(views, event)
+    elif views.user(app, user) is None:  # who only had broadcasts
+        views.put_user(UserRow(app, user))
     ended = leave(views, app, user, covered, "acked")
     row = views.user(app, user)
     assert row is not None

@@ -4,7 +4,7 @@ A user reads the streams of what they are a member of, or were, from their one a
 expired is a rule of the login: nothing is written for anybody until they acknowledge.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from heapq import merge
 from itertools import islice, takewhile
 from operator import attrgetter
@@ -32,11 +32,13 @@ def opened(session: Position, clock: ExpiryMs, rules: Rules) -> Opened:
 def memberships(views: ReadViews, app: str, user: str, after: Position) -> Iterator[Membership]:
     """The streams in which something may stand beyond a position that is the user's; in no order."""
     for number, conversation in views.conversations_of(app, user):
-        if next(views.stream(number, after=after), None) is not None:
+        if next(views.stream(number, after=after), None) is not None and not views.is_deleted(app, conversation):
             since = views.member_since(app, number, user)
             assert since is not None  # who knows of a conversation is on its list
             yield Membership(number, conversation, since)
-    yield from views.left(app, user, after=after)
+    for left in views.left(app, user, after=after):
+        if not views.is_deleted(app, left.conversation):
+            yield left
 
 
 def in_conversation(views: ReadViews, app: str, user: str, row: ConversationRow) -> list[Membership]:
@@ -229,7 +231,7 @@ def apply_deleted(
 
 def forget(views: Views, app: str, id: MessageId, kept: Kept, changes: tuple[Position, ...]) -> Position | None:
     """A message that leaves the history leaves its stream. Returns the conversation's number, if there is one."""
-    row = views.conversation(app, kept.conversation)
+    row = views.conversation(app, kept.conversation) or views.deleted(app, kept.conversation)
     if row is None:
         return None
     for position in (position_of(id), *changes):
@@ -260,14 +262,22 @@ def join(views: Views, app: str, row: ConversationRow, users: tuple[str, ...], p
             views.put_subscription(app, user, SubscriptionRow(position, row.number, row.id, row.updated_ms))
 
 
+def unsubscribe(views: Views, app: str, row: ConversationRow, users: Iterable[str]) -> None:
+    """Users leave a service. Call it while they are on the list."""
+    if row.kind == "service":
+        for user in users:
+            since = views.member_since(app, row.number, user)
+            assert since is not None  # they leave what they are in
+            views.remove_subscription(app, user, since)
+
+
 def leave(views: Views, position: Position, event: MembersRemoved, row: ConversationRow) -> None:
     """Users are about to leave: what was sent while they were there stays theirs. Call it while they are on the list."""
     app, until = event.app, place_of(event.at_ms, position)
+    unsubscribe(views, app, row, event.users)
     for user in event.users:
         since = views.member_since(app, row.number, user)
         assert since is not None  # they leave what they are in
-        if row.kind == "service":
-            views.remove_subscription(app, user, since)
         if next(views.stream(row.number, after=since), None) is not None:
             views.put_left(app, user, Membership(row.number, row.conversation, since, position), until)
 

@@ -6,6 +6,7 @@ No event carries a body, and none leaves to `apply` what only config or a clock 
 import msgspec
 
 from ..ids import ExpiryMs, Position
+from .broadcasts import BroadcastEvent
 from .conversations import (
     ConversationCreated,
     ConversationMuted,
@@ -14,6 +15,8 @@ from .conversations import (
     MembersAdded,
     MembersRemoved,
 )
+from .deletion import DeletionEvent
+from .imports import AliasesExpired, ConversationImported, ImportEvent, MessageImported
 from .lists import ListEvent
 from .messages import (
     CopiesExpired,
@@ -30,12 +33,16 @@ from .messages import (
 from .results import PresenceTaken, ResultCollected, ResultReserved, ResultsExpired
 from .rooms import GapsExpired, RoomJoined, RoomLeft, StaysExpired
 from .sessions import Acked, DedupExpired, EpochStarted, LoggedIn, LoggedOut, QueueExpired, UserKicked
+from .unread import ConversationRead
 
 __all__ = [
     "Acked",
+    "AliasesExpired",
     "AnyEvent",
     "ConversationCreated",
+    "ConversationImported",
     "ConversationMuted",
+    "ConversationRead",
     "ConversationUnmuted",
     "ConversationUpdated",
     "CopiesExpired",
@@ -50,6 +57,7 @@ __all__ = [
     "MessageConfirmed",
     "MessageDeleted",
     "MessageEdited",
+    "MessageImported",
     "MessageRecalled",
     "MessageSent",
     "PresenceTaken",
@@ -97,7 +105,11 @@ AnyEvent = (
     | CopiesExpired
     | StreamNoticesExpired
     | UserKicked
+    | ConversationRead
     | ListEvent
+    | DeletionEvent
+    | BroadcastEvent
+    | ImportEvent
 )
 
 

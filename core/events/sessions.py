@@ -10,7 +10,7 @@ class EpochStarted(Event, frozen=True, kw_only=True, tag="epoch-started.1"):
     epoch: int
 
 
-class LoggedIn(Event, frozen=True, kw_only=True, tag="logged-in.3"):
+class LoggedIn(Event, frozen=True, kw_only=True, tag="logged-in.4"):
     """A session opened; its number is this event's position."""
 
     app: str
@@ -26,6 +26,8 @@ class LoggedIn(Event, frozen=True, kw_only=True, tag="logged-in.3"):
     at_ms: UnixMs
     day: int
     """The app's day, counted from 1970-01-01; 0 if it was not noted."""
+    broadcasts_from: Position = Position(0)
+    """From which position on broadcasts are the user's, if this login says so: the first one does."""
 
 
 class UserKicked(Event, frozen=True, kw_only=True, tag="user-kicked.1"):

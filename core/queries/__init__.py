@@ -1,6 +1,7 @@
 """Questions to the broker about what it keeps, answered from what is on disk. `core.search` looks the answers up."""
 
 from .base import A, Query, check_page
+from .broadcasts import FindBroadcasts
 from .conversations import (
     IN_ORDER,
     RECORD_KINDS,
@@ -10,8 +11,9 @@ from .conversations import (
     check_conversations,
 )
 from .lists import FindBlocked, FindListed, FindRoles
-from .messages import Bound, CollectMessages, CountMessages, FindMessages, MessageQuery, ReserveMessages
+from .messages import Bound, CollectMessages, CountMessages, FindAlias, FindMessages, MessageQuery, ReserveMessages
 from .subscriptions import CountMembers, FindSubscribers, FindSubscriptions
+from .unread import CountUnread
 from .users import AppUsers, FindMembers, FindOnline, TakePresence
 
 __all__ = [
@@ -24,7 +26,10 @@ __all__ = [
     "CountConversations",
     "CountMembers",
     "CountMessages",
+    "CountUnread",
+    "FindAlias",
     "FindBlocked",
+    "FindBroadcasts",
     "FindConversations",
     "FindListed",
     "FindMembers",

@@ -6,7 +6,7 @@ import msgspec
 
 from ..checks import check_name
 from ..errors import InvalidCommand, UnknownResult
-from ..ids import MessageId, UnixMs
+from ..ids import MessageId, Place, UnixMs
 from ..limits import FIND_MESSAGES_MAX, QUERY_CONVERSATIONS_MAX, RESULT_MESSAGES_MAX
 from ..model import Conversation, Message
 from ..ports import LAST_PLACE
@@ -58,6 +58,8 @@ class Bound(msgspec.Struct, frozen=True):
     """A kept message stands for its own place, whatever `at_ms` says; another id for `(at_ms, id)`; none for the whole
     millisecond. Up to 64 bits."""
     included: bool = False
+    alias: str | None = None
+    """What an imported message is called elsewhere: if there is one, it stands for its own place, before any `id`."""
 
     def check(self, field: str) -> None:
         """Raises InvalidCommand."""
@@ -65,6 +67,8 @@ class Bound(msgspec.Struct, frozen=True):
             raise InvalidCommand(f"{field}: must not be negative, or beyond all time")
         if self.id is not None and not 0 <= self.id < 1 << 64:
             raise InvalidCommand(f"{field}: no message can have this id")
+        if self.alias is not None:
+            check_name(field, self.alias)
 
 
 class FindMessages(MessageQuery[tuple[Message, ...]], frozen=True, kw_only=True):
@@ -92,6 +96,19 @@ class FindMessages(MessageQuery[tuple[Message, ...]], frozen=True, kw_only=True)
         for field, bound in (("start", self.start), ("stop", self.stop)):
             if bound is not None:
                 bound.check(field)
+
+
+class FindAlias(Query[Place | None], frozen=True, kw_only=True):
+    """The place of an imported message by what it is called where it came from; None if no such message was imported.
+
+    Also of one that was deleted since, as long as it would not be past retention.
+    """
+
+    alias: str
+
+    def check(self) -> None:
+        """Raises InvalidCommand."""
+        check_name("alias", self.alias)
 
 
 class CountMessages(MessageQuery[int], frozen=True, kw_only=True):

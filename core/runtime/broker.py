@@ -57,7 +57,9 @@ class Broker:
         self._inbox = Inbox(options.submit_deadline_s, self._counters)
         self._fanout = Fanout(self._waits, self._counters)
         self._writer = Writer(store, self._settler, self._inbox, self._fanout, self._counters, self._rules_of)
-        self._host = SessionHost(store, self._writer, self._waits, self._expiry, self._counters, nursery, self._order)
+        self._host = SessionHost(
+            store, self._writer, self._waits, clock, self._expiry, self._counters, nursery, self._order
+        )
         self._history = History(store, clock, self._expiry, self._rules_of, self._order, self._fanout.online)
         self._failure: StorageFailure | None = None
         self._ended = False

@@ -129,13 +129,26 @@ class FrameBuffer:
 
     def revise(self, change: Delivery) -> None:
         """A message changed: what is held of it shows its new state, or goes."""
-
-        def revised(held: Delivery) -> Delivery | None:
-            return _revised(held, change)
-
-        self._keep(revised)
+        self._revise(lambda held: _revised(held, change))
         if change.conversation in self._changes:
             self._note_change(change.conversation, change)
+
+    def forget(self, conversation: Conversation, position: Position) -> None:
+        """The conversation was deleted at this position: nothing of it goes out, or arrives. Word of messages deleted before
+        stays."""
+
+        def left(held: Delivery) -> Delivery | None:
+            gone = held.conversation == conversation and held.type != "deleted" and held.position < position
+            return None if gone else held
+
+        self._revise(left)
+        if conversation in self._changes:
+            self._bytes -= sum(map(frame_bytes, (self._changes[conversation] or {}).values()))
+            self._changes[conversation] = None
+
+    def _revise(self, revised: Callable[[Delivery], Delivery | None]) -> None:
+        """Every frame that is held becomes what is left of it."""
+        self._keep(revised)
         for conversation, frames in self._held_back.items():
             kept_back = [new for held in frames if (new := revised(held)) is not None]
             self._bytes += sum(map(frame_bytes, kept_back)) - sum(map(frame_bytes, frames))

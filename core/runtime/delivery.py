@@ -57,7 +57,7 @@ def delivery(
         id=header.id,
         conversation=seen_by(user, header),
         sender=header.sender,
-        body=body.payload,
+        body=b"" if type == "recalled" else body.payload,  # what a recall brought instead is for its own dialect alone
         format=header.format,
         at_ms=header.at_ms,
         lane=header.lane,
@@ -69,6 +69,12 @@ def delivery(
         position=position,
         awaited=awaited,
     )
+
+
+def broadcast_delivery(body: Body, type: DeliveryType, position: Position) -> Delivery:
+    """The frame of a broadcast, one for all receivers: queued, unless it is transient, and in nobody's queue."""
+    frame = delivery(body, type, "", position, None)
+    return msgspec.structs.replace(frame, queued=True) if body.header.queue else frame
 
 
 def seen_by(user: str, header: Header) -> Conversation:

@@ -3,7 +3,8 @@
 import logging
 from collections import Counter
 from collections.abc import Callable
-from typing import assert_never
+from functools import partial
+from typing import TypeVar, assert_never
 
 import trio
 
@@ -28,16 +29,21 @@ from ..events import (
     RoomLeft,
     UserKicked,
 )
+from ..events.broadcasts import BroadcastDeleted, BroadcastEdited, BroadcastSent
+from ..events.deletion import ConversationDeleted
+from ..ids import Position
 from ..limits import OFFERS_AT_ONCE_MAX
 from ..model import Receipt, room
 from ..rows import Body
-from .delivery import Delivery, delivery
+from .delivery import Delivery, broadcast_delivery, delivery
 from .pending import Pending, Settled
 from .rooms import RoomIndex
 from .session import Session
 from .statistics import Counters
 from .streams import StreamIndex
 from .waits import Waiter, Waits
+
+T = TypeVar("T")
 
 _log = logging.getLogger("postroom.core.fanout")
 
@@ -49,6 +55,8 @@ class Fanout:
         self._sessions: dict[tuple[str, str], list[Session]] = {}
         self._online: Counter[str] = Counter()
         """Users with a session, by app."""
+        self._apps: dict[str, dict[Session, None]] = {}
+        """The same sessions by app, for what goes to all."""
         self._closing = False
         self._left = trio.Event()
         self._waits = waits
@@ -112,6 +120,9 @@ class Fanout:
         sessions = self._sessions.get(key, [])
         if session in sessions:
             sessions.remove(session)
+            del self._apps[session.app][session]
+            if not self._apps[session.app]:
+                del self._apps[session.app]
             self._counters.sessions[session.app] -= 1
         if not sessions and self._sessions.pop(key, None) is not None:
             self._online[session.app] -= 1
@@ -150,8 +161,12 @@ class Fanout:
                 self._waits.confirmed(event.app, event.id)
             case RoomJoined() | RoomLeft() | ConversationCreated() | MembersAdded() | MembersRemoved() as event:
                 self._note_members(event)
+            case ConversationDeleted() as event:
+                self._forget(record.position, event)
             case LoggedIn() | LoggedOut() | UserKicked() as event:
                 self._tell_of_sessions(record, event, pending, settled)
+            case BroadcastSent() | BroadcastEdited() | BroadcastDeleted() as event:
+                self._tell_all(record, event, settled)
 
     def _note_members(self, event: RoomJoined | RoomLeft | ConversationCreated | MembersAdded | MembersRemoved) -> None:
         """Who is where, for what comes after."""
@@ -229,6 +244,20 @@ class Fanout:
                 self._offered += 1
                 _guarded(session, session.offer, frame)
 
+    def _tell_all(
+        self, record: Record, event: BroadcastSent | BroadcastEdited | BroadcastDeleted, settled: Settled
+    ) -> None:
+        """A broadcast to every session of the app, in one frame for all. What became of it is told nobody: it changes what
+        they have not been handed yet."""
+        body = settled.body
+        if body is None:
+            frame = Delivery(type="deleted", id=event.id, position=record.position)
+        else:
+            frame = broadcast_delivery(body, body.header.type, record.position)
+        for session in tuple(self._apps.get(event.app, ())):
+            self._offered += 1
+            _guarded(session, session.offer if isinstance(event, BroadcastSent) else session.revise, frame)
+
     def _offer_stream(self, record: Record, body: Body, number: int | None) -> None:
         """To everyone here who has the conversation's stream, in one frame; a group's not to its own sender."""
         header, frame = body.header, None
@@ -249,12 +278,20 @@ class Fanout:
                 _guarded(session, session.offer, frame)
 
     def _tell_acked(self, event: Acked) -> None:
-        if not (event.count or event.streamed):
+        if not (event.count or event.streamed or event.id):
             return
         others = [other for other in self._sessions.get((event.app, event.user), ()) if other.id != event.session]
         frame = Delivery(type="acked", id=event.id, seq=event.seq or None, queued=True, position=event.through)
         for session in others:
             _guarded(session, session.acked_elsewhere, frame)
+
+    def _forget(self, position: Position, event: ConversationDeleted) -> None:
+        """Any session may hold something of it: whoever was a member once, or is told of changes."""
+        self._streams.deleted(event.app, event.conversation)
+        for session in self.sessions():
+            if session.app == event.app:
+                self._offered += 1
+                _guarded(session, partial(session.forget, event.conversation), position)
 
     def _attach(self, record: Record, event: LoggedIn, pending: Pending, settled: Settled) -> None:
         session, opening = pending.session, settled.opening
@@ -264,6 +301,7 @@ class Fanout:
         sessions = self._sessions.setdefault((event.app, event.user), [])
         self._online[event.app] += not sessions
         sessions.append(session)
+        self._apps.setdefault(event.app, {})[session] = None
         self._counters.sessions[event.app] += 1
         self._streams.online(event.app, event.user, opening.conversations)
         login = opened(event.session, record.clock_ms, pending.rules)
@@ -272,9 +310,9 @@ class Fanout:
             session.close("shutdown")
 
 
-def _guarded(session: Session, tell: Callable[[Delivery], None], frame: Delivery) -> None:
+def _guarded(session: Session, tell: Callable[[T], None], what: T) -> None:
     try:
-        tell(frame)
+        tell(what)
     except Exception as error:  # noqa: BLE001 - a sink is somebody else's code: its fault costs its session only
         _log.exception("a sink of %s/%s failed; its session is closed", session.app, session.user)
         session.fail(error)

@@ -15,15 +15,18 @@ from ..domain.users import users_on
 from ..errors import InvalidCommand, Overloaded
 from ..ids import MessageId, UnixMs
 from ..limits import OVERLOADED_RETRY_MS, QUERIES_MAX
-from ..model import ConversationInfo, Message, PresenceEvent, Rules, UserCount
-from ..ports import Snapshot, Store
+from ..model import ConversationInfo, Message, PresenceEvent, Rules, UserCount, room
+from ..ports import ReadViews, Snapshot, Store
 from ..queries import (
     AppUsers,
     CollectMessages,
     CountConversations,
     CountMembers,
     CountMessages,
+    CountUnread,
+    FindAlias,
     FindBlocked,
+    FindBroadcasts,
     FindConversations,
     FindListed,
     FindMembers,
@@ -38,7 +41,8 @@ from ..queries import (
     ReserveMessages,
     TakePresence,
 )
-from ..search import ConversationSearch, Search, info, lists, places, subscriptions
+from ..search import ConversationSearch, Search, UnreadSearch, info, lists, places, subscriptions
+from .broadcasts import find_broadcasts, read_broadcasts
 from .clock import Clock, ExpiryClock
 from .pending import Settled
 from .reading import read_messages
@@ -50,6 +54,16 @@ _READERS_MAX: Final = 2
 """Slices at the same time; sessions read beside them."""
 _BODIES: Final = 100
 """Bodies read in one snapshot."""
+
+_LOOKS: Final[dict[type[Query[Any]], Callable[[Any, ReadViews], object]]] = {
+    FindListed: lists.listed,
+    FindRoles: lists.roles,
+    FindBlocked: lists.blocked,
+    FindSubscribers: subscriptions.subscribers,
+    CountMembers: subscriptions.count,
+    FindSubscriptions: subscriptions.subscriptions,
+}
+"""What one look at the rows answers."""
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -92,6 +106,8 @@ class History:
         match query:
             case FindMessages():
                 found = await self._messages(query.app, await self._find(query), recalled=query.recalled)
+            case FindAlias():
+                found = await self._read(lambda snapshot: snapshot.views.alias(query.app, query.alias))
             case CountMessages():
                 found = (await self._search(query)).count
             case ReserveMessages():
@@ -100,8 +116,10 @@ class History:
                 found = await self._collect(query)
             case TakePresence():
                 found = await self._take(query)
+            case FindBroadcasts():
+                found = await self._broadcasts(query)
             case FindMembers():
-                found = await self._read(lambda snapshot: tuple(snapshot.views.members(query.app, query.room)))
+                found = await self._read(partial(_members, query=query))
             case _:
                 found = await self._answer_of_conversations(query)
         answer: A = found
@@ -115,24 +133,17 @@ class History:
                 return (await self._conversations(query)).count
             case GetConversation():
                 return await self._read(partial(_conversation, query=query, horizon_ms=self._horizon(query.app)))
+            case CountUnread():
+                return await self._unread(query)
             case FindOnline():
                 return await self._read(partial(_online, query=query))
             case AppUsers():
                 return await self._users(query.app)
-            case FindListed():
-                return await self._read(lambda snapshot: lists.listed(query, snapshot.views))
-            case FindRoles():
-                return await self._read(lambda snapshot: lists.roles(query, snapshot.views))
-            case FindBlocked():
-                return await self._read(lambda snapshot: lists.blocked(query, snapshot.views))
-            case FindSubscribers():
-                return await self._read(lambda snapshot: subscriptions.subscribers(query, snapshot.views))
-            case CountMembers():
-                return await self._read(lambda snapshot: subscriptions.count(query, snapshot.views))
-            case FindSubscriptions():
-                return await self._read(lambda snapshot: subscriptions.subscriptions(query, snapshot.views))
             case _:
-                raise InvalidCommand(f"{type(query).__name__} is no query")
+                look = _LOOKS.get(type(query))
+                if look is None:
+                    raise InvalidCommand(f"{type(query).__name__} is no query")
+                return await self._read(lambda snapshot: look(query, snapshot.views))
 
     async def _conversations(self, query: FindConversations | CountConversations) -> ConversationSearch:
         """Gone through to its end, as a search for messages is."""
@@ -141,6 +152,13 @@ class History:
         while await self._read(lambda snapshot: search.go_on(snapshot.views)):
             pass
         return search
+
+    async def _unread(self, query: CountUnread) -> int:
+        """Gone through to its end, as a search for messages is."""
+        search = UnreadSearch(query)
+        while await self._read(lambda snapshot: search.go_on(snapshot.views)):
+            pass
+        return search.count
 
     async def _users(self, app: str) -> UserCount:
         """Its day is that of the time a login would be given now."""
@@ -199,6 +217,14 @@ class History:
             messages += await self._read(partial(read_messages, ids=part, horizon_ms=horizon_ms, recalled=recalled))
         return tuple(messages)
 
+    async def _broadcasts(self, query: FindBroadcasts) -> tuple[Message, ...]:
+        wall_ms = self._clock.wall_ms()
+        left = iter(await self._read(partial(find_broadcasts, query=query, wall_ms=wall_ms)))
+        messages: list[Message] = []
+        while part := tuple(islice(left, _BODIES)):
+            messages += await self._read(partial(read_broadcasts, app=query.app, ids=part))
+        return tuple(messages)
+
     async def _read(self, read: Callable[[Snapshot], T]) -> T:
         return await read_snapshot(self._store, read, self._readers)
 
@@ -206,6 +232,12 @@ class History:
 def _conversation(snapshot: Snapshot, query: GetConversation, horizon_ms: UnixMs) -> ConversationInfo | None:
     row = snapshot.views.conversation(query.app, query.conversation)
     return info(snapshot.views, query.app, row, horizon_ms) if row is not None else None
+
+
+def _members(snapshot: Snapshot, query: FindMembers) -> tuple[str, ...]:
+    if snapshot.views.is_deleted(query.app, room(query.room)):
+        return ()  # whose stays did not end with it leave step by step
+    return tuple(snapshot.views.members(query.app, query.room))
 
 
 def _online(snapshot: Snapshot, query: FindOnline) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from ..domain import Entered
 from ..ids import MessageId, Position
 from ..ports import Snapshot, Store
 from ..rows import Opened
-from .clock import ExpiryClock
+from .clock import Clock, ExpiryClock
 from .pending import Settled
 from .reading import Missed, Page, read_missed, read_page
 from .session import Session
@@ -31,6 +31,7 @@ class SessionHost:
         store: Store,
         writer: Writer,
         waits: Waits,
+        clock: Clock,
         expiry: ExpiryClock,
         counters: Counters,
         nursery: trio.Nursery,
@@ -40,6 +41,7 @@ class SessionHost:
         self._store = store
         self._writer = writer
         self._waits = waits
+        self._clock = clock
         self._expiry = expiry
         self._counters = counters
         self._nursery = nursery
@@ -48,7 +50,10 @@ class SessionHost:
         self._pages = PageReads(store, self._readers)
 
     async def read_page(self, app: str, user: str, after: Position, login: Opened) -> Page:
-        return await self._pages.read(lambda snapshot: read_page(snapshot, app, user, after, self._expiry.now(), login))
+        def read(snapshot: Snapshot) -> Page:
+            return read_page(snapshot, app, user, after, self._expiry.now(), login, self._clock.wall_ms())
+
+        return await self._pages.read(read)
 
     async def read_missed(
         self, app: str, user: str, room: str, since: MessageId, entered: Entered, size: int

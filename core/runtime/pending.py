@@ -11,12 +11,18 @@ from ..commands import (
     Command,
     ConversationCommand,
     CreateConversation,
+    DeleteBroadcast,
+    DeleteConversation,
     DeleteMessage,
+    EditBroadcast,
     EditMessage,
+    ImportConversation,
+    ImportMessage,
     Kick,
     Login,
     Logout,
     RecallMessage,
+    SendBroadcast,
     SendMessage,
     UpdateConversation,
     UsersCommand,
@@ -33,7 +39,7 @@ if TYPE_CHECKING:
     from .waits import Waiter
 
 _OVERHEAD_BYTES: Final = 512
-_CONTROL: Final = frozenset((Login, Logout, Kick, RecallMessage, DeleteMessage))
+_CONTROL: Final = frozenset((Login, Logout, Kick, RecallMessage, DeleteMessage, DeleteConversation, DeleteBroadcast))
 _NEVER_REFUSED: Final = frozenset((Ack, Logout))
 
 
@@ -94,7 +100,7 @@ class Pending:
         self.never_refused = kind in _NEVER_REFUSED
         """It waits for room on the disk rather than be refused."""
         self.spreads = False
-        """It may have to do in the queues of many: how many is seen on the writer's thread."""
+        """It may have to do in the queues of many, or with all who are in a room: how many is seen on the writer's thread."""
         if isinstance(command, SendMessage):
             self.lane = command.lane
             self.size += len(command.body) + len(command.push) + sum(map(len, command.recipients))
@@ -104,9 +110,19 @@ class Pending:
             if isinstance(command, EditMessage):
                 self.lane = "normal"
                 self.size += len(command.body)
+            elif isinstance(command, RecallMessage) and command.replacement:
+                self.control = False
+                self.size += len(command.replacement)
+        elif isinstance(command, SendBroadcast | EditBroadcast):
+            self.lane = "normal"
+            self.size += len(command.body)
+        elif isinstance(command, ImportMessage):
+            self.lane = "low"
+            self.size += len(command.body)
         elif isinstance(command, ConversationCommand):
             self.lane = "normal"
             self.size += size_of(command)
+            self.spreads = isinstance(command, DeleteConversation)
         self.withdrawn = False
         """The caller is gone: not carried out if the writer has not taken it, and nobody to tell if it has."""
         self.session: Session | None = None
@@ -128,7 +144,7 @@ class Pending:
 def size_of(command: ConversationCommand) -> int:
     """What a command about a record carries, in bytes or nearly."""
     match command:
-        case CreateConversation():
+        case CreateConversation() | ImportConversation():
             return len(command.attributes) + sum(map(len, command.members))
         case UpdateConversation():
             return sum(len(operation.key) + len(operation.value) for operation in command.operations)

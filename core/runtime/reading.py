@@ -2,19 +2,21 @@
 
 from collections.abc import Iterable, Iterator
 from heapq import merge
+from itertools import chain
 from operator import attrgetter
 from typing import NamedTuple
 
-from ..domain import Entered, streams
+from ..domain import Entered, broadcasts, streams
+from ..domain.changes import replacement
 from ..errors import Corruption
 from ..expiry import expired
 from ..ids import ExpiryMs, MessageId, Place, Position, UnixMs, message_at, position_of
 from ..limits import PAGE_BYTES, PAGE_ENTRIES, PAGE_ROWS, RECOVERED_MESSAGES_MAX, RECOVERED_ROWS_MAX
 from ..model import Message, room
 from ..ports import ReadViews, Snapshot
-from ..rows import Body, Entry, Opened, StreamEntry
+from ..rows import Body, BroadcastEntry, Entry, Opened, StreamEntry
 from .buffer import frame_bytes
-from .delivery import Delivery, DeliveryType, delivery
+from .delivery import Delivery, DeliveryType, broadcast_delivery, delivery
 
 
 class Page(NamedTuple):
@@ -29,12 +31,14 @@ class Page(NamedTuple):
     """The last event the snapshot knew."""
 
 
-def read_page(snapshot: Snapshot, app: str, user: str, after: Position, clock: ExpiryMs, login: Opened) -> Page:
-    """What waits beyond `after`, in the queue and in streams, oldest first, up to the bounds of a page."""
+def read_page(
+    snapshot: Snapshot, app: str, user: str, after: Position, clock: ExpiryMs, login: Opened, wall_ms: UnixMs
+) -> Page:
+    """What waits beyond `after`, in the queue, in streams and of broadcasts, oldest first, up to the bounds of a page."""
     views = snapshot.views
     deliveries: list[Delivery] = []
     size, through = 0, after
-    for looked, entry in enumerate(_waiting(views, app, user, after, login)):
+    for looked, entry in enumerate(_waiting(views, app, user, after, login, wall_ms)):
         if len(deliveries) == PAGE_ENTRIES or size >= PAGE_BYTES or looked == PAGE_ROWS:
             return Page(deliveries, through, complete=False, as_of=views.position)
         through = entry.position
@@ -43,22 +47,42 @@ def read_page(snapshot: Snapshot, app: str, user: str, after: Position, clock: E
             if entry.sender != user:
                 body, type = resolve_streamed(snapshot, entry)
                 frame = delivery(body, type, user, entry.position, None, stream=entry.number)
+        elif isinstance(entry, BroadcastEntry):
+            frame = broadcast_delivery(_broadcast(snapshot, entry), "message", entry.position)
         elif not expired(entry.expires_s, clock):
             body, type = resolve(snapshot, entry)
-            frame = delivery(body, type, user, entry.position, entry.seq)
+            if not _is_deleted(snapshot, body, type):
+                frame = delivery(body, type, user, entry.position, entry.seq)
         if frame is not None:
             deliveries.append(frame)
             size += len(frame.body)
     return Page(deliveries, through, complete=True, as_of=views.position)
 
 
-def _waiting(views: ReadViews, app: str, user: str, after: Position, login: Opened) -> Iterator[Entry | StreamEntry]:
-    """Both kinds of entries in one order. Of streams what was acknowledged is passed over; of the queue it is gone."""
+_Waiting = Entry | StreamEntry | BroadcastEntry
+
+
+def _waiting(
+    views: ReadViews, app: str, user: str, after: Position, login: Opened, wall_ms: UnixMs
+) -> Iterator[_Waiting]:
+    """Everything in one order. Of streams and broadcasts what was acknowledged is passed over; of the queue it is gone."""
     row = views.user(app, user)
     acked = max(after, row.acked_through if row else after)
-    queue: Iterator[Entry | StreamEntry] = views.entries(app, user, after=after)
-    streamed = streams.sources(views, app, user, after=acked, login=login)
-    return merge(queue, *streamed, key=attrgetter("position")) if streamed else queue
+    queue: Iterator[_Waiting] = views.entries(app, user, after=after)
+    others: list[Iterator[_Waiting]] = [*streams.sources(views, app, user, after=acked, login=login)]
+    heard = broadcasts.waiting(views, app, user, wall_ms, after=acked)
+    first = next(heard, None)
+    if first is not None:
+        others.append(chain((first,), heard))
+    return merge(queue, *others, key=attrgetter("position")) if others else queue
+
+
+def _broadcast(snapshot: Snapshot, entry: BroadcastEntry) -> Body:
+    """As it is now. Raises Corruption if that is nowhere."""
+    body = snapshot.bodies.body(entry.body)
+    if body is None:
+        raise Corruption(f"broadcast {entry.id} has no body")
+    return body
 
 
 def resolve_streamed(snapshot: Snapshot, entry: StreamEntry) -> tuple[Body, DeliveryType]:
@@ -72,6 +96,17 @@ def resolve_streamed(snapshot: Snapshot, entry: StreamEntry) -> tuple[Body, Deli
         raise Corruption(f"stream entry {entry.position} has no body")
     in_place = entry.position == position_of(entry.id) and body.header.type == "edited"
     return body, "message" if in_place else body.header.type
+
+
+def _is_deleted(snapshot: Snapshot, body: Body, type: DeliveryType) -> bool:
+    """Whether it is of a conversation that was deleted and is not swept yet. Word of a message deleted before has no text to
+    hide, and stays in the queue."""
+    header = body.header
+    return (
+        header.conversation.kind != "peer"
+        and type != "deleted"
+        and snapshot.views.is_deleted(header.app, header.conversation)
+    )
 
 
 def resolve(snapshot: Snapshot, entry: Entry) -> tuple[Body, DeliveryType]:
@@ -107,12 +142,19 @@ def read_missed(
     """
     frames: list[Delivery] = []
     complete = entered.gap <= since <= message_at(entered.through)
-    rows = snapshot.views.timeline(app, room(name), None, newest_first=True, other_than=user, recalled=True)
+    if snapshot.views.is_deleted(app, room(name)):
+        return Missed([], complete=False)
+    rows = snapshot.views.timeline(
+        app, room(name), None, newest_first=True, other_than=user, recalled=True, imported=False
+    )
     for count, (place, shown) in enumerate(rows):
-        if place.id <= since:
-            break
         if count == RECOVERED_ROWS_MAX:
             complete = False
+            break
+        if place.id <= since:
+            kept = snapshot.views.kept(app, place)
+            if kept is not None and kept.alias:
+                continue  # imported: its place says nothing of when it came
             break
         if not shown or position_of(place.id) > entered.through:
             continue
@@ -135,8 +177,8 @@ def read_missed(
 def read_messages(
     snapshot: Snapshot, ids: Iterable[MessageId], horizon_ms: UnixMs, *, recalled: bool = False
 ) -> list[Message]:
-    """Kept messages as they are now; those deleted or past retention by now are left out, and those recalled unless
-    `recalled`. Raises Corruption."""
+    """Kept messages as they are now; those deleted (or sent to what was deleted) or past retention by now are left
+    out, and those recalled unless `recalled`. Raises Corruption."""
     found = []
     for id in ids:
         body = current_body(snapshot, id)
@@ -146,19 +188,25 @@ def read_messages(
         kept = snapshot.views.kept(header.app, Place(header.at_ms, id))
         if kept is None or (kept.recalled and not recalled) or header.at_ms <= horizon_ms:
             continue
+        if kept.conversation.kind != "peer" and snapshot.views.is_deleted(header.app, kept.conversation):
+            continue
+        replaced = replacement(body)
         found.append(
             Message(
                 id=header.id,
                 conversation=header.conversation,
                 sender=header.sender,
-                body=body.payload,
-                format=header.format,
+                body=b"" if kept.recalled else body.payload,
+                format=header.format if replaced is None else replaced.format,
                 at_ms=header.at_ms,
                 lane=header.lane,
                 via=header.via,
                 recalled=kept.recalled,
+                replacement=b"" if replaced is None else replaced.body,
+                replaced_via="" if replaced is None else replaced.via,
                 mentions=header.mentions,
                 mention_all=header.mention_all,
+                alias=kept.alias or None,
             )
         )
     return found

@@ -18,6 +18,7 @@ from ..model import Conversation, Joined, room
 from ..rows import Opened
 from .buffer import FrameBuffer
 from .delivery import Delivery
+from .handover import Handover
 from .reading import Missed, Page
 from .window import Sent, SentWindow
 
@@ -78,7 +79,7 @@ class Session:
         self.user = user
         self.welcome = Welcome(Position(0), 0, 0)
         self._host = host
-        self._sink: Sink = sink or _Handover(self)
+        self._sink: Sink = sink or Handover(self)
         self._buffer = FrameBuffer(budget_bytes, lambda: host.dropped(app))
         self._budget = budget_bytes
         self._window = SentWindow()
@@ -91,6 +92,8 @@ class Session:
         self._streams_due = False
         """Something of streams was sent, or passed over at the login, that no ack accounted for."""
         self._changes: list[Delivery] | None = None
+        self._deleted: list[tuple[Conversation, Position]] = []
+        """Conversations that were deleted while a page is on its way."""
         self._sink_full = False
         """It refused a frame, and has not said since that it has room."""
         self._room = trio.Event()
@@ -118,7 +121,7 @@ class Session:
 
         Raises Kicked once the user was, StorageFailure if the store failed, Corruption if a body did.
         """
-        assert isinstance(self._sink, _Handover)  # frames of a session with a sink of its own go there
+        assert isinstance(self._sink, Handover)  # frames of a session with a sink of its own go there
         return await self._sink.take()
 
     def resume(self) -> None:
@@ -231,9 +234,7 @@ class Session:
     def offer(self, frame: Delivery) -> None:
         """A new message or change; called as its commit is made known."""
         if frame.type != "message":
-            self._buffer.revise(frame)
-            if self._changes is not None:
-                self._changes.append(frame)
+            self.revise(frame)
         if not frame.queued:
             if self._buffer.idle and not self._sink_full and self._closed is None and self._takes(frame):
                 self._note(frame)
@@ -249,6 +250,21 @@ class Session:
         else:
             self._cursor = frame.position
         self._hand_out()
+
+    def forget(self, conversation: Conversation, position: Position) -> None:
+        """A conversation was deleted, by the event at this position."""
+        if self._buffer.idle and self._changes is None:
+            return  # as nearly all are
+        self._buffer.forget(conversation, position)
+        if self._changes is not None:
+            self._deleted.append((conversation, position))
+        self._hand_out()
+
+    def revise(self, change: Delivery) -> None:
+        """A message changed: what was not handed out shows it, and nothing else tells of it."""
+        self._buffer.revise(change)
+        if self._changes is not None:
+            self._changes.append(change)
 
     def acked_elsewhere(self, frame: Delivery) -> None:
         """Another session of the user acknowledged a prefix of the queue."""
@@ -281,7 +297,7 @@ class Session:
         """Nothing more goes to its sink; whoever iterates it stops."""
         self._closed = self._closed or reason
         self._room.set()
-        if isinstance(self._sink, _Handover):
+        if isinstance(self._sink, Handover):
             self._sink.close(reason)
 
     def raise_if_closed(self) -> None:
@@ -315,7 +331,7 @@ class Session:
                 await self._room.wait()
                 self._room = trio.Event()
                 continue
-            self._changes = []
+            self._changes, self._deleted = [], []
             page = await self._host.read_page(self.app, self.user, self._cursor, self._login)
             changes, self._changes = self._changes, None
             self._take(page, changes)
@@ -338,6 +354,9 @@ class Session:
         for change in changes:
             if change.position > page.as_of:
                 self._buffer.revise(change)
+        for conversation, position in self._deleted:
+            if position > page.as_of:
+                self._buffer.forget(conversation, position)
         self._cursor = self._buffer.covered = page.through
 
     def _note(self, frame: Delivery) -> None:
@@ -348,45 +367,3 @@ class Session:
                 self._streams_due = True
             if frame.type == "message":
                 self._host.delivered(self.app)
-
-
-class _Handover:
-    """The sink of an iterated session: takes a frame when somebody waits for one, so that sent means yielded."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._waiting = False
-        self._wanted = False
-        self._frame: Delivery | None = None
-        self._ready = trio.Event()
-
-    def offer(self, delivery: Delivery) -> bool:
-        if not self._wanted:
-            return False
-        self._wanted = False
-        self._frame = delivery
-        self._ready.set()
-        return True
-
-    def close(self, reason: CloseReason) -> None:
-        self._ready.set()
-
-    async def take(self) -> Delivery:
-        """The next frame, or what ended the session. Raises BusyResourceError if another task waits for it."""
-        await trio.lowlevel.checkpoint()
-        if self._waiting:
-            raise trio.BusyResourceError("another task iterates this session")
-        if self._frame is None:
-            self._session.raise_if_closed()
-            self._waiting = self._wanted = True
-            self._ready = trio.Event()
-            self._session.resume()
-            try:
-                await self._ready.wait()
-            finally:
-                self._waiting = self._wanted = False
-        frame, self._frame = self._frame, None
-        if frame is None:
-            self._session.raise_if_closed()
-        assert frame is not None
-        return frame

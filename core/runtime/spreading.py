@@ -5,12 +5,14 @@ thread the record tells, and a batch that turns out to be too much is cut: what 
 """
 
 from collections.abc import Sequence
+from itertools import islice
 
-from ..commands import ChangeMessage, SendMessage
+from ..commands import ChangeMessage, DeleteConversation, SendMessage
 from ..errors import Corruption
 from ..ids import POSITION_MAX, Place, position_of
-from ..limits import BATCH_ROWS_MAX, GROUP_COPIES_MAX
+from ..limits import BATCH_ROWS_MAX, DELETED_LEAVES_MAX, GROUP_COPIES_MAX, INDEX_TERMS_MAX
 from ..ports import Snapshot, Store
+from ..space import STAY_ROWS
 from .pending import Pending
 
 
@@ -35,6 +37,8 @@ def _recipients(snapshot: Snapshot, command: object) -> int:
         record = snapshot.views.conversation(command.app, command.to)
         # A larger group's message stands once, in its stream.
         return record.members if record is not None and record.members <= GROUP_COPIES_MAX else 0
+    if isinstance(command, DeleteConversation):
+        return _found_by(snapshot, command)
     assert isinstance(command, ChangeMessage)
     if not 0 < command.id <= POSITION_MAX:
         return 0
@@ -47,3 +51,15 @@ def _recipients(snapshot: Snapshot, command: object) -> int:
         return 0
     kept = snapshot.views.kept(header.app, Place(header.at_ms, command.id))
     return len(kept.recipients) if kept is not None else 0
+
+
+def _found_by(snapshot: Snapshot, command: DeleteConversation) -> int:
+    """Rows that go with a record: of its attributes, and of who leaves the room. Its lists are swept."""
+    record = snapshot.views.conversation(command.app, command.conversation)
+    if record is None:
+        return 0
+    rows = min(len(record.attributes) // 2, INDEX_TERMS_MAX)
+    if record.kind == "room":
+        members = snapshot.views.members(command.app, record.id)
+        rows += STAY_ROWS * sum(1 for _ in islice(members, DELETED_LEAVES_MAX))
+    return rows

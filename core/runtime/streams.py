@@ -45,6 +45,12 @@ class StreamIndex:
             if (app, user) in self._of:
                 self._add(app, conversation, user)
 
+    def deleted(self, app: str, conversation: Conversation) -> None:
+        """Nobody is a member of what is not there."""
+        for user in list(self.receivers(app, conversation)):
+            self._of[app, user].remove(conversation)
+            self._remove(app, conversation, user)
+
     def receivers(self, app: str, conversation: Conversation) -> Iterator[str]:
         """Who is here."""
         return iter(self._members.get((app, conversation), ()))

@@ -1,9 +1,10 @@
-"""What time ends: sessions of dead processes, dedup outcomes, results, queue entries, history, old events. All in bounded
-steps."""
+"""What time ends: sessions of dead processes, dedup outcomes, results, queue entries, history, broadcasts, old events; and what
+deleted conversations left. All in bounded steps."""
 
 import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
+from itertools import islice
 from typing import TypeVar
 
 import trio
@@ -11,18 +12,21 @@ import trio
 from ..commands import (
     Command,
     EndStaleSessions,
+    ExpireBroadcasts,
     ExpireDedup,
     ExpireGaps,
     ExpireHistory,
     ExpireQueue,
     ExpireResults,
     ExpireSilences,
+    SweepConversation,
 )
 from ..domain.rooms import gap_is_over
 from ..errors import Corruption, NoSpace, Refusal, StorageFailure
 from ..expiry import expired
 from ..ids import ExpiryMs
 from ..limits import HISTORY_SWEEP_STEP, SWEEP_STEP, SWEEP_STEP_MIN
+from ..model import Conversation
 from ..ports import Snapshot, Store
 from .clock import ExpiryClock
 from .options import Options
@@ -31,6 +35,9 @@ from .snapshots import read_snapshot
 from .writer import Writer
 
 T = TypeVar("T")
+
+Named = tuple[str, Conversation]
+"""A conversation and its app."""
 
 _log = logging.getLogger("postroom.core.sweeper")
 
@@ -73,8 +80,10 @@ class Sweeper:
         await self._repeat(lambda step: ExpireResults(limit=step))
         await self._repeat(lambda step: ExpireSilences(limit=step))
         await self._expire_queues()
+        await self._sweep_deleted()
         for app in await self._read(lambda snapshot: list(snapshot.views.all_totals())):
             await self._repeat(partial(_expire_history, app))
+            await self._repeat(partial(_expire_broadcasts, app))
         await self._expire_gaps()
         await self._due_for_trimming()
 
@@ -107,6 +116,30 @@ class Sweeper:
             if count == SWEEP_STEP:
                 return place, owners
         return b"", owners
+
+    async def _sweep_deleted(self) -> None:
+        """Whoever blocks one of them is looked for once for all, since blocks lie by user. A name is free when nobody was
+        found who does."""
+        before: tuple[list[Named], set[Named]] = [], set()
+        deleted = await self._read(_deleted)
+        while deleted:
+            blocked = await self._unblock(frozenset(deleted))
+            for each in deleted:
+                await self._repeat(partial(_sweep_conversation, *each, unblocked=each not in blocked))
+            if (deleted, blocked) == before:
+                return  # no room for any: the next round tries again
+            before, deleted = (deleted, blocked), await self._read(_deleted)
+
+    async def _unblock(self, deleted: frozenset[Named]) -> set[Named]:
+        """Forget the blocks of these; which of them had any."""
+        after, had = b"", set[Named]()
+        while True:
+            after, blockers = await self._read(partial(_blockers, deleted, after))
+            for (app, conversation), users in blockers.items():
+                had.add((app, conversation))
+                await self._repeat(partial(_sweep_conversation, app, conversation, blockers=tuple(users)))
+            if not after:
+                return had
 
     async def _expire_gaps(self) -> None:
         after = b""
@@ -149,8 +182,36 @@ def _expire_gaps(app: str, rooms: tuple[str, ...], limit: int) -> ExpireGaps:
     return ExpireGaps(app=app, rooms=rooms, limit=limit)
 
 
+def _deleted(snapshot: Snapshot) -> list[Named]:
+    views = snapshot.views
+    every = ((app, each) for app in views.all_totals() for each in views.deleted_conversations(app))
+    return list(islice(every, SWEEP_STEP))
+
+
+def _blockers(deleted: frozenset[Named], after: bytes, snapshot: Snapshot) -> tuple[bytes, dict[Named, list[str]]]:
+    """Who blocks one of these, among the next some; and where to go on, or nothing."""
+    blockers: dict[Named, list[str]] = {}
+    for count, (place, app, user, (_, conversation)) in enumerate(snapshot.views.blocks(after=after), 1):
+        if (app, conversation) in deleted:
+            blockers.setdefault((app, conversation), []).append(user)
+        if count == SWEEP_STEP:
+            return place, blockers
+    return b"", blockers
+
+
+def _sweep_conversation(
+    app: str, conversation: Conversation, limit: int, *, blockers: tuple[str, ...] = (), unblocked: bool = False
+) -> SweepConversation:
+    step = min(limit, HISTORY_SWEEP_STEP)
+    return SweepConversation(app=app, conversation=conversation, limit=step, blockers=blockers, unblocked=unblocked)
+
+
 def _expire_history(app: str, limit: int) -> ExpireHistory:
     return ExpireHistory(app=app, limit=min(limit, HISTORY_SWEEP_STEP))
+
+
+def _expire_broadcasts(app: str, limit: int) -> ExpireBroadcasts:
+    return ExpireBroadcasts(app=app, limit=limit)
 
 
 def _oldest(snapshot: Snapshot) -> ExpiryMs | None:

@@ -6,5 +6,6 @@ A query goes through what is kept in slices, each in one short snapshot: whoever
 from . import lists, subscriptions
 from .conversations import ConversationSearch, info
 from .messages import Search, places
+from .unread import UnreadSearch
 
-__all__ = ["ConversationSearch", "Search", "info", "lists", "places", "subscriptions"]
+__all__ = ["ConversationSearch", "Search", "UnreadSearch", "info", "lists", "places", "subscriptions"]

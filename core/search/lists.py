@@ -31,7 +31,10 @@ def roles(query: FindRoles, views: ReadViews) -> tuple[RoleInfo, ...]:
 def blocked(query: FindBlocked, views: ReadViews) -> Blocked:
     """Nothing of a user whom nobody knows."""
     after = Position(int(query.after or "0", 16))
-    page = list(islice(views.blocked(query.app, query.user, after=after), query.limit + 1))
+    there = (
+        each for each in views.blocked(query.app, query.user, after=after) if not views.is_deleted(query.app, each[1])
+    )
+    page = list(islice(there, query.limit + 1))
     more = len(page) > query.limit
     page = page[: query.limit]
     return Blocked(conversations=tuple(each for _, each in page), next=f"{page[-1][0]:014x}" if more else None)

@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 from ..domain.rooms import messages_in
 from ..ids import POSITION_MAX, MessageId, Place, Position, UnixMs, position_of
 from ..limits import QUERY_SLICE_ROWS
-from ..model import Conversation, peer
+from ..model import Conversation, peer, room
 from ..ports import FIRST_PLACE, LAST_PLACE, Headers, ReadViews
 from ..queries import Bound, FindMessages, MessageQuery
 
@@ -35,7 +35,11 @@ def places(query: MessageQuery[A], views: ReadViews, headers: Headers) -> Range:
 
 
 def _stored(app: str, bound: Bound, views: ReadViews, headers: Headers) -> Place | None:
-    """The place that a bound with an id stands for."""
+    """The place that a bound with an alias or an id stands for."""
+    if bound.alias is not None:
+        imported = views.alias(app, bound.alias)
+        if imported is not None:
+            return imported
     if bound.id is None:
         return None
     if bound.id > POSITION_MAX:
@@ -119,7 +123,9 @@ class Search:
         if query.receiver is not None and peer(query.receiver) not in conversations:
             conversations.append(peer(query.receiver))
         for conversation in conversations or [None]:
-            yield views.timeline(
+            if conversation is not None and conversation.kind != "peer" and views.is_deleted(query.app, conversation):
+                continue
+            rows = views.timeline(
                 query.app,
                 conversation,
                 query.sender,
@@ -128,14 +134,27 @@ class Search:
                 newest_first=self._newest_first,
                 recalled=self._recalled,
             )
+            yield rows if conversation is not None else self._without_deleted(views, rows)
         if query.receiver is not None and query.receiver != query.sender:  # nobody receives their own in a room
             yield from self._received_in_rooms(views, query.receiver)
+
+    def _without_deleted(self, views: ReadViews, rows: Iterator[Row]) -> Iterator[Row]:
+        """Rows of any conversation, of which those that were deleted and are not swept yet are not shown."""
+        if next(views.deleted_conversations(self._query.app), None) is None:
+            return rows
+        return ((place, shown and not self._is_deleted(views, place)) for place, shown in rows)
+
+    def _is_deleted(self, views: ReadViews, place: Place) -> bool:
+        kept = views.kept(self._query.app, place)
+        return kept is None or (
+            kept.conversation.kind != "peer" and views.is_deleted(self._query.app, kept.conversation)
+        )
 
     def _received_in_rooms(self, views: ReadViews, user: str) -> Iterator[Iterator[Row]]:
         """A source a room: a user's stays in one follow each other."""
         rooms: dict[str, list[Iterator[Row]]] = {}
         for stay in views.stays(self._query.app, user, since_ms=self._first.at_ms):
-            if stay.since <= self._last:
+            if stay.since <= self._last and not views.is_deleted(self._query.app, room(stay.room)):
                 rooms.setdefault(stay.room, []).append(
                     messages_in(
                         stay,

@@ -8,14 +8,16 @@ import msgspec
 from postroom.core.errors import Corruption
 from postroom.core.expiry import expired
 from postroom.core.ids import MessageId, Position, position_of
-from postroom.core.rows import Body, Entry, Kept
+from postroom.core.rows import Body, BroadcastRow, Entry, Kept
 
 from .. import keys
 from ..engine import Engine
+from ..history_views import timeline_flags
 from ..keys import ENTRY, ENTRY_MIN, PAIR, U64, unpack_entry
 from ..reading import shown_by
 from ..records import decode_body
 from ..views import StoredViews
+from .imports import AliasCheck
 from .owned import Owned
 from .report import Problems, Progress
 from .rows import MISFITS, queue_name, row_name
@@ -36,6 +38,7 @@ class BodyCheck:
         self._views = live
         self._streamed = 0
         """Kept messages that are in streams."""
+        self._aliases = AliasCheck(engine, problems)
         self.queues = self.entries = self.kept = self.bodies = 0
 
     def run(self) -> Iterator[Progress]:
@@ -51,12 +54,15 @@ class BodyCheck:
             self._kept(key, value)
             if self.kept % _CHUNK == 0:
                 yield Progress("history", self.kept)
+        self._aliases.end()
         timeline_rows = sum(1 for _ in self._engine.scan("live", keys.TIMELINE, keys.TIMELINE))
         if timeline_rows != _TIMELINES * self.kept:
             self._problems.add(
                 "history", f"{self.kept} kept messages have {timeline_rows} timeline rows, not {_TIMELINES} each"
             )
         self._streams()
+        for key, value in self._engine.scan("live", keys.BROADCAST, keys.BROADCAST):
+            self._broadcast(key, value)
         for key, _ in self._engine.scan("live", keys.CHANGE, keys.CHANGE):
             # A notice that several queues share lies under its change; whose entry it is, the queues have said.
             self._owned.add(U64.unpack_from(key, 1)[0])
@@ -150,9 +156,11 @@ class BodyCheck:
             return  # told when the bodies are walked
         if kept.stream:
             self._in_stream(row_name(key, value), app, id, kept)
+        if kept.alias:
+            self._aliases.kept(app, kept.alias, at, row_name(key, value))
         for timeline in keys.timeline_keys(app, kept.conversation, kept.sender):
             row = self._engine.get("live", timeline + at)
-            if row is None or (row[0] == 1) != kept.recalled:
+            if row is None or row[0] != timeline_flags(kept):
                 self._problems.add("history", f"{row_name(key, value)}: a timeline does not say the same of it")
 
     def _in_stream(self, name: str, app: str, id: MessageId, kept: Kept) -> None:
@@ -164,6 +172,26 @@ class BodyCheck:
             entry = None
         if entry is None or (entry.id, entry.number) != (id, kept.number):
             self._problems.add("history", f"{name}: the stream of its conversation does not say the same of it")
+
+    def _broadcast(self, key: bytes, value: bytes) -> None:
+        """It has its body, which says of which service it is, and which broadcast."""
+        name = row_name(key, value)
+        try:
+            row = msgspec.msgpack.decode(value, type=BroadcastRow)
+            body = self._engine.get("bodies", U64.pack(row.body))
+        except MISFITS:
+            self._problems.add("broadcasts", f"{name} cannot be read")
+            return
+        self._owned.add(row.body)
+        if body is None:
+            self._problems.add("broadcasts", f"{name} has no body at {row.body}")
+            return
+        try:
+            header = decode_body(U64.pack(row.body), body).header
+        except Corruption:
+            return  # told when the bodies are walked
+        if key != keys.broadcast_key(header.app, header.id) or row.conversation != header.conversation:
+            self._problems.add("broadcasts", f"{name}: its body is of {header.id}, and not of it")
 
     def _body(self, key: bytes, value: bytes) -> None:
         """It is what was written, and its header names the message that the rows lead from."""
@@ -183,6 +211,9 @@ class BodyCheck:
         if body.header.type == "message":
             return position_of(id) == position
         try:
+            broadcast = self._views.broadcast(body.header.app, id)
+            if broadcast is not None:
+                return broadcast.body == position
             changed = self._views.changed(id)
             about = self._told_of(body, position) if body.header.type == "deleted" else None
         except MISFITS:

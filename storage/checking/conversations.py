@@ -1,4 +1,7 @@
-"""Conversation records and what finds them: each record has its rows, and no row is without its record."""
+"""Conversation records and what finds them: each record has its rows, and no row is without its record.
+
+Of a conversation that was deleted and is not swept there is a row in place of the record, and nothing finds it.
+"""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -17,6 +20,7 @@ from ..keys import U64
 from ..views import StoredViews
 from .report import Problems, Progress
 from .rows import MISFITS, row_name
+from .unread import UnreadCheck
 
 _CHUNK: Final = 1_000
 _KINDS: Final = (
@@ -33,6 +37,9 @@ _KINDS: Final = (
     keys.MESSAGE_COUNT,
     keys.STREAM,
     keys.SUBSCRIPTION,
+    keys.DELETED,
+    keys.UNREAD,
+    keys.GUEST,
 )
 
 
@@ -44,6 +51,7 @@ class ConversationCheck:
         self._views = live
         self._problems = problems
         self._expected: Counter[bytes] = Counter()
+        self._unread = UnreadCheck(engine, live, self._expected, self._tell)
         self.records = 0
 
     def run(self) -> Iterator[Progress]:
@@ -60,12 +68,26 @@ class ConversationCheck:
                 if self.records % _CHUNK == 0:
                     yield Progress("conversations", self.records)
             self._notices(app)
+            self._deleted(app, keys.DELETED + key[1:])
         for key, value in self._engine.scan("live", keys.BLOCK, keys.BLOCK):
             self._block(key, value)
         for letter in _KINDS:
             found = sum(1 for _ in self._engine.scan("live", letter, letter))
             if found != self._expected[letter]:
                 self._tell(f"there are {found} rows '{letter.decode()}', the records need {self._expected[letter]}")
+
+    def _deleted(self, app: str, prefix: bytes) -> None:
+        for key, value in self._engine.scan("live", prefix, prefix):
+            try:
+                row = msgspec.msgpack.decode(value, type=ConversationRow)
+                self._expected[keys.DELETED] += 1
+                if key != keys.deleted_key(app, row.kind, row.id):
+                    self._tell(f"{row_name(key, value)} is not where {row.kind} {row.id!r} of app {app!r} belongs")
+                if self._engine.get("live", keys.conversation_key(app, row.kind, row.id)) is not None:
+                    self._tell(f"{row.kind} {row.id!r} of app {app!r} is deleted and has a record")
+                self._users(app, row)
+            except MISFITS:
+                self._tell(f"{row_name(key, value)}: the rows of its conversation cannot be read")
 
     def _record(self, app: str, created: bytes, name: bytes) -> None:
         try:
@@ -83,6 +105,15 @@ class ConversationCheck:
 
     def _rows(self, app: str, row: ConversationRow) -> None:
         number, name = U64.pack(row.number), f"{row.kind} {row.id!r} of app {app!r}"
+        self._users(app, row)
+        for term in terms(row.attributes):
+            self._need(keys.term_key(app, *term) + number, f"{name}: an attribute does not lead to it")
+        if row.unique:
+            members = sorted(self._views.listed(row.number, "members"))
+            self._need(keys.unique_key(app, members) + number, f"{name}: its members do not lead to it")
+
+    def _users(self, app: str, row: ConversationRow) -> None:
+        """Who is on a list of it, or is something, and how many messages it counted: until it is swept, if it is deleted."""
         lengths: tuple[tuple[UserList, int], ...] = (
             ("members", row.members),
             ("muted", row.muted),
@@ -93,14 +124,10 @@ class ConversationCheck:
             self._list(app, row, users, count)
         self._silences(app, row)
         self._roles(app, row)
-        self._stream(row, name)
-        if self._engine.get("live", keys.MESSAGE_COUNT + number) is not None:
+        self._unread.record(app, row)
+        self._stream(row, f"{row.kind} {row.id!r} of app {app!r}")
+        if self._engine.get("live", keys.MESSAGE_COUNT + U64.pack(row.number)) is not None:
             self._expected[keys.MESSAGE_COUNT] += 1
-        for term in terms(row.attributes):
-            self._need(keys.term_key(app, *term) + number, f"{name}: an attribute does not lead to it")
-        if row.unique:
-            members = sorted(self._views.listed(row.number, "members"))
-            self._need(keys.unique_key(app, members) + number, f"{name}: its members do not lead to it")
 
     def _list(self, app: str, row: ConversationRow, users: UserList, count: int) -> None:
         name, number = f"{row.kind} {row.id!r} of app {app!r}", U64.pack(row.number)
@@ -138,7 +165,7 @@ class ConversationCheck:
             last = entry
 
     def _notices(self, app: str) -> None:
-        """Each tells of an entry."""
+        """Each tells of an entry, which may have outlived its conversation."""
         prefix = keys.notice_prefix(app)
         for key, value in self._engine.scan("live", prefix, prefix):
             self._expected[keys.STREAM] += 2
@@ -175,7 +202,8 @@ class ConversationCheck:
         """It says of whom it is and what of; both must be as its key has them."""
         try:
             app, user, kind, name = msgspec.msgpack.decode(value, type=tuple[str, str, Kind, str])
-            row = self._views.conversation(app, Conversation(kind, name))
+            conversation = Conversation(kind, name)
+            row = self._views.conversation(app, conversation) or self._views.deleted(app, conversation)
             if row is None or key != keys.BLOCK + keys.user_key(app, user) + U64.pack(row.number):
                 self._tell(f"{row_name(key, value)} is not of a conversation that there is")
         except MISFITS:

@@ -6,7 +6,7 @@ from typing import Final
 
 from postroom.core.domain import apply
 from postroom.core.errors import Corruption
-from postroom.core.events import MessageSent, Record
+from postroom.core.events import MessageImported, MessageSent, Record
 from postroom.core.ids import Position, position_of
 
 from ..engine import BASE, Engine, State
@@ -84,7 +84,7 @@ class LogCheck:
             self._problems.add(
                 "log", f"log record {record.position} is not beyond base, which is at {self.base_position}"
             )
-        if isinstance(record.event, MessageSent) and position_of(record.event.id) != record.position:
+        if isinstance(record.event, MessageSent | MessageImported) and position_of(record.event.id) != record.position:
             self._problems.add(
                 "log", f"log record {record.position} brings message {record.event.id}, which is not its id"
             )

@@ -12,7 +12,7 @@ import msgspec
 PROBLEMS_PER_CHECK: Final = 20
 """How many problems of one kind are told in words; all are counted."""
 
-Check = Literal["file", "log", "bodies", "base", "live", "queues", "history", "conversations", "accounts"]
+Check = Literal["file", "log", "bodies", "base", "live", "queues", "history", "broadcasts", "conversations", "accounts"]
 
 
 class Progress(msgspec.Struct, frozen=True, tag="progress"):

@@ -8,7 +8,19 @@ import msgspec
 
 from postroom.core.ids import ExpiryMs, MessageId, Position, UnixMs
 from postroom.core.model import Kind, PresenceEvent
-from postroom.core.rows import ChangedRow, ConversationRow, DedupRow, Gap, Kept, ResultRow, RoleRow, Totals, UserRow
+from postroom.core.rows import (
+    BroadcastRow,
+    ChangedRow,
+    ConversationRow,
+    DedupRow,
+    Gap,
+    Kept,
+    ResultRow,
+    RoleRow,
+    Totals,
+    UnreadRow,
+    UserRow,
+)
 
 from .. import keys
 from ..engine import Engine
@@ -65,6 +77,14 @@ KINDS: Final = {
     keys.BLOCK: "block",
     keys.STREAM: "stream entry",
     keys.SUBSCRIPTION: "subscription",
+    keys.DELETED: "deleted conversation",
+    keys.UNREAD: "unread",
+    keys.GUEST: "guest",
+    keys.BROADCAST: "broadcast",
+    keys.BROADCASTS_FROM: "beginning of broadcasts",
+    keys.QUOTA: "quota",
+    keys.ALIAS: "alias",
+    keys.IMPORTED: "imported conversation",
 }
 """The kind of row by its key's first letter."""
 
@@ -92,8 +112,8 @@ def _conversation(value: bytes) -> tuple[Kind, str]:
 
 
 def _timeline(value: bytes) -> bytes:
-    """A flag, and in a conversation's own timeline the sender's digest."""
-    if value[:1] not in (b"\0", b"\1") or len(value) not in (1, 17):
+    """Flags, and in a conversation's own timeline the sender's digest."""
+    if value[:1] not in (b"\0", b"\1", b"\2", b"\3") or len(value) not in (1, 17):
         raise ValueError(value)
     return value
 
@@ -122,6 +142,9 @@ FIELDS: Final[dict[bytes, Callable[[bytes], dict[str, object]]]] = {
     keys.RESULT: _struct(ResultRow),
     keys.CONVERSATION: _struct(ConversationRow),
     keys.ROLE: _struct(RoleRow),
+    keys.DELETED: _struct(ConversationRow),
+    keys.UNREAD: _struct(UnreadRow),
+    keys.BROADCAST: _struct(BroadcastRow),
 }
 """The fields of a value by the key's first letter, for rows that have some."""
 _FORMS: Final[dict[bytes, Callable[[bytes], object]]] = {
@@ -149,9 +172,14 @@ _FORMS: Final[dict[bytes, Callable[[bytes], object]]] = {
     keys.DAY_USERS: keys.DAY_ROW.unpack,
     keys.SILENCE: msgspec.msgpack.Decoder(tuple[str, ExpiryMs]).decode,
     keys.SILENCE_END: struct.Struct("").unpack,
+    keys.ALIAS: struct.Struct("16s").unpack,
+    keys.IMPORTED: keys.U64.unpack,
     keys.BLOCK: msgspec.msgpack.Decoder(tuple[str, str, Kind, str]).decode,
     keys.STREAM: _streamed,
     keys.SUBSCRIPTION: msgspec.msgpack.Decoder(tuple[Position, str, UnixMs]).decode,
+    keys.GUEST: bytes.decode,
+    keys.BROADCASTS_FROM: keys.U64.unpack,
+    keys.QUOTA: keys.QUOTA_ROW.unpack,
 }
 
 

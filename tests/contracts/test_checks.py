@@ -15,9 +15,13 @@ from postroom.core.commands import (
     CollectResult,
     Command,
     CreateConversation,
+    DeleteBroadcast,
+    DeleteConversation,
     DeleteMessage,
+    EditBroadcast,
     EditMessage,
     EndStaleSessions,
+    ExpireBroadcasts,
     ExpireDedup,
     ExpireHistory,
     ExpireQueue,
@@ -34,10 +38,12 @@ from postroom.core.commands import (
     RemoveMembers,
     RemoveRole,
     ReserveResult,
+    SendBroadcast,
     SendMessage,
     SetRole,
     SilenceUsers,
     StartEpoch,
+    SweepConversation,
     TakeFeed,
     UnbanUsers,
     UnblockConversation,
@@ -48,7 +54,7 @@ from postroom.core.commands import (
 from postroom.core.domain import Welcome
 from postroom.core.errors import Refusal
 from postroom.core.ids import ExpiryMs, MessageId, Position, UnixMs
-from postroom.core.model import FEEDS, ROLES, Receipt, Rules, group, peer, room, service
+from postroom.core.model import FEEDS, ROLES, Conversation, Quota, Receipt, Rules, group, peer, room, service
 from postroom.storage.checking.accounts import AccountCheck
 from postroom.storage.checking.bodies import BodyCheck
 from postroom.storage.checking.compare import differences
@@ -99,7 +105,7 @@ class Chance:
             machine.trim(ExpiryMs(machine.clock.expiry_ms - random.choice([0, 500, 5_000])), random.randint(1, 40))
         else:
             machine.clock.run(random.randint(0, 300))
-            self._run(self._command())
+            self._run(self._of_broadcasts(random.choice(APPS)) if random.randrange(12) == 0 else self._command())
 
     def _run(self, command: Command) -> None:
         try:
@@ -128,7 +134,9 @@ class Chance:
                 token_ms = random.choice([None, None, UnixMs(self._machine.clock.wall_ms - random.randrange(10_000))])
                 return Login(app=app, user=user, token_ms=token_ms)
             if random.randrange(2) == 0:
-                return SendMessage(app=app, sender=user, to=room(random.choice(ROOMS)), body=text, history=history)
+                to = random.choice([room(random.choice(ROOMS)), group(random.choice("gh"))])
+                queue &= to.kind == "group"
+                return SendMessage(app=app, sender=user, to=to, body=text, queue=queue, history=queue or history)
             return SendMessage(
                 app=app,
                 sender=user,
@@ -171,11 +179,25 @@ class Chance:
                 return CreateConversation(app=app, conversation=conversation, attributes=b'{"a":%s}' % json)
             unique = random.random() < 0.5
             return CreateConversation(app=app, conversation=conversation, members=users, unique=unique)
+        if random.randrange(4) == 0:
+            if random.randrange(3) == 0:
+                return DeleteConversation(app=app, conversation=conversation, by="ann")
+            return self._sweep(app, conversation)
         if random.randrange(3) == 0:
             operations = (Operation(random.choice("ab"), "set", json), Operation(random.choice("ab"), "unset"))
             return UpdateConversation(app=app, conversation=conversation, operations=operations)
         kinds = [AddMembers, RemoveMembers, MuteConversation, UnmuteConversation]
         return random.choice(kinds)(app=app, conversation=group(random.choice("gh")), users=users)
+
+    def _sweep(self, app: str, conversation: Conversation) -> SweepConversation:
+        """As the sweeper does, who knows whether somebody blocks it."""
+        blocks = self._machine.read(lambda snapshot: [each[1:] for each in snapshot.views.blocks()])
+        blockers = tuple(user for of, user, (_, blocked) in blocks if (of, blocked) == (app, conversation))
+        limit, unblocked = self._random.choice([1, 3, 1_000]), not blockers
+        blockers = blockers if self._random.randrange(2) else ()
+        return SweepConversation(
+            app=app, conversation=conversation, limit=limit, blockers=blockers, unblocked=unblocked
+        )
 
     def _of_lists(self, app: str) -> Command:
         """Who may come in, who may talk, who is what."""
@@ -192,6 +214,31 @@ class Chance:
             RemoveRole(app=app, conversation=conversation, user=random.choice(USERS)),
             BlockConversation(app=app, conversation=conversation, user=random.choice(USERS)),
             UnblockConversation(app=app, conversation=conversation, user=random.choice(USERS)),
+        ]
+        return random.choice(kinds)
+
+    def _of_broadcasts(self, app: str) -> Command:
+        """What everybody is sent, and what becomes of it."""
+        random = self._random
+        of, id = random.choice([*self._sent[-12:], (app, MessageId(7))])
+        quota = random.choice([None, Quota(name="q", per_day=3)])
+        until = UnixMs(self._machine.clock.wall_ms + random.choice([0, 500, 90_000]))
+        send = SendBroadcast(
+            app=app,
+            sender="ann",
+            conversation=service("s"),
+            body=b"x" * random.randrange(5),
+            valid_until_ms=random.choice([None, until, until]),
+            transient=random.randrange(4) == 0,
+            dedup=random.choice([None, None, f"k{random.randrange(9)}"]),
+            quota=quota,
+        )
+        kinds: list[Command] = [
+            send,
+            send,
+            EditBroadcast(app=of, id=id, by="ann", body=b"edited", quota=quota),
+            DeleteBroadcast(app=of, id=id, by="ann"),
+            ExpireBroadcasts(app=app, limit=random.choice([1, 1_000])),
         ]
         return random.choice(kinds)
 

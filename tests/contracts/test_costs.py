@@ -14,6 +14,7 @@ from postroom.core.commands import (
     CollectResult,
     Command,
     CreateConversation,
+    DeleteConversation,
     DeleteMessage,
     EditMessage,
     EndStaleSessions,
@@ -21,11 +22,14 @@ from postroom.core.commands import (
     ExpireHistory,
     ExpireResults,
     ExpireSilences,
+    ImportConversation,
+    ImportMessage,
     Join,
     Kick,
     Leave,
     Login,
     Logout,
+    MarkRead,
     MuteConversation,
     Operation,
     RecallMessage,
@@ -36,6 +40,7 @@ from postroom.core.commands import (
     SetRole,
     SilenceUsers,
     StartEpoch,
+    SweepConversation,
     TakeFeed,
     UnbanUsers,
     UnblockConversation,
@@ -45,10 +50,12 @@ from postroom.core.commands import (
 )
 from postroom.core.domain import Decision, Welcome, streams
 from postroom.core.events import CopiesExpired, PresenceTaken
+from postroom.core.events.deletion import ConversationSwept, CopiesWithdrawn
 from postroom.core.ids import ExpiryMs, MessageId, Position, UnixMs
 from postroom.core.limits import (
     BODY_BYTES_MAX,
     DEDUP_BYTES_MAX,
+    DELETED_LEAVES_MAX,
     FEED_EVENTS_MAX,
     GAP_TTL_MS,
     KICK_REASON_CHARACTERS_MAX,
@@ -60,6 +67,9 @@ from postroom.core.limits import (
     SWEEP_STEP_MIN,
 )
 from postroom.core.model import FEEDS, PresenceEvent, Receipt, Rules, group, peer, room, service
+from postroom.core.rows import UnreadRow
+from postroom.core.runtime.pending import Group, Pending
+from postroom.core.runtime.spreading import cut
 from postroom.core.space import BATCH_BYTES, LEAVE_BYTES, LOGOUT_BYTES, SWEEPING_LEAVES, estimate
 from postroom.storage.lmdb import LmdbStore
 from postroom.storage.lmdb.space import RESERVE_BYTES_MIN
@@ -215,6 +225,51 @@ def test_records_and_lists(scale: Scale) -> None:
     scale.covered(RemoveMembers(app="demo", conversation=g, users=users[:-1]))
 
 
+@pytest.mark.parametrize("limit", [1, SWEEP_STEP_MIN, 70])
+def test_what_is_imported(scale: Scale, limit: int) -> None:
+    """The conversation, its messages, what becomes of them, and how they are forgotten."""
+    g = group("g".ljust(NAME_BYTES_MAX, "g"))
+    attributes = b'{"a":[%s],"b":"%s"}' % (b",".join(b"%d" % number for number in range(300)), b"x" * 60_000)
+    users = tuple(member(number) for number in range(MEMBERS_MAX))
+    now = scale.clock.wall_ms
+    scale.covered(
+        ImportConversation(
+            app="demo",
+            conversation=g,
+            created_ms=UnixMs(1),
+            updated_ms=UnixMs(2),
+            attributes=attributes,
+            members=users,
+            muted=users,
+            unique=True,
+        )
+    )
+    for number in range(90):
+        recalled, size = number % 3 == 0, BODY_BYTES_MAX if number == 1 else 2
+        receipt = scale.covered(
+            ImportMessage(
+                app="demo",
+                conversation=g,
+                sender=member(number),
+                body=b"" if recalled else b"x" * size,
+                at_ms=UnixMs(now - number),
+                alias=f"{number}".ljust(NAME_BYTES_MAX, "m"),
+                recalled=recalled,
+                mentions=users[:20],
+            )
+        ).result
+        assert isinstance(receipt, Receipt)
+        if number % 2:
+            scale.covered(DeleteMessage(app="demo", id=receipt.id, by=ALICE))
+        elif number % 4 == 0 and not recalled:
+            scale.covered(EditMessage(app="demo", id=receipt.id, by=ALICE, body=b"new"))
+    scale.clock.run(10_000)
+    told: set[str] = set()
+    while scale.read(lambda snapshot: next(snapshot.views.outlived_aliases("demo"), None)) is not None:
+        told |= {type(event).__name__ for event in scale.covered(ExpireHistory(app="demo", limit=limit)).events}
+    assert told == {"HistoryExpired", "AliasesExpired"}
+
+
 def test_who_may_come_in_and_talk(scale: Scale) -> None:
     attributes, users = b'{"b":"%s"}' % (b"x" * 60_000), tuple(member(number) for number in range(MEMBERS_MAX))
     for conversation in (group("g".ljust(NAME_BYTES_MAX, "g")), room("r".ljust(NAME_BYTES_MAX, "r"))):
@@ -257,6 +312,25 @@ def test_messages_to_groups(scale: Scale, members: int) -> None:
         for _ in range(2):
             scale.spread(EditMessage(app="demo", id=receipt.id, by=ALICE, body=b"ho"), members)
         scale.spread((RecallMessage, DeleteMessage)[number % 2](app="demo", id=receipt.id, by=ALICE), members)
+
+
+def test_what_members_have_read(scale: Scale) -> None:
+    """Who joins was a guest before; who leaves has something noted."""
+    g, users = group("g".ljust(NAME_BYTES_MAX, "g")), tuple(member(number) for number in range(MEMBERS_MAX - 1))
+    scale.run(CreateConversation(app="demo", conversation=g, members=(BOB,)))
+    send = SendMessage(app="demo", sender=BOB, to=g, body=b"hi", history=True, dedup="k" * DEDUP_BYTES_MAX)
+    scale.covered(send)
+    row = scale.read(lambda snapshot: snapshot.views.conversation("demo", g))
+    assert row is not None
+    with scale.store.transaction() as transaction:
+        for user in users:
+            guest = UnreadRow("group", g.id, extra=1, guest=True)
+            transaction.views.put_unread("demo", user, row.number, guest)
+    scale.covered(MarkRead(app="demo", user=users[0], conversation=g, until_ms=UnixMs(1)))
+    scale.covered(MarkRead(app="demo", user=BOB, conversation=g, until_ms=scale.clock.wall_ms))
+    scale.covered(AddMembers(app="demo", conversation=g, users=users))
+    scale.covered(RemoveMembers(app="demo", conversation=g, users=users[:200]))
+    scale.covered(BanUsers(app="demo", conversation=g, users=users[:400]))
 
 
 def test_streams(scale: Scale) -> None:
@@ -353,6 +427,92 @@ def test_kicks_and_first_logins_of_a_day(scale: Scale) -> None:
         for user in (BOB, ALICE):
             scale.covered(Kick(app="demo", user=user, reason="😀" * KICK_REASON_CHARACTERS_MAX))
         scale.clock.run(86_400_000)
+
+
+@pytest.mark.parametrize("members", [0, 40, MEMBERS_MAX])
+@pytest.mark.parametrize("values", [1, 900])
+def test_a_group_that_is_deleted(scale: Scale, members: int, values: int) -> None:
+    g, users = group("g".ljust(NAME_BYTES_MAX, "g")), tuple(member(number) for number in range(members))
+    attributes = b'{"a":[%s]}' % b",".join(b"%d" % number for number in range(values))
+    scale.run(CreateConversation(app="demo", conversation=g, attributes=attributes, members=users, unique=True))
+    scale.run(MuteConversation(app="demo", conversation=g, users=users[::2]))
+    deletes(scale, DeleteConversation(app="demo", conversation=g, by=ALICE))
+    sweeps(scale, SweepConversation(app="demo", conversation=g, unblocked=True))
+
+
+@pytest.mark.parametrize("limit", [1, SWEEP_STEP_MIN, 250])
+def test_what_is_known_of_users_of_a_deleted_group(scale: Scale, limit: int) -> None:
+    g, users = group("g".ljust(NAME_BYTES_MAX, "g")), tuple(member(number) for number in range(60))
+    scale.run(CreateConversation(app="demo", conversation=g, members=users))
+    scale.run(BanUsers(app="demo", conversation=g, users=users))
+    for ttl_ms in (None, 60_000):
+        scale.run(SilenceUsers(app="demo", conversation=g, users=users, ttl_ms=ttl_ms))
+    for user in users:
+        scale.run(SetRole(app="demo", conversation=g, user=user, role="owner"))
+        scale.run(BlockConversation(app="demo", conversation=g, user=user))
+    deletes(scale, DeleteConversation(app="demo", conversation=g, by=ALICE))
+    for number in range(0, len(users), limit):
+        blockers = users[number : number + limit]
+        scale.covered(SweepConversation(app="demo", conversation=g, limit=limit, blockers=blockers))
+    sweeps(scale, SweepConversation(app="demo", conversation=g, limit=limit, unblocked=True))
+
+
+@pytest.mark.parametrize("limit", [1, SWEEP_STEP_MIN, 70])
+def test_a_room_that_is_deleted(scale: Scale, limit: int) -> None:
+    """More are in it than leave it at once; its messages were edited."""
+    count = DELETED_LEAVES_MAX + 30
+    r = room(name(0))
+    for number in range(count):
+        user = member(number)
+        welcome = scale.run(Login(app="demo", user=user)).result
+        assert isinstance(welcome, Welcome)
+        scale.run(Join(app="demo", user=user, session=welcome.session, room=r.id))
+    for _ in range(40):
+        receipt = scale.run(SendMessage(app="demo", sender=ALICE, to=r, body=b"hi", history=True)).result
+        assert isinstance(receipt, Receipt)
+        scale.run(EditMessage(app="demo", id=receipt.id, by=ALICE, body=b"ho"))
+    deletes(scale, DeleteConversation(app="demo", conversation=r, by=ALICE))
+    sweeps(scale, SweepConversation(app="demo", conversation=r, limit=limit, unblocked=True))
+
+
+def sweeps(scale: Scale, command: SweepConversation) -> None:
+    """To the end."""
+    while scale.read(lambda snapshot: snapshot.views.is_deleted("demo", command.conversation)):
+        assert scale.covered(command).events
+
+
+def deletes(scale: Scale, command: DeleteConversation) -> None:
+    """Weighed as it is where its batch begins."""
+    pending = Pending(command, scale.rules, Group())
+    cut([pending], scale.store)
+    decision, rows, written = scale.weigh(command)
+    assert decision.events
+    assert 0 < rows <= pending.rows
+    assert 0 < written <= pending.cost
+
+
+def test_copies_that_are_withdrawn_can_be_folded(scale: Scale) -> None:
+    """In the least reserve, as those that leave with the history."""
+    users = tuple(member(number) for number in range(60))
+    scale.run(CreateConversation(app="demo", conversation=group("g"), members=users))
+    for _ in range(30):
+        scale.run(SendMessage(app="demo", sender=ALICE, to=group("g"), body=b"hi", queue=True, history=True))
+    scale.run(DeleteConversation(app="demo", conversation=group("g"), by=ALICE))
+    while scale.run(SweepConversation(app="demo", conversation=group("g"), unblocked=True)).events:
+        pass
+    kinds: list[type] = []
+    while True:
+        with scale.store.transaction() as transaction:
+            record = next(transaction.log(), None)
+            if record is None:
+                break
+            before = transaction.written_bytes
+            transaction.trim(ExpiryMs(1 << 60), 1)
+            written = transaction.written_bytes - before
+        kinds.append(type(record.event))
+        if isinstance(record.event, CopiesWithdrawn | ConversationSwept):
+            assert written + BATCH_BYTES + SWEEPING_LEAVES <= RESERVE_BYTES_MIN
+    assert (kinds.count(CopiesWithdrawn), kinds.count(ConversationSwept)) == (3 * QUEUE, 5)
 
 
 def test_results(scale: Scale) -> None:

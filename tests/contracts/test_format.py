@@ -11,9 +11,10 @@ import pytest
 
 from postroom.core.events import EpochStarted, Record
 from postroom.core.ids import ExpiryMs, MessageId, Place, Position, UnixMs
-from postroom.core.model import Conversation, Feed, PresenceEvent, UserList, group, peer
+from postroom.core.model import Conversation, Feed, PresenceEvent, UserList, group, peer, service
 from postroom.core.rows import (
     Body,
+    BroadcastRow,
     ChangedRow,
     ConversationRow,
     DayUsers,
@@ -23,12 +24,14 @@ from postroom.core.rows import (
     Header,
     Kept,
     Membership,
+    QuotaRow,
     ResultRow,
     RoleRow,
     Stay,
     StreamEntry,
     SubscriptionRow,
     Totals,
+    UnreadRow,
     UserRow,
 )
 from postroom.storage import keys
@@ -86,6 +89,8 @@ def test_the_versions_are_those_of_the_code() -> None:
         (ResultRow, "q"),
         (ConversationRow, "o"),
         (RoleRow, "R"),
+        (UnreadRow, "V"),
+        (BroadcastRow, "G"),
     ],
     ids=lambda value: str(value),
 )
@@ -211,6 +216,16 @@ def test_a_conversation() -> None:
     }
 
 
+def test_a_deleted_conversation() -> None:
+    def delete(views: StoredViews) -> None:
+        views.put_conversation("demo", ROW)
+        views.remove_conversation("demo", ROW)
+
+    left = msgspec.structs.replace(ROW, unique=False, attributes=b"")
+    key = b"X" + keys.digest("demo") + keys.digest("demo", "group", "g")
+    assert written(delete) == {key: msgspec.msgpack.encode(left)}
+
+
 @pytest.mark.parametrize(
     ("users", "letter"), [("members", b"m"), ("muted", b"q"), ("silenced", b"s"), ("banned", b"x")]
 )
@@ -285,6 +300,21 @@ def test_a_block() -> None:
     assert rows == {b"B" + BOB + NUMBER: msgspec.msgpack.encode(["demo", "bob", "group", "g"])}
 
 
+@pytest.mark.parametrize("guest", [False, True])
+def test_what_somebody_has_read(guest: bool) -> None:
+    row = UnreadRow("group", "g", 300, 2, 1, guest)
+    rows = {b"V" + BOB + NUMBER: msgspec.msgpack.encode(["group", "g", 300, 2, 1, guest])}
+    if guest:
+        rows[b"W" + NUMBER + BOB] = b"bob"
+    assert written(lambda views: views.put_unread("demo", "bob", POSITION, row)) == rows
+
+    def change(views: StoredViews) -> None:
+        views.put_unread("demo", "bob", POSITION, row)
+        views.remove_unread("demo", "bob", POSITION)
+
+    assert written(change) == {}
+
+
 def test_a_group_that_is_the_one_of_its_members() -> None:
     rows = written(lambda views: views.put_unique("demo", ROW, ("bob", "ann")))
     assert rows == {b"U" + keys.digest("demo", "ann", "bob") + NUMBER: b"g"}
@@ -296,6 +326,38 @@ def test_users() -> None:
     assert written(lambda views: views.put_login_day("demo", "bob", 9)) == {b"D" + demo + bob: (9).to_bytes(4)}
     day = (9).to_bytes(4) + (3).to_bytes(8)
     assert written(lambda views: views.put_day_users("demo", DayUsers(9, 3))) == {b"A" + demo: day}
+
+
+def test_a_broadcast() -> None:
+    row = BroadcastRow(service("news"), POSITION, UnixMs(7), None, Position(9))
+    listed = [["service", "news", 0], POSITION, 7, None, 9]
+    assert written(lambda views: views.put_broadcast("demo", MessageId(5), row)) == {
+        b"G" + keys.digest("demo") + (5).to_bytes(8): msgspec.msgpack.encode(listed)
+    }
+    rows = written(lambda views: views.put_broadcasts_from("demo", "bob", Position(5)))
+    assert rows == {b"L" + BOB: (5).to_bytes(8)}
+
+
+def test_a_quota() -> None:
+    rows = written(lambda views: views.put_quota_used("demo", "q", QuotaRow(9, 30)))
+    assert rows == {b"Q" + keys.digest("demo", "q"): (9).to_bytes(4) + (30).to_bytes(8)}
+
+
+def test_what_was_imported() -> None:
+    demo, name = keys.digest("demo"), keys.digest("demo", "EjRW")
+    assert written(lambda views: views.put_alias("demo", "EjRW", PLACE)) == {b"M" + name: AT}
+    assert written(lambda views: views.outlive("demo", "EjRW", PLACE)) == {b"M" + demo + AT: name}
+    assert written(lambda views: views.put_imported("demo", group("g"), Position(5))) == {
+        b"I" + keys.digest("demo", "g"): (5).to_bytes(8)
+    }
+
+
+@pytest.mark.parametrize(("recalled", "flags"), [(False, b"\2"), (True, b"\3")])
+def test_a_message_that_was_imported(recalled: bool, flags: bytes) -> None:
+    kept = Kept(group("g"), "alice", recalled=recalled, alias="EjRW")
+    rows = written(lambda views: views.put_kept("demo", PLACE, kept))
+    assert rows.pop(b"h" + keys.digest("demo") + AT) == msgspec.msgpack.encode(kept)
+    assert sorted(value[:1] for value in rows.values()) == [flags] * 3
 
 
 @pytest.mark.parametrize(("feed", "letter"), [("users", b"u"), ("rooms", b"r")])

@@ -32,6 +32,7 @@ from postroom.core.rows import (
     SessionRow,
     Stay,
     Totals,
+    UnreadRow,
     UserRow,
 )
 from postroom.storage.checking.compare import differences
@@ -153,6 +154,8 @@ def write_everything(transaction: Transaction, position: int) -> None:
     views.put_role("demo", at, RoleRow("bob", "owner", at))
     views.put_block("demo", "bob", row)
     views.put_unique("demo", row, ("bob", "carol"))
+    views.put_conversation("demo", record(position + 100))
+    views.remove_conversation("demo", record(position + 100))
     views.advance(epoch(position))
 
 
@@ -179,6 +182,8 @@ def break_off(transaction: Transaction) -> None:
     transaction.views.list_users("demo", record(1), "members", ("ann", "bob"), Position(9))
     transaction.views.put_conversation("demo", msgspec.structs.replace(record(1), attributes=b'{"b":1}'))
     transaction.views.remove_unique("demo", record(1), ("bob", "carol"))
+    transaction.views.remove_conversation("demo", record(2))
+    transaction.views.remove_deleted("demo", record(101))
     transaction.trim(ExpiryMs(10_000), 10)
     raise Planned
 
@@ -215,6 +220,8 @@ def seen(snapshot: Snapshot) -> tuple[object, ...]:
         [views.result("demo", f"h{number}") for number in range(4)],
         list(views.result_ends()),
         [views.conversation("demo", group(f"g{number}")) for number in range(4)],
+        list(views.deleted_conversations("demo")),
+        [views.is_deleted("demo", group(f"g{number}")) for number in (1, 2, 101, 102)],
         [list(views.listed(Position(number), users)) for number in range(4) for users in LISTS],
         list(views.conversations("demo", "group")),
         [list(views.conversations_of("demo", user)) for user in ("ann", "bob", "carol")],
@@ -409,6 +416,31 @@ def test_sessions_by_user_and_by_epoch(store: Store) -> None:
         assert [user for _, user, _ in transaction.views.stale_sessions()] == ["carol"]
         with pytest.raises(AssertionError):
             transaction.views.remove_session("demo", "bob", Position(10))
+
+
+def test_what_was_imported(store: Store) -> None:
+    first, second, third = (Place(UnixMs(at_ms), MessageId(id)) for at_ms, id in ((7, 9), (8, 2), (8, 5)))
+    with store.transaction() as transaction:
+        views = transaction.views
+        for alias, place in (("one", first), ("two", second), ("three", third)):
+            views.put_alias("demo", alias, place)
+        views.outlive("demo", "three", third)
+        views.outlive("demo", "one", first)
+        views.put_imported("demo", room("r"), Position(5))
+    with store.snapshot() as snapshot:
+        assert snapshot.views.alias("demo", "two") == second
+        assert snapshot.views.alias("other", "two") is None
+        assert list(snapshot.views.outlived_aliases("demo")) == [first, third]
+        assert list(snapshot.views.outlived_aliases("other")) == []
+        assert snapshot.views.was_imported("demo", "r")
+        assert not snapshot.views.was_imported("other", "r")
+    with store.transaction() as transaction:
+        transaction.views.remove_outlived_aliases("demo", 1)
+        transaction.views.remove_alias("demo", "two")
+        with pytest.raises(AssertionError):
+            transaction.views.remove_outlived_aliases("demo", 2)
+    with store.snapshot() as snapshot:
+        assert [snapshot.views.alias("demo", alias) for alias in ("one", "two", "three")] == [None, None, third]
 
 
 def test_kicks_and_days_of_users(store: Store) -> None:
@@ -696,6 +728,34 @@ def test_a_fresh_store_knows_no_conversation(store: Store) -> None:
         assert not views.is_listed("demo", Position(1), "members", "bob")
 
 
+def test_a_deleted_conversation_is_known_by_its_name_alone(store: Store) -> None:
+    row = msgspec.structs.replace(record(1), attributes=b'{"a":[1,2,1.0],"b":null}')
+    many = msgspec.structs.replace(record(2), attributes=b'{"a":[%s]}' % b",".join(b"%d" % n for n in range(1_001)))
+    with store.transaction() as transaction:
+        for each in (row, many, record(3)):
+            transaction.views.put_conversation("demo", each)
+        for each in (row, many):
+            transaction.views.remove_conversation("demo", each)
+    with store.snapshot() as snapshot:
+        views = snapshot.views
+        assert views.conversation("demo", group("g1")) is None
+        assert list(views.conversations("demo", "group")) == [(3, "g3")]
+        assert [number for number, _ in views.conversations_with("demo", "a", b"1")] == [3]
+        assert sorted(each.id for each in views.deleted_conversations("demo")) == ["g1", "g2"]
+        assert list(views.deleted_conversations("other")) == []
+        assert views.is_deleted("demo", group("g1"))
+        assert views.deleted("demo", group("g1")) == msgspec.structs.replace(row, unique=False, attributes=b"")
+        for app, name in (("demo", room("g1")), ("demo", group("g3")), ("other", group("g1"))):
+            assert not views.is_deleted(app, name)
+    with store.transaction() as transaction:
+        for each in (row, many):
+            transaction.views.remove_deleted("demo", each)
+        transaction.views.put_conversation("demo", msgspec.structs.replace(row, number=Position(9)))
+    with store.snapshot() as snapshot:
+        assert list(snapshot.views.deleted_conversations("demo")) == []
+        assert [number for number, _ in snapshot.views.conversations("demo", "group")] == [3, 9]
+
+
 def test_conversations_are_found_in_the_order_of_their_creation(store: Store) -> None:
     with store.transaction() as transaction:
         for number in (3, 1, 2):
@@ -805,6 +865,33 @@ def test_roles_and_blocks(store: Store) -> None:
         views.remove_block("demo", "bob", Position(2))
         assert [row.user for row in views.roles(Position(1))] == ["cy"]
         assert not views.is_blocked("demo", "bob", Position(2))
+
+
+def test_what_users_have_read(store: Store) -> None:
+    member, guest = UnreadRow("group", "g", 3, 1), UnreadRow("service", "s", extra=2, guest=True)
+    with store.transaction() as transaction:
+        views = transaction.views
+        for number in (9, 7, 300):
+            views.put_unread("demo", "bob", Position(number), member)
+        views.put_unread("demo", "bob", Position(8), guest)
+        views.put_unread("demo", "cy", Position(8), guest)
+        views.put_unread("other", "bob", Position(10), member)
+        views.remove_unread("demo", "bob", Position(9))
+        views.remove_unread("demo", "bob", Position(9))
+    with store.snapshot() as snapshot:
+        views = snapshot.views
+        assert views.unread("demo", "bob", Position(7)) == member
+        assert views.unread("demo", "bob", Position(9)) is None
+        assert list(views.unread_rows("demo", "bob")) == [(7, member), (8, guest), (300, member)]
+        assert list(views.unread_rows("demo", "bob", after=Position(7))) == [(8, guest), (300, member)]
+        assert list(views.unread_rows("demo", "eve")) == []
+        assert sorted(views.guests(Position(8))) == ["bob", "cy"]
+        assert list(views.guests(Position(7))) == []
+    with store.transaction() as transaction:
+        transaction.views.remove_unread("demo", "bob", Position(8))
+    with store.snapshot() as snapshot:
+        assert list(snapshot.views.guests(Position(8))) == ["cy"]
+        assert snapshot.views.unread("demo", "bob", Position(8)) is None
 
 
 @pytest.mark.parametrize("feed", ["users", "rooms"])

@@ -13,12 +13,24 @@ from typing import IO
 import lmdb
 import pytest
 
-from postroom.core.commands import DeleteMessage, EditMessage, Join, Kick, Leave, Login, SendMessage, StartEpoch
+from postroom.core.commands import (
+    CreateConversation,
+    DeleteConversation,
+    DeleteMessage,
+    EditMessage,
+    Join,
+    Kick,
+    Leave,
+    Login,
+    SendMessage,
+    StartEpoch,
+    SweepConversation,
+)
 from postroom.core.errors import StorageFailure
 from postroom.core.events import AnyEvent, HistoryExpired, Record, StaysExpired
 from postroom.core.ids import ExpiryMs, MessageId, Position, UnixMs
 from postroom.core.limits import MIB
-from postroom.core.model import Rules, peer, room
+from postroom.core.model import Receipt, Rules, group, peer, room
 from postroom.storage import room as rooms
 from postroom.storage.backup import backup
 from postroom.storage.errors import NotEnoughRoom
@@ -287,6 +299,45 @@ def test_no_byte_of_a_backup_is_of_a_text_taken_back(tmp_path: Path) -> None:
     content = b"".join(path.read_bytes() for path in copy.iterdir())
     assert [text for text in gone if text.encode() in content] == []
     assert [text for text in kept if text.encode() not in content] == []
+
+
+def test_no_byte_of_a_backup_is_of_a_deleted_group_that_was_swept(tmp_path: Path) -> None:
+    data, copy = tmp_path / "data", tmp_path / "copy"
+    store = LmdbStore(data)
+    machine = Machine(store)
+    for name in ("gone", "kept"):
+        attributes = b'{"topic":"the topic of %s"}' % name.encode()
+        machine.run(
+            CreateConversation(app="demo", conversation=group(name), attributes=attributes, members=("ann", "bob"))
+        )
+    for number in range(60):
+        for name in ("gone", "kept"):
+            text = f"{name}-text-{number:04}-" * (1 + number % 40)
+            said = SendMessage(
+                app="demo",
+                sender="ann",
+                to=group(name),
+                body=text.encode(),
+                queue=True,
+                history=True,
+                push=b"p" + text.encode(),
+            )
+            receipt = machine.run(said).result
+            assert isinstance(receipt, Receipt)
+            if number % 3 == 0:
+                machine.run(EditMessage(app="demo", id=receipt.id, by="ann", body=b"new-" + text.encode()))
+    machine.trim(ExpiryMs(1 << 60), 100)
+    machine.run(DeleteConversation(app="demo", conversation=group("gone"), by="ann"))
+    while machine.run(SweepConversation(app="demo", conversation=group("gone"), limit=7, unblocked=True)).events:
+        pass
+    machine.trim(ExpiryMs(1 << 60), 10_000)
+    store.close()
+    assert sound(data)
+    backup(data, copy, progress=quiet)
+    content = b"".join(path.read_bytes() for path in copy.iterdir())
+    assert b"gone-text" not in content
+    assert b"topic of gone" not in content
+    assert content.count(b"kept-text-0007-") >= 1
 
 
 def test_a_backup_that_fails_leaves_nothing(data: Path, tmp_path: Path, capsys: Capture) -> None:

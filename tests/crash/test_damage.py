@@ -9,7 +9,8 @@ import pytest
 
 from postroom.core.errors import Corruption, StorageFailure
 from postroom.core.ids import MessageId, Position
-from postroom.core.rows import UserRow
+from postroom.core.rows import ConversationRow, UnreadRow, UserRow
+from postroom.storage import keys
 from postroom.storage.checking.rows import KINDS
 from postroom.storage.keys import (
     AWAITED,
@@ -17,10 +18,13 @@ from postroom.storage.keys import (
     CLOCK,
     DAY_ROW,
     DAY_USERS,
+    DELETED,
     KEPT,
     TIMELINE,
     U64,
     USER,
+    alias_key,
+    deleted_key,
     digest,
     unpack_entry,
 )
@@ -379,6 +383,17 @@ def test_a_failed_check_says_what_to_do(
     assert advice in capsys.readouterr().err
 
 
+def test_a_deleted_conversation_with_a_record_or_in_the_wrong_place(data: Path) -> None:
+    value = next(value for key, value in tables(data)["live"] if key.startswith(DELETED))
+    row = msgspec.msgpack.decode(value, type=ConversationRow)
+    of_g = msgspec.structs.replace(row, number=Position(1), id="g", members=0, muted=0, banned=0, roles=0)
+    change(data, "live", deleted_key("demo", "group", "g"), msgspec.msgpack.encode(of_g))
+    change(data, "live", deleted_key("demo", "group", "other"), value)
+    problems = told(data)
+    assert "conversations: group 'g' of app 'demo' is deleted and has a record" in problems
+    assert "is not where group 'gone' of app 'demo' belongs" in problems
+
+
 def test_a_message_of_nobody(data: Path) -> None:
     """A change row that leads to a message nobody has."""
     change(data, "live", CHANGE + U64.pack(77), U64.pack(MessageId(78)))
@@ -391,7 +406,7 @@ def test_a_message_of_nobody(data: Path) -> None:
         (b"b", b"s", "group 'g' of app 'demo' counts 1 silenced, its list has 0"),
         (b"b", b"x", "group 'g' of app 'demo' counts 2 banned, its list has 1"),
         (b"l", b"x", "its banned do not know the place of"),
-        (b"S", b"", "there are 1 rows 'E', the records need 0"),
+        (b"S", b"", "there are 2 rows 'E', the records need 1"),
         (b"E", b"", "the silence of 'carol' has no end"),
         (b"R", b"", "group 'g' of app 'demo' counts 1 roles and 1 owners, there are 0 and 0"),
         (b"o", b"", "has no record that says the same"),
@@ -414,3 +429,64 @@ def test_a_row_of_a_conversation_s_lists_that_is_somebody_else_s(data: Path, let
     assert "is not where" in told(data) or "is not of a conversation that there is" in told(data)
     change(data, "live", flipped(key, at), b"\xc1")
     assert "cannot be read" in told(data)
+
+
+GIL = b"V" + keys.user_key("demo", "gil")
+"""The row of a member who has read something; the number of the group follows."""
+
+
+@pytest.mark.parametrize(
+    ("read", "says"),
+    [
+        (UnreadRow("group", "g", 9), "'gil' has read or sent more than its"),
+        (UnreadRow("group", "g", 1, -1), "'gil' has read or sent more than its"),
+        (UnreadRow("group", "h", 1), "what 'gil' has read is of another conversation"),
+        (UnreadRow("group", "g", 1, guest=True), "or of another kind of user"),
+    ],
+)
+def test_what_cannot_have_been_read(data: Path, read: UnreadRow, says: str) -> None:
+    key = next(key for key, _ in tables(data)["live"] if key.startswith(GIL))
+    change(data, "live", key, msgspec.msgpack.encode(read))
+    assert says in told(data)
+
+
+def test_somebody_who_has_read_and_is_no_member(data: Path) -> None:
+    key, value = next(row for row in tables(data)["live"] if row[0].startswith(GIL))
+    change(data, "live", b"V" + keys.user_key("demo", "stranger") + key[17:], value)
+    assert "there are 3 rows 'V', the records need 2" in told(data)
+
+
+def test_guests_of_whom_nothing_is_noted(data: Path) -> None:
+    key = next(key for key, _ in tables(data)["live"] if key.startswith(GIL))
+    change(data, "live", b"W" + key[17:] + keys.user_key("demo", "eve"), b"eve")
+    assert "of guest 'eve' it is not noted what they have read" in told(data)
+    change(data, "live", b"W" + key[17:] + keys.user_key("demo", "eve"), b"dan")
+    assert "guest 'dan' is not where they would be looked for" in told(data)
+    eve = UnreadRow("group", "g", guest=True)
+    change(data, "live", b"W" + key[17:] + keys.user_key("demo", "eve"), b"eve")
+    change(data, "live", b"V" + keys.user_key("demo", "eve") + key[17:], msgspec.msgpack.encode(eve))
+    assert "guest 'eve' has nothing to read" in told(data)
+
+
+@pytest.mark.parametrize(
+    ("length", "says"),
+    [
+        (17, "its alias 'there0' does not lead to it"),
+        (33, "there are 3 aliases of 2 imported messages"),
+    ],
+)
+def test_an_alias_that_is_gone(data: Path, length: int, says: str) -> None:
+    key = next(
+        key
+        for key, value in tables(data)["live"]
+        if key.startswith(b"M") and len(key) == length and (length == 33 or key == alias_key("demo", "there0"))
+    )
+    change(data, "live", key, None)
+    problems = told(data)
+    assert "history: " in problems
+    assert says in problems
+
+
+def test_an_alias_of_a_deleted_message_that_leads_elsewhere(data: Path) -> None:
+    change(data, "live", alias_key("demo", "there1"), b"\0" * 16)
+    assert "the name of a deleted message does not lead to its place" in told(data)

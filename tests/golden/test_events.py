@@ -16,6 +16,7 @@ from postroom.core.events import (
     AnyEvent,
     ConversationCreated,
     ConversationMuted,
+    ConversationRead,
     ConversationUnmuted,
     ConversationUpdated,
     CopiesExpired,
@@ -46,6 +47,15 @@ from postroom.core.events import (
     UserKicked,
     Withdrawn,
 )
+from postroom.core.events.broadcasts import (
+    BroadcastDeleted,
+    BroadcastEdited,
+    BroadcastSent,
+    BroadcastsExpired,
+    QuotaUsed,
+)
+from postroom.core.events.deletion import ConversationDeleted, ConversationSwept, CopiesWithdrawn
+from postroom.core.events.imports import AliasesExpired, ConversationImported, MessageImported
 from postroom.core.events.lists import (
     ConversationBlocked,
     ConversationUnblocked,
@@ -59,7 +69,7 @@ from postroom.core.events.lists import (
 )
 from postroom.core.ids import ExpiryMs, MessageId, Position, UnixMs
 from postroom.core.model import Conversation, group, peer, service
-from postroom.core.rows import Body, Header
+from postroom.core.rows import Body, Header, Replacement
 from postroom.storage.records import decode_body, decode_record, encode_body, encode_record
 from postroom.storage.upcast import Written, upcast
 
@@ -125,7 +135,16 @@ EVENTS: list[AnyEvent] = [
     ),
     MessageConfirmed(app="demo", id=ID, sender="alice", dedup="k1"),
     LoggedIn(
-        app="demo", user="bob", session=POSITION, epoch=7, first=True, queued=3, missed=2, at_ms=AT_MS, day=20_717
+        app="demo",
+        user="bob",
+        session=POSITION,
+        epoch=7,
+        first=True,
+        queued=3,
+        missed=2,
+        at_ms=AT_MS,
+        day=20_717,
+        broadcasts_from=Position(ID),
     ),
     UserKicked(app="demo", user="bøb", at_ms=AT_MS, reason="späm"),
     LoggedOut(app="demo", user="bob", session=POSITION, last=True, at_ms=AT_MS),
@@ -174,6 +193,27 @@ EVENTS: list[AnyEvent] = [
     MembersRemoved(app="demo", conversation=group("gröup"), at_ms=AT_MS, users=("bøb",)),
     ConversationMuted(app="demo", conversation=group("gröup"), at_ms=AT_MS, users=("bøb",)),
     ConversationUnmuted(app="demo", conversation=group("gröup"), at_ms=AT_MS, users=("carol",)),
+    ConversationImported(
+        app="demo",
+        conversation=group("gröup"),
+        created_ms=UnixMs(1_700_000_000_123),
+        updated_ms=AT_MS,
+        attributes=b'{"name":"tea"}',
+        members=("bøb", "carol"),
+        muted=("bøb",),
+        unique=True,
+    ),
+    MessageImported(
+        app="demo",
+        id=ID,
+        conversation=service("sërvice"),
+        sender="system",
+        at_ms=UnixMs(1_700_000_000_456),
+        alias="EjRWeJq83vASNFZ4mrze8A",
+        recipients=("bøb",),
+        recalled=True,
+    ),
+    AliasesExpired(app="demo", at_ms=UnixMs(1_700_000_000_789), count=25),
     UsersBanned(app="demo", conversation=group("gröup"), at_ms=AT_MS, users=("bøb", "carol")),
     UsersUnbanned(app="demo", conversation=Conversation("service", "s", 0), at_ms=AT_MS, users=("bøb",)),
     UsersSilenced(
@@ -189,7 +229,38 @@ EVENTS: list[AnyEvent] = [
     RoleRemoved(app="demo", conversation=group("gröup"), at_ms=AT_MS, user="bøb"),
     ConversationBlocked(app="demo", conversation=group("gröup"), at_ms=AT_MS, user="bøb"),
     ConversationUnblocked(app="demo", conversation=group("gröup"), at_ms=AT_MS, user="bøb"),
+    BroadcastSent(
+        app="demo",
+        id=ID,
+        conversation=service("news"),
+        sender="söme",
+        at_ms=AT_MS,
+        valid_until_ms=UnixMs(1_792_592_000_456),
+        transient=True,
+        dedup="k1",
+        dedup_digest=bytes(range(16)),
+        dedup_expires_ms=ExpiryMs(1_790_086_400_123),
+    ),
+    BroadcastEdited(app="demo", id=ID, by="söme", at_ms=AT_MS),
+    BroadcastDeleted(app="demo", id=ID, by="söme", at_ms=AT_MS),
+    BroadcastsExpired(app="demo", ids=(ID, MessageId(ID + 1))),
+    QuotaUsed(app="demo", name="bröadcast", day=20_717, count=30),
     CopiesExpired(app="demo", id=ID, copies=(Withdrawn("bøb", (Position(ID), Position(ID + 1))),)),
+    ConversationDeleted(app="demo", conversation=group("gröup"), at_ms=AT_MS, by="admin"),
+    CopiesWithdrawn(app="demo", id=ID, copies=(Withdrawn("bøb", (Position(ID), Position(ID + 1))),)),
+    ConversationSwept(
+        app="demo", conversation=group("gröup"), what="messages", count=25, at_ms=AT_MS, id=ID, users=("bøb",)
+    ),
+    ConversationRead(
+        app="demo",
+        conversation=service("säles"),
+        at_ms=AT_MS,
+        user="bøb",
+        until_ms=UnixMs(1_790_000_000_400),
+        read=70_000,
+        own=3,
+        extra=2,
+    ),
 ]
 
 UNKNOWN_MS = UnixMs(0)
@@ -245,6 +316,9 @@ OF_OLD: dict[str, AnyEvent] = {
     "logged-in.2": LoggedIn(
         app="demo", user="bob", session=POSITION, epoch=7, first=True, queued=3, missed=2, at_ms=AT_MS, day=0
     ),
+    "logged-in.3": LoggedIn(
+        app="demo", user="bob", session=POSITION, epoch=7, first=True, queued=3, missed=2, at_ms=AT_MS, day=20_717
+    ),
     "acked.1": Acked(app="demo", user="bob", session=POSITION, through=Position(ID + 2), count=3, id=ID, seq=44),
     "logged-out.1": LoggedOut(app="demo", user="bob", session=POSITION, last=True, at_ms=UNKNOWN_MS),
 }
@@ -274,6 +348,9 @@ BODIES = {
     "edited": Body(header("edited"), b"\xc3\xbc\x00"),
     "recalled": Body(header("recalled"), b""),
     "deleted": Body(header("deleted"), b""),
+    "recalled-and-replaced": Body(
+        header("recalled"), msgspec.msgpack.encode(Replacement("wildfire", "json", b'{"n":1}'))
+    ),
     "message-to-group": Body(
         msgspec.structs.replace(
             header("message"),
@@ -343,8 +420,9 @@ def test_a_body_of_old_is_read_as_it_was_meant(name: str) -> None:
     assert decode_body(*sample("bodies", name)) == BODIES[name]
 
 
-def test_a_body_is_written_as_ever() -> None:
-    assert encode_body(POSITION, BODIES["message-to-group"]) == sample("bodies", "message-to-group")
+@pytest.mark.parametrize("name", ["message-to-group", "recalled-and-replaced"])
+def test_a_body_is_written_as_ever(name: str) -> None:
+    assert encode_body(POSITION, BODIES[name]) == sample("bodies", name)
 
 
 def test_every_event_has_a_sample_and_every_sample_an_event() -> None:

@@ -37,23 +37,30 @@ class Place:
 
     def __init__(self, line: Line, client: httpx.Client) -> None:
         self.line = line
+        self._client = client
         self._made: dict[str, str] = {}
         for path in ("conversations", "chatrooms"):
-            made = client.post(f"/1.2/rtm/{path}", json={"name": "one", "m": ["alice", "bob"], "level": 1}, headers=A)
-            self._made[path] = made.json()["objectId"]
-            url = f"/1.2/rtm/{path}/{self._made[path]}/messages"
-            sent = client.post(url, json={"from_client": "alice", "message": "hi"}, headers=M)
-            assert sent.status_code == 200
+            self._make(path)
+
+    def _make(self, path: str) -> None:
+        made = self._client.post(f"/1.2/rtm/{path}", json={"name": "one", "m": ["alice", "bob"], "level": 1}, headers=A)
+        self._made[path] = made.json()["objectId"]
+        url = f"/1.2/rtm/{path}/{self._made[path]}/messages"
+        sent = self._client.post(url, json={"from_client": "alice", "message": "hi"}, headers=M)
+        assert sent.status_code == 200
 
     def ask(self, method: str, target: str, headers: list[tuple[str, str]], body: bytes) -> Answer:
-        """A request; where it names CID it means one that is there."""
+        """A request; where it names CID it means one that is there, and if that is deleted there is another next time."""
         kind = "chatrooms" if "chatroom" in target else "conversations"
-        return self.line.ask(
+        answer = self.line.ask(
             method,
             target.replace(CID, self._made[kind]),
             headers,
             body.replace(CID.encode(), self._made[kind].encode()),
         )
+        if method == "DELETE" and answer[0] == 200 and target.partition("?")[0].endswith(f"/{CID}"):
+            self._make(kind)
+        return answer
 
 
 @pytest.fixture(scope="module")

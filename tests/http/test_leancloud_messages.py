@@ -175,6 +175,7 @@ async def test_l16_a_transient_message(lean: Lean) -> None:
         await lean.send(f"/conversations/{cid}", "typing", transient=True)
         assert await next_of(bob) == [("message", b"typing")]
     assert await lean.texts(f"/conversations/{cid}/messages") == []
+    assert await lean.ok("GET", "/clients/bob/unread-count") == {"count": 0}
     async with lean.broker.connect(app="shop", user="alice") as alice:
         assert alice.welcome.queued == 0
 

@@ -203,7 +203,7 @@ async def test_refusals_leave_the_connection_open(served: Served) -> None:
             await alice.ask(type="join", room=""),
             await alice.ask(type="join", room="r1", since="x"),
             await alice.ask(type="leave", room="x" * 257),
-            await alice.ask(type="read", conversation=BOB, until="5"),
+            await alice.ask(type="read", conversation=BOB, until=5),
             await alice.ask(type="dance"),
         ]
         assert {(answer["type"], answer["code"]) for answer in answers} == {("error", "invalid")}

@@ -28,7 +28,6 @@ from postroom.core.limits import PAGE_BYTES
 from postroom.core.model import Rules
 from postroom.core.queries import FindMembers
 from postroom.core.runtime import reading
-from postroom.core.runtime.reading import Missed
 from postroom.storage import room_views
 from postroom.storage.lmdb import LmdbStore
 from postroom.storage.memory import MemoryStore
@@ -38,7 +37,7 @@ from tests.support.office import (
     APP,
     Commits,
     HandClock,
-    Pages,
+    Replays,
     Tray,
     assert_sound,
     events,
@@ -52,26 +51,6 @@ from tests.support.office import (
 
 LONG = 20
 """Seconds after which a future that never ends is a failed test."""
-
-
-class Replays:
-    """Stops what a join replays on its way from the disk."""
-
-    def __init__(self, broker: Broker) -> None:
-        self._read = broker._host.read_missed
-        self.asked = 0
-        self.gate: trio.Event | None = None
-        broker._host.read_missed = self._read_missed  # type: ignore[method-assign]
-
-    async def _read_missed(self, *of: Any) -> Missed:
-        missed = await self._read(*of)
-        self.asked += 1
-        if self.gate is not None:
-            await self.gate.wait()
-        return missed
-
-    stop = Pages.stop
-    go = Pages.go
 
 
 class Joining:

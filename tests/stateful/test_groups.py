@@ -18,6 +18,7 @@ from postroom.core.commands import (
     AddMembers,
     Command,
     CreateConversation,
+    DeleteConversation,
     DeleteMessage,
     EditMessage,
     ExpireHistory,
@@ -30,14 +31,18 @@ from postroom.core.commands import (
     RemoveMembers,
     SendMessage,
     StartEpoch,
+    SweepConversation,
     UnmuteConversation,
     UpdateConversation,
 )
 from postroom.core.domain import Decision, Welcome
 from postroom.core.errors import ConversationExists, MessageIsRecalled, Refusal, UnknownConversation, UnknownMessage
+from postroom.core.events.deletion import ConversationSwept
 from postroom.core.ids import ExpiryMs, MessageId, Position, UnixMs
 from postroom.core.model import Receipt, Rules, group
-from postroom.core.runtime.reading import resolve
+from postroom.core.queries import FindMessages
+from postroom.core.runtime.reading import read_messages, read_page, resolve
+from postroom.core.search import Search
 from postroom.storage.checking.bodies import BodyCheck
 from postroom.storage.checking.conversations import ConversationCheck
 from postroom.storage.checking.owned import Owned
@@ -96,6 +101,8 @@ class GroupsModel(Model):
         super().__init__(clock)
         self.circles: dict[str, Circle] = {}
         self.letters: list[Letter] = []
+        self.doomed: dict[str, Circle] = {}
+        """Groups that are deleted and not swept, and who is still on their lists."""
 
     def copies(self, letter: Letter) -> list[tuple[Box, Copy]]:
         """Those that wait and are about it, notices of its deletion excepted."""
@@ -106,7 +113,7 @@ class GroupsModel(Model):
 
     def findable(self, message: Message) -> bool:
         assert isinstance(message, Letter)
-        if not message.kept:
+        if not message.kept or message.to in self.doomed:
             return False
         return not self.too_old(message) or any(not self.past(copy) for _, copy in self.copies(message))
 
@@ -146,6 +153,24 @@ class GroupsModel(Model):
             for user in ([] if silent else told)
         ]
         return form != "deleted" or any(stored)
+
+    def sweep_group(self, name: str, limit: int) -> tuple[str, int]:
+        """A deleted group's oldest messages leave, and what waits of them; then who is on its lists; then its name is free."""
+        kept = sorted((one for one in self.letters if one.kept and one.to == name), key=lambda one: (one.at_ms, one.id))
+        for letter in kept[:limit]:
+            letter.kept = False
+            for box, copy in self.copies(letter):
+                self.leave(box, [copy], "withdrawn")
+        if kept:
+            return "messages", len(kept[:limit])
+        for users in ("members", "muted"):
+            listed = getattr(self.doomed[name], users)
+            if listed:
+                gone = listed[:limit]
+                del listed[:limit]
+                return users, len(gone)
+        del self.doomed[name]
+        return "record", 0
 
     def forget_letters(self, limit: int) -> int:
         """The oldest that are too old leave, and what waits of them with them."""
@@ -198,7 +223,8 @@ class Groups(StoreMachine):
             if unique and circle.unique and sorted(circle.members) == sorted(members)
         ]
         command = CreateConversation(app=APP, conversation=group(name), members=members, unique=unique)
-        decision = self.do(command, ConversationExists if name in model.circles and not found else None)
+        exists = name in model.circles or name in model.doomed
+        decision = self.do(command, ConversationExists if exists and not found else None)
         if decision is None:
             return
         assert isinstance(decision.result, Receipt)
@@ -242,6 +268,29 @@ class Groups(StoreMachine):
         if not unset:
             circle.attributes[key] = value
         self.model.newest_at[APP] = self.model.at(APP)
+
+    @rule(name=names)
+    def delete(self, name: str) -> None:
+        circle = self.model.circles.pop(name, None)
+        decision = self.do(
+            DeleteConversation(app=APP, conversation=group(name), by="eve"), None if circle else UnknownConversation
+        )
+        if decision is not None:
+            assert circle is not None
+            self.model.doomed[name] = circle
+            self.model.newest_at[APP] = self.model.at(APP)
+
+    @rule(name=names, limit=st.sampled_from([1, 2, 1_000]))
+    def sweep_group(self, name: str, limit: int) -> None:
+        doomed = name in self.model.doomed
+        decision = self.do(SweepConversation(app=APP, conversation=group(name), limit=limit, unblocked=True))
+        assert decision is not None
+        swept = [event for event in decision.events if isinstance(event, ConversationSwept)]
+        assert bool(swept) == bool(decision.events) == doomed
+        if doomed:
+            what, count = self.model.sweep_group(name, limit)
+            assert {event.what for event in swept} == {what}
+            assert sum(event.count for event in swept) == count
 
     # Messages.
 
@@ -391,6 +440,7 @@ class Groups(StoreMachine):
                 self._check_box(snapshot, user, box)
             self._check_records(snapshot)
             self._check_history(snapshot)
+            self._check_readers(snapshot)
             self._check_rows(snapshot)
 
     def _check_box(self, snapshot: Any, user: str, box: Box) -> None:
@@ -416,8 +466,9 @@ class Groups(StoreMachine):
             assert (row.number, row.members, row.muted) == (number, len(circle.members), len(circle.muted))
             assert list(views.listed(number, "members")) == circle.members
             assert list(views.listed(number, "muted")) == circle.muted
+        listing = sorted((circle.created, name, circle) for name, circle in (circles | self.model.doomed).items())
         for user in ("ann", "bob", "cy"):
-            theirs = [(number, group(name)) for number, name in in_order if user in circles[name].members]
+            theirs = [(number, group(name)) for number, name, circle in listing if user in circle.members]
             assert list(views.conversations_of(APP, user)) == theirs
         for key in "ab":
             for value in range(3):
@@ -432,14 +483,38 @@ class Groups(StoreMachine):
         found = re.findall(rb"<text-\d+>", b"".join(values(engine_of(snapshot))))
         assert sorted(found) == sorted(text for one in kept for text in (one.text, one.push) if text)
 
+    def _check_readers(self, snapshot: Any) -> None:
+        """Nobody finds what was sent to a group that is deleted, swept or not."""
+        model, clock = self.model, self.machine.clock.expiry_ms
+        horizon = self.machine.rules.history_horizon(clock)
+        there = [one for one in model.letters if one.kept and one.to not in model.doomed and one.at_ms > horizon]
+        there.sort(key=lambda one: (one.at_ms, one.id))
+        for name in ("g", "h", None):
+            which: dict[str, Any] = {"conversations": (group(name),)} if name else {"everything": True}
+            search = Search(FindMessages(app=APP, recalled=True, **which), snapshot.views.position, horizon)
+            assert not search.go_on(snapshot.views)
+            assert search.ids == [one.id for one in there if name in (None, one.to)]
+            assert search.count == len(search.ids)
+        every = [MessageId(one.id) for one in model.letters]
+        shown = read_messages(snapshot, every, horizon, recalled=True)
+        assert sorted(message.id for message in shown) == sorted(one.id for one in there)
+        for (_, user), box in model.boxes.items():
+            page = read_page(snapshot, APP, user, Position(0), clock)
+            assert [frame.position for frame in page.deliveries] == [
+                copy.position
+                for copy in box.copies
+                if not model.past(copy) and (copy.shows == "deleted" or copy.message.to not in model.doomed)
+            ]
+
     def _check_rows(self, snapshot: Any) -> None:
         model = self.model
         counted = Counter(key[:1] for key, _ in rows(engine_of(snapshot), LIVE)[0])
         copies = [copy for box in model.boxes.values() for copy in box.copies]
         kept = [letter for letter in model.letters if letter.kept]
         circles = model.circles.values()
-        members = sum(len(circle.members) for circle in circles)
-        listed = members + sum(len(circle.muted) for circle in circles)
+        listing = [*circles, *model.doomed.values()]
+        members = sum(len(circle.members) for circle in listing)
+        listed = members + sum(len(circle.muted) for circle in listing)
         expected = {
             b"k": len({copy.position for copy in copies if copy.position != copy.message.id}),
             b"m": sum(letter.form != "message" for letter in kept),
@@ -452,6 +527,7 @@ class Groups(StoreMachine):
             b"v": members,
             b"y": sum(len(circle.attributes) for circle in circles),
             b"U": sum(circle.unique for circle in circles),
+            b"X": len(model.doomed),
         }
         assert {letter: counted[letter] for letter in expected} == expected
         notices = {copy.position for copy in copies if copy.shows == "deleted"}

@@ -437,7 +437,7 @@ class Streams(StoreMachine):
         while True:
             after = Position(reader.cursor)
             with self.machine.store.snapshot() as snapshot:
-                page = read_page(snapshot, APP, reader.user, after, clock, login)
+                page = read_page(snapshot, APP, reader.user, after, clock, login, self.machine.clock.wall_ms)
             got = [(frame.position, frame.type, frame.body, frame.seq, frame.stream) for frame in page.deliveries]
             expected = self.waiting(reader)
             assert got == expected[: len(got)]

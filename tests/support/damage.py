@@ -13,13 +13,17 @@ from postroom.core.commands import (
     BlockConversation,
     CollectResult,
     CreateConversation,
+    DeleteConversation,
     DeleteMessage,
     EditMessage,
+    ImportConversation,
+    ImportMessage,
     Join,
     Kick,
     Leave,
     Login,
     Logout,
+    MarkRead,
     MuteConversation,
     Operation,
     RecallMessage,
@@ -34,12 +38,12 @@ from postroom.core.commands import (
     UpdateConversation,
 )
 from postroom.core.domain import Decision, Welcome
-from postroom.core.ids import ExpiryMs, MessageId, Position
+from postroom.core.ids import ExpiryMs, MessageId, Position, UnixMs
 from postroom.core.model import Receipt, Rules, group, peer, room
 from postroom.storage.lmdb import LmdbStore
 from postroom.storage.lmdb.environment import data_file, open_databases, open_environment
 
-from .machine import Machine
+from .machine import START_MS, Machine
 
 
 def send(machine: Machine, to: str, text: str, *, history: bool = False, dedup: str | None = None) -> MessageId:
@@ -75,6 +79,8 @@ def happen(machine: Machine) -> list[MessageId]:
     session = login(machine, "bob0")
     happen_in_rooms(machine, session)
     happen_to_groups(machine)
+    happen_to_a_deleted_group(machine)
+    happen_elsewhere(machine)
     machine.run(EditMessage(app="demo", id=ids[21], by="alice", body=b"edited once."))
     machine.run(EditMessage(app="demo", id=ids[21], by="alice", body=b"edited twice."))
     machine.run(RecallMessage(app="demo", id=ids[18], by="alice"))
@@ -135,6 +141,8 @@ def happen_to_groups(machine: Machine) -> None:
     machine.run(BanUsers(app="demo", conversation=g, users=("dan", "mallory")))
     machine.run(SetRole(app="demo", conversation=g, user="carol", role="owner"))
     machine.run(BlockConversation(app="demo", conversation=g, user="erin"))
+    machine.run(SendMessage(app="demo", sender="hal", to=g, body=b"said and read.", history=True))
+    machine.run(MarkRead(app="demo", conversation=g, user="gil", until_ms=machine.clock.wall_ms))
     for change in (EditMessage, RecallMessage, DeleteMessage):
         said = machine.run(
             SendMessage(app="demo", sender="alice", to=g, body=b"said to the group.", queue=True, history=True)
@@ -142,6 +150,45 @@ def happen_to_groups(machine: Machine) -> None:
         assert isinstance(said, Receipt)
         body = {"body": b"edited in the group."} if change is EditMessage else {}
         machine.run(change(app="demo", id=said.id, by="alice", **body))
+
+
+def happen_to_a_deleted_group(machine: Machine) -> None:
+    """It is not swept."""
+    g = group("gone")
+    attributes = b'{"name":"gone"}'
+    machine.run(CreateConversation(app="demo", conversation=g, attributes=attributes, members=("gil",), unique=True))
+    machine.run(MuteConversation(app="demo", conversation=g, users=("hal",)))
+    machine.run(SilenceUsers(app="demo", conversation=g, users=("hal",), ttl_ms=86_400_000))
+    machine.run(BanUsers(app="demo", conversation=g, users=("dan",)))
+    machine.run(SetRole(app="demo", conversation=g, user="gil", role="manager"))
+    machine.run(BlockConversation(app="demo", conversation=g, user="erin"))
+    machine.run(SendMessage(app="demo", sender="alice", to=g, body=b"said in vain.", history=True))
+    machine.run(DeleteConversation(app="demo", conversation=g, by="alice"))
+
+
+def happen_elsewhere(machine: Machine) -> None:
+    """A conversation and messages of another service: one is deleted here, one was recalled there."""
+    there = group("there")
+    machine.run(
+        ImportConversation(
+            app="demo", conversation=there, created_ms=UnixMs(START_MS - 9_000), updated_ms=START_MS, members=("gil",)
+        )
+    )
+    for number, body in enumerate((b"said there.", b"said there and deleted here.", b"")):
+        said = machine.run(
+            ImportMessage(
+                app="demo",
+                conversation=there,
+                sender="gil",
+                body=body,
+                at_ms=UnixMs(START_MS - 1_000),
+                alias=f"there{number}",
+                recalled=not body,
+            )
+        ).result
+        assert isinstance(said, Receipt)
+        if number == 1:
+            machine.run(DeleteMessage(app="demo", id=said.id, by="alice"))
 
 
 def populated(directory: Path) -> list[MessageId]:

@@ -24,6 +24,7 @@ from postroom.core.events import (
     MessageSent,
     QueueExpired,
 )
+from postroom.core.events.deletion import CopiesWithdrawn
 from postroom.core.ids import MessageId, Position
 from postroom.core.model import Receipt, Rules, peer
 from postroom.core.rows import Header, Totals
@@ -186,6 +187,8 @@ def count_terms(machine: Machine, app: str, user: str) -> Terms:
                 expired += event.count
             case CopiesExpired():
                 expired += sum(len(copies.positions) for copies in event.copies if copies.user == user)
+            case CopiesWithdrawn():
+                withdrawn += sum(len(copies.positions) for copies in event.copies if copies.user == user)
             case MessageDeleted():
                 withdrawn += sum(len(copies.positions) for copies in event.withdrawn if copies.user == user)
     return Terms(accepted, acked, len(machine.queue(app, user)), evicted, expired, withdrawn)

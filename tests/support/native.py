@@ -8,7 +8,7 @@ from typing import Any
 import trio
 
 from postroom.core import Delivery, Joined, Receipt, Refusal, SendMessage, Sink
-from postroom.core.commands import Command
+from postroom.core.commands import Command, MarkRead
 from postroom.core.domain import Welcome
 from postroom.core.errors import UnknownId
 from postroom.core.ids import MessageId, Position, UnixMs
@@ -190,6 +190,9 @@ class FakeBroker:
         self.token_ms: UnixMs | None = None
         """What the last login said of its token."""
         self.batches: list[list[SendMessage]] = []
+        self.marks: list[MarkRead] = []
+        self.mark_error: Refusal | None = None
+        """What a mark is refused with."""
         self.outcomes: dict[bytes, Receipt | Refusal] = {}
         self.failure: Exception | None = None
         self._commit = trio.Event()
@@ -227,6 +230,15 @@ class FakeBroker:
             yield self.session
         finally:
             self.online = False
+
+    async def submit(self, command: Command) -> Receipt:
+        assert isinstance(command, MarkRead)
+        self.marks.append(command)
+        await self.disk()
+        if self.mark_error is not None:
+            raise self.mark_error
+        self._last += 1
+        return Receipt(id=MessageId(self._last), at_ms=NOW)
 
     async def submit_many(self, commands: Sequence[Command]) -> list[Receipt | Refusal]:
         batch = [command for command in commands if isinstance(command, SendMessage)]

@@ -10,7 +10,7 @@ import trio.testing
 from postroom.core import Broker, Delivery, Receipt, SendMessage, Session, open_broker, peer
 from postroom.core.events import AnyEvent
 from postroom.core.ids import MonotonicMs, UnixMs
-from postroom.core.runtime.reading import Page, resolve
+from postroom.core.runtime.reading import Missed, Page, resolve
 from postroom.storage.engine import LIVE
 from postroom.storage.memory import MemoryStore
 
@@ -86,6 +86,26 @@ class Pages:
         assert self.gate is not None
         self.gate.set()
         self.gate = None
+
+
+class Replays:
+    """Stops what a join replays on its way from the disk."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._read = broker._host.read_missed
+        self.asked = 0
+        self.gate: trio.Event | None = None
+        broker._host.read_missed = self._read_missed  # type: ignore[method-assign]
+
+    async def _read_missed(self, *of: Any) -> Missed:
+        missed = await self._read(*of)
+        self.asked += 1
+        if self.gate is not None:
+            await self.gate.wait()
+        return missed
+
+    stop = Pages.stop
+    go = Pages.go
 
 
 class Commits:

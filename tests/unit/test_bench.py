@@ -28,6 +28,7 @@ from postroom.bench.http.load import Load
 from postroom.bench.http.run import HttpResult
 from postroom.bench.http.settings import MARK
 from postroom.bench.idle.run import IdleResult
+from postroom.bench.imports.run import ImportResult
 from postroom.bench.main import bench as group
 from postroom.bench.publish.run import PublishResult
 from postroom.bench.rounds import FSYNCS_MIN, FsyncProbe, interleave, plan
@@ -224,6 +225,27 @@ def test_subscribers(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None
     assert result["taken_per_s"] > 0
 
 
+def test_import(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    shape = ["--messages", "6000", "--conversations", "20", "--seconds", "60", "--json", "--dir", str(tmp_path)]
+    assert main(["bench", "import", *shape]) == 0
+    shown = capsys.readouterr()
+    (result,) = map(json.loads, shown.out.splitlines())
+    assert (result["bench"], result["messages"], result["conversations"], result["rounds"]) == ("import", 6_000, 20, 2)
+    assert result["baselines"].keys() == result["ratios"].keys() == {"raw_lmdb"}
+    assert 0 < result["export_bytes"] < result["store_bytes"]
+    assert result["ops_per_s"] > 0
+    assert "imported: 6,000 of 6,000" in shown.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_import_ends_with_its_time(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    shape = ["--messages", "100000", "--conversations", "20", "--seconds", "0.01", "--dir", str(tmp_path)]
+    assert main(["bench", "import", *shape]) == 0
+    shown = capsys.readouterr()
+    for word in ("import: 5,000 messages of 20 conversations", "raw_lmdb", "MB of export", "500 messages at once"):
+        assert word in shown.out
+
+
 def test_without_json_people_can_read_it(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["bench", "publish", "--seconds", "0.1", "--recipients", "10", "--dir", str(tmp_path)]) == 0
     table = capsys.readouterr().out
@@ -263,7 +285,9 @@ def test_drain_deaf_and_idle_without_json(capsys: pytest.CaptureFixture[str], tm
         assert word in table
 
 
-@pytest.mark.parametrize("name", ["publish", "http", "fanout", "drain", "deaf", "idle", "history", "subscribers"])
+@pytest.mark.parametrize(
+    "name", ["publish", "http", "fanout", "drain", "deaf", "idle", "history", "subscribers", "import"]
+)
 def test_every_option_is_explained(capsys: pytest.CaptureFixture[str], name: str) -> None:
     assert main(["bench", name, "--help"]) == 0
     shown = capsys.readouterr().out
@@ -284,6 +308,7 @@ def test_every_field_is_in_the_guide() -> None:
         IdleResult,
         HistoryResult,
         SubscribersResult,
+        ImportResult,
     )
     fields = {field for result in results for field in result.__struct_fields__}
     assert [field for field in sorted(fields) if f"`{field}`" not in guide] == []

@@ -3,11 +3,21 @@
 import pytest
 
 from postroom.core.checks import check
-from postroom.core.commands import Command, DeleteMessage, EditMessage, Join, Leave, RecallMessage, SendMessage
+from postroom.core.commands import (
+    Command,
+    DeleteMessage,
+    EditMessage,
+    ImportConversation,
+    ImportMessage,
+    Join,
+    Leave,
+    RecallMessage,
+    SendMessage,
+)
 from postroom.core.errors import InvalidCommand
-from postroom.core.ids import MessageId, Position
+from postroom.core.ids import MessageId, Position, UnixMs
 from postroom.core.limits import BODY_BYTES_MAX, NAME_BYTES_MAX, RECIPIENTS_MAX
-from postroom.core.model import Conversation, peer, room
+from postroom.core.model import Conversation, group, peer, room, service
 
 
 def send(**fields: object) -> SendMessage:
@@ -18,6 +28,18 @@ def send(**fields: object) -> SendMessage:
 def edit(**fields: object) -> EditMessage:
     """A good one, but for these fields."""
     return EditMessage(**{"app": "demo", "id": MessageId(1), "by": "alice", "body": b"hi", **fields})
+
+
+def take(**fields: object) -> ImportMessage:
+    """A good one, but for these fields."""
+    given = {"app": "demo", "conversation": group("g"), "sender": "al", "body": b"hi", "at_ms": UnixMs(1), "alias": "m"}
+    return ImportMessage(**given | fields)
+
+
+def there(**fields: object) -> ImportConversation:
+    """A good one, but for these fields."""
+    given = {"app": "demo", "conversation": group("g"), "created_ms": UnixMs(1), "updated_ms": UnixMs(2)}
+    return ImportConversation(**given | fields)
 
 
 @pytest.mark.parametrize(
@@ -41,6 +63,14 @@ def edit(**fields: object) -> EditMessage:
         edit(),
         RecallMessage(app="demo", id=MessageId(1), by="alice"),
         DeleteMessage(app="demo", id=MessageId(1), by="alice"),
+        take(),
+        take(body=b"\xff", format="binary"),
+        take(body=b"", recalled=True),
+        take(conversation=service("s"), recipients=("bob",) * RECIPIENTS_MAX),
+        take(conversation=peer("bob"), mentions=("bob",) * 500, alias="ü" * (NAME_BYTES_MAX // 2)),
+        there(),
+        there(members=("bob",) * 501, muted=("al",), unique=True, attributes=b'{"a":1}'),
+        there(conversation=service("s")),
     ],
 )
 def test_good_ones_pass(command: Command) -> None:
@@ -97,6 +127,29 @@ def test_good_ones_pass(command: Command) -> None:
         (Join(app="demo", user="bob", session=Position(1), room=""), "room"),
         (Join(app="demo", user="bob", session=Position(1), room="x" * 257), "room"),
         (Leave(app="demo", user="bob", session=Position(1), room="\ud800"), "room"),
+        (take(sender=""), "sender"),
+        (take(alias=""), "alias"),
+        (take(alias="x" * 257), "alias"),
+        (take(conversation=group("")), "conversation"),
+        (take(conversation=Conversation("group", "g", 1)), "conversation"),
+        (take(at_ms=UnixMs(-1)), "at_ms"),
+        (take(at_ms=UnixMs(1 << 63)), "at_ms"),
+        (take(via=""), "via"),
+        (take(body=b"\xff"), "body"),
+        (take(body=b"x" * (BODY_BYTES_MAX + 1), format="binary"), "body"),
+        (take(body=b"x", recalled=True), "body"),
+        (take(recipients=("bob",)), "recipients"),
+        (take(conversation=service("s"), recipients=("bob",) * (RECIPIENTS_MAX + 1)), "recipients"),
+        (take(mentions=("bob",) * 501), "mentions"),
+        (send(format="binary"), "format"),
+        (edit(format="binary"), "format"),
+        (there(conversation=peer("bob")), "conversation"),
+        (there(attributes=b"[]"), "attributes"),
+        (there(conversation=room("r"), members=("bob",)), "members, muted, unique"),
+        (there(created_ms=UnixMs(3)), "updated_ms"),
+        (there(created_ms=UnixMs(-1)), "created_ms"),
+        (there(muted=("",)), "muted"),
+        (there(muted=("al",) * 501), "muted"),
     ],
 )
 def test_the_field_that_is_wrong_is_named(command: Command, field: str) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from postroom.core.ids import MessageId, Position
-from postroom.core.model import LANES, Lane, peer
+from postroom.core.model import LANES, Conversation, Lane, group, peer, room
 from postroom.core.runtime.buffer import FrameBuffer, frame_bytes
 from postroom.core.runtime.delivery import Delivery
 
@@ -511,3 +511,57 @@ def test_it_does_what_the_plain_model_does(steps: list[tuple[Any, ...]], budget:
         of_lane = [one.position for one in pair.out if one.lane == lane and not one.queued and one.position and one.id]
         of_lane = [one.position for one in pair.out if one.conversation and one.lane == lane and not one.queued]
         assert of_lane == sorted(of_lane)
+
+
+# A conversation that was deleted.
+
+
+def of(conversation: Conversation, position: int, lane: Lane = "normal", body: bytes = b"xy") -> Delivery:
+    """A frame of it."""
+    return msgspec.structs.replace(frame(position, lane, body=body), conversation=conversation)
+
+
+def test_frames_of_a_deleted_conversation_go() -> None:
+    buffer, g = Buffer(), group("g")
+    buffer.queued(of(g, 1), frame(2), of(g, 3))
+    buffer.push(of(g, 4, "high"))
+    buffer.push(frame(5))
+    buffer.push(of(group("h"), 6))
+    buffer.forget(g, Position(7))
+    assert [one.position for one in buffer.out()] == [2, 5, 6]
+    assert (buffer.bytes, buffer.queued_bytes, buffer.dropped) == (0, 0, 0)
+
+
+def test_what_waits_behind_a_queued_frame_of_it_waits_no_more() -> None:
+    buffer, g = Buffer(), group("g")
+    buffer.reading = True
+    buffer.hold(of(g, 1))
+    buffer.push(frame(2))
+    buffer.forget(g, Position(3))
+    assert buffer.out() == []
+    buffer.covered = Position(2)
+    assert [one.position for one in buffer.out()] == [2]
+
+
+def test_word_of_a_deletion_and_what_came_after_it_stay() -> None:
+    buffer, g = Buffer(), group("g")
+    buffer.queued(msgspec.structs.replace(of(g, 1), type="deleted"), of(g, 9))
+    buffer.forget(g, Position(5))
+    assert [(one.type, one.position) for one in buffer.out()] == [("deleted", 1), ("message", 9)]
+
+
+def test_what_is_on_its_way_of_a_deleted_room_does_not_arrive() -> None:
+    buffer, r = Buffer(), room("r")
+    buffer.hold_back(r)
+    buffer.hold_back(room("s"))
+    buffer.push(of(r, 2))
+    buffer.push(of(room("s"), 3))
+    buffer.revise(msgspec.structs.replace(change("edited", 1, 4, b"new"), conversation=r))
+    assert buffer.bytes > 2 * NOTHING
+    buffer.forget(r, Position(5))
+    assert buffer.fitting(r, [of(r, 1)]) == ([], False)
+    buffer.release(r, [])
+    assert buffer.fitting(room("s"), [of(room("s"), 1)])[1]
+    buffer.release(room("s"), [of(room("s"), 1)])
+    assert [one.position for one in buffer.out()] == [1, 3]
+    assert buffer.bytes == 0

@@ -6,9 +6,9 @@ import pytest
 
 from postroom.core.commands import DeleteMessage, EditMessage, RecallMessage, SendMessage
 from postroom.core.errors import InvalidCommand, UnknownConversation, UnknownMessage
-from postroom.core.ids import MessageId
+from postroom.core.ids import MessageId, Place, UnixMs
 from postroom.core.model import group, room, service
-from postroom.core.queries import GetConversation
+from postroom.core.queries import FindAlias, GetConversation
 from postroom.transports.http.dialect import Call, Caller
 from postroom.transports.leancloud import messages, realtime
 from postroom.transports.leancloud.errors import MessageTooLong, NameTooLong, NoTarget, OtherKind
@@ -152,6 +152,7 @@ def test_both_shapes_of_the_answer() -> None:
 
 
 ID = message_name(MessageId(4096))
+FOREIGN = "EjRWeJq83vASNFZ4mrze8A"
 WHICH: dict[str, Any] = {
     "app": "demo",
     "id": MessageId(4096),
@@ -172,10 +173,29 @@ def test_changes() -> None:
     assert next(delete) == DeleteMessage(**WHICH, silent=True)
 
 
-def test_an_id_of_somebody_elses_is_that_of_no_message() -> None:
-    steps = messages.parse_recall(call(ASKED, mid="EjRWeJq83vASNFZ4mrze8A"), "group")
-    assert next(steps).id == 0
-    assert steps.throw(UnknownMessage("none")) == GetConversation(app="demo", conversation=group("c1"))
+def test_an_id_of_somebody_elses_may_be_an_imported_message() -> None:
+    steps = messages.parse_recall(call(ASKED, mid=FOREIGN), "group")
+    assert next(steps) == FindAlias(app="demo", alias=FOREIGN)
+    assert steps.send(Place(UnixMs(17), MessageId(4096))) == RecallMessage(**WHICH)
+    with pytest.raises(StopIteration) as done:
+        steps.send(RECEIPT)
+    assert done.value.value == RECEIPT
+
+
+def test_an_id_of_ours_may_be_one_of_another_broker() -> None:
+    steps = messages.parse_recall(call(ASKED, mid=ID), "group")
+    next(steps)
+    assert steps.throw(UnknownMessage("none")) == FindAlias(app="demo", alias=ID)
+    assert steps.send(Place(UnixMs(17), MessageId(5))) == RecallMessage(**WHICH | {"id": MessageId(5)})
+
+
+@pytest.mark.parametrize("mid", [FOREIGN, "x" * 257])
+def test_an_id_of_somebody_elses_is_that_of_no_message(mid: str) -> None:
+    steps = messages.parse_recall(call(ASKED, mid=mid), "group")
+    asked = next(steps)
+    if mid == FOREIGN:
+        asked = steps.send(None)
+    assert asked == GetConversation(app="demo", conversation=group("c1"))
     with pytest.raises(UnknownMessage):
         steps.send("there")
 
@@ -184,6 +204,7 @@ def test_a_change_in_a_conversation_that_is_not_there() -> None:
     steps = messages.parse_recall(call(ASKED, mid=ID), "group")
     next(steps)
     steps.throw(UnknownMessage("none"))
+    assert steps.send(None) == GetConversation(app="demo", conversation=group("c1"))
     assert steps.send(None) == GetConversation(app="demo", conversation=room("c1"))
     with pytest.raises(OtherKind):
         steps.send("there")

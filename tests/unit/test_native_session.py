@@ -22,9 +22,10 @@ from postroom.core.errors import (
     TooManyRooms,
     TooManySessions,
     UnknownApp,
+    UnknownConversation,
 )
 from postroom.core.limits import BODY_BYTES_MAX
-from postroom.core.model import peer
+from postroom.core.model import Conversation, group, peer
 from postroom.transports.native.encode import encode_delivery
 from postroom.transports.native.frames import TEXT_BYTES_MAX
 from postroom.transports.native.gate import UNDER_WAY_BYTES_MAX, UNDER_WAY_MAX
@@ -52,6 +53,12 @@ OFFER = {"sec-websocket-protocol": SUBPROTOCOL}
 def send(ref: int, payload: object = "hi", **more: object) -> dict[str, object]:
     """A send frame."""
     return {"type": "send", "ref": ref, "to": {"kind": "peer", "id": "carol"}, "payload": payload, **more}
+
+
+def read(ref: int | str | None = None, *, until: int = 5, **more: object) -> dict[str, object]:
+    """A mark."""
+    frame = {"type": "read", "conversation": {"kind": "group", "id": "g1", **more}, "until": until}
+    return frame if ref is None else frame | {"ref": ref}
 
 
 @asynccontextmanager
@@ -372,6 +379,70 @@ async def test_an_ack_of_what_was_not_sent() -> None:
         assert session.acks == []
 
 
+# Marks.
+
+
+async def test_a_mark_with_a_ref_is_answered_once_on_disk() -> None:
+    broker, socket = FakeBroker(), FakeSocket()
+    broker.hold()
+    async with connected(broker, socket):
+        await socket.say(read(1, until=5), read(until=7), read("two", line=3, until=6))
+        await wait_all_tasks_blocked()
+        marks = sorted(broker.marks, key=lambda mark: mark.until_ms)
+        assert [(mark.app, mark.user, mark.until_ms) for mark in marks] == [("demo", "bob", n) for n in (5, 6, 7)]
+        assert [mark.conversation for mark in marks] == [group("g1"), Conversation("group", "g1", 3), group("g1")]
+        assert socket.frames() == []
+        broker.commit()
+        await wait_all_tasks_blocked()
+        assert sorted(socket.frames(), key=str) == [{"type": "ok", "ref": "two"}, {"type": "ok", "ref": 1}]
+
+
+async def test_a_mark_that_is_refused_is_told_with_and_without_a_ref() -> None:
+    broker, socket = FakeBroker(), FakeSocket()
+    broker.mark_error = UnknownConversation("nobody created it")
+    async with connected(broker, socket):
+        await socket.say(read(1), read())
+        await wait_all_tasks_blocked()
+        error = {"type": "error", "code": "unknown_conversation", "message": "nobody created it"}
+        frames = socket.frames()
+        assert len(frames) == 2
+        assert error in frames
+        assert error | {"ref": 1} in frames
+
+
+async def test_marks_without_a_ref_hold_nobody_up() -> None:
+    """More of them than may be under way: each gives its place back without an answer."""
+    broker, socket = FakeBroker(), FakeSocket()
+    async with connected(broker, socket):
+        for number in range(2 * UNDER_WAY_MAX):
+            await socket.say(read(until=number))
+        await wait_all_tasks_blocked()
+        assert len(broker.marks) == 2 * UNDER_WAY_MAX
+        await socket.say(send(1))
+        await wait_all_tasks_blocked()
+        assert [frame["ref"] for frame in socket.frames()] == [1]
+
+
+async def test_marks_are_bounded_as_sends_are() -> None:
+    broker, socket = FakeBroker(), FakeSocket()
+    broker.hold()
+    async with connected(broker, socket):
+        await flood(socket, read())
+        assert len(broker.marks) == UNDER_WAY_MAX
+        broker.commit()
+
+
+async def test_a_mark_whose_outcome_is_unknown_ends_the_connection() -> None:
+    broker, socket = FakeBroker(), FakeSocket()
+    async with connected(broker, socket):
+        broker.failure = StorageFailure("the disk is gone")
+        await socket.say(read(1))
+        await wait_all_tasks_blocked()
+        assert socket.frames() == []
+        assert socket.closed is not None
+        assert socket.closed[0] == 1011
+
+
 # Rooms.
 
 
@@ -496,7 +567,9 @@ async def test_a_store_that_fails_a_join_closes_with_1011() -> None:
         ({"type": "join", "room": "r1"}, None),
         ({"type": "leave", "ref": 3}, 3),
         ({"type": "leave", "room": "r1"}, None),
-        ({"type": "read", "conversation": {"kind": "peer", "id": "alice"}, "until": 5}, None),
+        ({"type": "read", "conversation": {"kind": "group", "id": "g1"}}, None),
+        ({"type": "read", "ref": 4, "conversation": {"kind": "group", "id": "g1"}, "until": "5"}, 4),
+        ({"type": "read", "ref": 4, "conversation": "g1", "until": 5}, 4),
     ],
 )
 async def test_a_frame_that_cannot_be_served_is_refused_and_the_connection_goes_on(
@@ -511,15 +584,6 @@ async def test_a_frame_that_cannot_be_served_is_refused_and_the_connection_goes_
         assert ok["ref"] == 9
         assert broker.session is not None
         assert broker.session.moves == []
-
-
-async def test_read_marks_are_not_served_by_this_version() -> None:
-    broker, socket = FakeBroker(), FakeSocket()
-    async with connected(broker, socket):
-        await socket.say({"type": "read", "ref": 1, "conversation": {"kind": "peer", "id": "alice"}, "until": "5"})
-        await wait_all_tasks_blocked()
-        (error,) = socket.frames()
-        assert (error["type"], error["code"], error["ref"]) == ("error", "invalid", 1)
 
 
 @pytest.mark.parametrize("text", [b"{}", "", "5", "[" * 100_000, '{"type":"ack"', '{"é":' + "é" * 200])

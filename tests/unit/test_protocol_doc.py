@@ -143,7 +143,9 @@ def test_what_a_send_means(text: str, means: str) -> None:
     check(command)
     made = msgspec.structs.asdict(command) | {"to": list(msgspec.structs.astuple(command.to))}
     # The protocol has no such things.
-    nothing = {"recipients": (), "sender_copy": "none", "mentions": (), "mention_all": False, "push": b""}
+    nothing = {"recipients": (), "sender_copy": "none", "mentions": (), "mention_all": False, "push": b""} | {
+        "quota": None
+    }
     assert {field: made.pop(field) for field in nothing} == nothing
     assert made == json.loads(means) | {"body": json.loads(means)["body"].encode()}
 
@@ -194,6 +196,7 @@ def test_the_tables_are_complete() -> None:
     assert of_logins <= codes | of_http
     # A native client changes no message and no conversation and asks for no result, so it meets none of these.
     of_others = {"unknown_message", "recalled", "unknown_result", "conversation_exists", "conversation_full"}
+    of_others |= {"quota_exceeded", "broadcasts_full"}
     of_others |= {"bans_full", "silences_full", "roles_full", "blocks_full", "owner_needed"}
     assert of_frames | of_logins == codes - of_others | of_http
     closing = {int(code) for code in re.findall(r"^\| (1\d{3}|4\d{3}) \|", PAGE, re.MULTILINE)}

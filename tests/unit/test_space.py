@@ -13,25 +13,33 @@ from postroom.core.commands import (
     AddMembers,
     BanUsers,
     BlockConversation,
+    ChangeBroadcast,
     ChangeMessage,
     CollectResult,
     Command,
     ConversationCommand,
     CreateConversation,
+    DeleteBroadcast,
+    DeleteConversation,
     DeleteMessage,
+    EditBroadcast,
     EditMessage,
     EndStaleSessions,
+    ExpireBroadcasts,
     ExpireDedup,
     ExpireGaps,
     ExpireHistory,
     ExpireQueue,
     ExpireResults,
     ExpireSilences,
+    ImportConversation,
+    ImportMessage,
     Join,
     Kick,
     Leave,
     Login,
     Logout,
+    MarkRead,
     MembersCommand,
     MuteConversation,
     Operation,
@@ -39,10 +47,12 @@ from postroom.core.commands import (
     RemoveMembers,
     RemoveRole,
     ReserveResult,
+    SendBroadcast,
     SendMessage,
     SetRole,
     SilenceUsers,
     StartEpoch,
+    SweepConversation,
     TakeFeed,
     UnbanUsers,
     UnblockConversation,
@@ -52,7 +62,7 @@ from postroom.core.commands import (
     UserCommand,
     UsersCommand,
 )
-from postroom.core.ids import MessageId, Position
+from postroom.core.ids import MessageId, Position, UnixMs
 from postroom.core.limits import (
     BODY_BYTES_MAX,
     COMMAND_ROWS_MAX,
@@ -64,7 +74,7 @@ from postroom.core.limits import (
     SWEEP_STEP,
     SWEEP_STEP_MIN,
 )
-from postroom.core.model import Rules, group, peer
+from postroom.core.model import Rules, group, peer, service
 from postroom.core.space import BATCH_BYTES, SWEEPING_LEAVES, Room, admit, estimate, is_full, leaves
 from postroom.storage.lmdb.space import RESERVE_BYTES_MIN
 
@@ -85,6 +95,8 @@ EVERY: list[Command] = [
     ExpireSilences(limit=1),
     ExpireGaps(app="demo", rooms=("r",), limit=1),
     ExpireHistory(app="demo", limit=1),
+    SweepConversation(app="demo", conversation=group("g"), limit=1),
+    ExpireBroadcasts(app="demo", limit=1),
     Ack(app="demo", user="bob", session=Position(1), through=Position(1), count=3),
     Logout(app="demo", user="bob", session=Position(1)),
     Leave(app="demo", user="bob", session=Position(1), room="r"),
@@ -92,11 +104,15 @@ EVERY: list[Command] = [
     CollectResult(app="demo", handle="1"),
     RecallMessage(app="demo", id=MessageId(1), by="alice"),
     DeleteMessage(app="demo", id=MessageId(1), by="alice"),
+    DeleteConversation(app="demo", conversation=group("g"), by="alice"),
+    DeleteBroadcast(app="demo", id=MessageId(1), by="alice"),
     Login(app="demo", user="bob"),
     Kick(app="demo", user="bob"),
     Join(app="demo", user="bob", session=Position(1), room="r"),
     ReserveResult(app="demo", handle="1", ids=(MessageId(1),) * RESULT_MESSAGES_MAX, ttl_ms=1),
     EditMessage(app="demo", id=MessageId(1), by="alice", body=b"hi"),
+    SendBroadcast(app="demo", sender="alice", conversation=service("s"), body=b"hi"),
+    EditBroadcast(app="demo", id=MessageId(1), by="alice", body=b"hi"),
     CreateConversation(app="demo", conversation=group("g"), members=("bob",)),
     UpdateConversation(app="demo", conversation=group("g"), operations=(Operation("a", "set", b"1"),)),
     AddMembers(app="demo", conversation=group("g"), users=("bob",)),
@@ -111,6 +127,16 @@ EVERY: list[Command] = [
     RemoveRole(app="demo", conversation=group("g"), user="bob"),
     BlockConversation(app="demo", conversation=group("g"), user="bob"),
     UnblockConversation(app="demo", conversation=group("g"), user="bob"),
+    MarkRead(app="demo", conversation=group("g"), user="bob", until_ms=UnixMs(1)),
+    ImportConversation(
+        app="demo",
+        conversation=group("g"),
+        created_ms=UnixMs(1),
+        updated_ms=UnixMs(2),
+        members=("bob",),
+        muted=("bob",),
+    ),
+    ImportMessage(app="demo", conversation=group("g"), sender="alice", body=b"hi", at_ms=UnixMs(1), alias="m"),
     send(),
 ]
 """One of each kind, in the order in which the reserve serves them."""
@@ -124,7 +150,7 @@ def tail(size: int, reserve: int = RESERVE) -> Room:
 
 def test_every_command_is_here() -> None:
     kinds = {kind for kind in vars(commands).values() if isinstance(kind, type) and issubclass(kind, Command)}
-    abstract = {Command, ChangeMessage, ConversationCommand, MembersCommand, UsersCommand, UserCommand}
+    abstract = {Command, ChangeMessage, ChangeBroadcast, ConversationCommand, MembersCommand, UsersCommand, UserCommand}
     assert {type(command) for command in EVERY} == kinds - abstract
 
 

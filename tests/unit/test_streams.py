@@ -66,7 +66,11 @@ class Newsroom(Desk):
         return streams.opened(self.login(user).session, self.clock.expiry_ms, self.rules)
 
     def page(self, login: Opened, user: str = "bob", after: int = 0) -> Any:
-        return self.read(lambda snapshot: read_page(snapshot, APP, user, Position(after), self.clock.expiry_ms, login))
+        return self.read(
+            lambda snapshot: read_page(
+                snapshot, APP, user, Position(after), self.clock.expiry_ms, login, self.clock.wall_ms
+            )
+        )
 
     def texts(self, login: Opened, user: str = "bob", after: int = 0) -> list[str]:
         """What a session reads: its type and its text."""

@@ -1,5 +1,6 @@
 """What every message carries, and the flags that say what becomes of it."""
 
+import base64
 from typing import Final
 
 from postroom.core.errors import InvalidCommand
@@ -20,5 +21,5 @@ def check_payload(text: str) -> bytes:
 
 
 def shown(message: Message) -> str:
-    """A message's payload as this dialect shows it, whichever one it came by: of a JSON body the text."""
-    return message.body.decode()
+    """A message's payload as this dialect shows it, whichever one it came by: of a JSON body the text, of bytes base64."""
+    return (base64.b64encode(message.body) if message.format == "binary" else message.body).decode()

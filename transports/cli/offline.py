@@ -1,8 +1,10 @@
-"""The commands that look after a data directory: verify, rebuild, backup, log, inspect."""
+"""The commands that look after a data directory: verify, rebuild, backup, log, inspect, import."""
 
 from typing import Final
 
 import click
+
+from .groups import OrderedGroup
 
 _DIRECTORY: Final = click.argument("directory", metavar="DIR", type=click.Path(exists=True, file_okay=False))
 _ID_MAX: Final = (1 << 53) - 1
@@ -86,4 +88,41 @@ def inspect(directory: str, app: str, user: str, *, as_json: bool) -> int:
     return tools.inspect(directory, app=app, user=user, as_json=as_json)
 
 
-COMMANDS: Final = (verify, rebuild, backup, log, inspect)
+@click.group("import", cls=OrderedGroup, short_help="Take over what another service kept.")
+def import_group() -> None:
+    """Bring conversations and messages of another service into a data directory, while no broker runs on it.
+
+    They keep their ids, times and order. Nobody is notified, and nothing enters a queue.
+    """
+
+
+@import_group.command("leancloud", short_help="Take over an export of LeanCloud.")
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False))
+@click.option("--data", metavar="DIR", help="Where messages are kept; made if missing. Default: server.data.")
+@click.option("--app", metavar="NAME", required=True, help="The app to bring them into, by its name.")
+@click.option(
+    "--create-missing",
+    is_flag=True,
+    help="Make a conversation that messages name and no file describes, rather than refuse.",
+)
+@click.option("--config", "config_path", metavar="FILE", help="The configuration file. Default: the demo app alone.")
+def import_leancloud(
+    files: tuple[str, ...], data: str | None, app: str, config_path: str | None, *, create_missing: bool
+) -> int:
+    """Take over conversations (_Conversation.N.jsonl, as the console exports them) and messages (the arrays that the
+    history calls return, or one record a line); gzipped or not, in any order.
+
+    May be stopped with Ctrl-C, and repeated: what is known is left alone, also if it was deleted here since. Prints one line
+    of JSON: what was taken, what was known, and how many records were refused for which reason.
+
+    Status 0: nothing was refused; 1: something was; 2: it could not begin, for example beside a running broker; 130: it was
+    stopped.
+    """
+    from . import importing, settings
+
+    config, _ = settings.read(config_path)
+    settings.app_named(app, config, config_path)
+    return importing.leancloud(config, data or config.server.data, app, files, create_missing=create_missing)
+
+
+COMMANDS: Final = (verify, rebuild, backup, log, inspect, import_group)

@@ -162,7 +162,7 @@ def _advice(directory: str | Path, report: Report) -> str:
         return f"the file itself is damaged: stop the broker, keep {directory} as it is, and go on from a backup that is sound"
     if found & {"log", "base"}:
         return "base and log are what `rebuild` works from, so it cannot help: go on from a backup that is sound"
-    if found & {"live", "queues", "history", "conversations", "accounts"}:
+    if found & {"live", "queues", "history", "broadcasts", "conversations", "accounts"}:
         return (
             f"stop the broker, copy {directory} away, run `postroom rebuild {directory}` and verify again;"
             " if it is base that is damaged, only a backup helps"

@@ -12,6 +12,7 @@ from postroom.core.events import (
     AnyEvent,
     ConversationCreated,
     ConversationMuted,
+    ConversationRead,
     ConversationUnmuted,
     ConversationUpdated,
     CopiesExpired,
@@ -41,6 +42,22 @@ from postroom.core.events import (
     StreamNoticesExpired,
     UserKicked,
 )
+from postroom.core.events.broadcasts import (
+    BroadcastDeleted,
+    BroadcastEdited,
+    BroadcastEvent,
+    BroadcastSent,
+    BroadcastsExpired,
+    QuotaUsed,
+)
+from postroom.core.events.deletion import (
+    ConversationDeleted,
+    ConversationSwept,
+    CopiesWithdrawn,
+    DeletionEvent,
+    Remains,
+)
+from postroom.core.events.imports import AliasesExpired, ConversationImported, ImportEvent, MessageImported
 from postroom.core.events.lists import (
     ConversationBlocked,
     ConversationUnblocked,
@@ -56,16 +73,17 @@ from postroom.core.events.lists import (
 from postroom.core.model import Conversation
 
 _RECIPIENTS_SHOWN: Final = 3
-_IDS: Final = frozenset({"id", "ids", "session", "through", "position", "positions"})
+_OF_ANOTHER_TIME: Final = (HistoryExpired, StaysExpired, StreamNoticesExpired, AliasesExpired, MessageImported)
+_IDS: Final = frozenset({"id", "ids", "session", "through", "position", "positions", "broadcasts_from"})
 """Fields that are decimal strings in JSON: 64-bit readers aside, nobody may round them."""
-_SWEEPS: Final = (HistoryExpired, StaysExpired, StreamNoticesExpired)
 _START: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def line(record: Record) -> str:
     """One event for a person: position, time, app, what happened. A time by the expiry clock is marked with "~"."""
     # Sweeping names the time of what it ends; and earlier versions did not note every time.
-    at_ms = 0 if isinstance(record.event, _SWEEPS) else getattr(record.event, "at_ms", 0)
+    # Sweeping names the time of what it ends, importing that of elsewhere; and earlier versions did not note every time.
+    at_ms = 0 if isinstance(record.event, _OF_ANOTHER_TIME) else getattr(record.event, "at_ms", 0)
     when = moment(at_ms) if at_ms else "~" + moment(record.clock_ms)
     app = shown(getattr(record.event, "app", "")) if hasattr(record.event, "app") else "-"
     return f"{record.position}  {when:>25}  {app}  {words(record.event)}"
@@ -133,12 +151,34 @@ def words(event: AnyEvent) -> str:
             return _words_of_sessions(event)
         case Acked():
             return _acknowledged(event)
+        case BroadcastSent() | BroadcastEdited() | BroadcastDeleted() | BroadcastsExpired() | QuotaUsed():
+            return _words_of_broadcasts(event)
         case RoomJoined():
             return f"{shown(event.user)} joined room {shown(event.room)}"
         case RoomLeft():
             return f"{shown(event.user)} left room {shown(event.room)}"
         case _:
             return _words_of_the_house(event)
+
+
+def _words_of_broadcasts(event: BroadcastEvent) -> str:
+    """What everybody was sent, and what was counted."""
+    match event:
+        case BroadcastSent():
+            told = ["for whoever is online only"] if event.transient else []
+            told += [f"valid until {moment(event.valid_until_ms)}"] if event.valid_until_ms is not None else []
+            told += [f"dedup key {shown(event.dedup)}"] if event.dedup is not None else []
+            return _joined(f"broadcast {event.id} {shown(event.sender)} → all, by {place(event.conversation)}", told)
+        case BroadcastEdited():
+            return f"broadcast {event.id} edited by {shown(event.by)}"
+        case BroadcastDeleted():
+            return f"broadcast {event.id} deleted by {shown(event.by)}"
+        case BroadcastsExpired():
+            return f"{counted(len(event.ids), 'broadcast')} forgotten, up to {max(event.ids, default=0)}"
+        case QuotaUsed():
+            return f"{shown(event.name)} used, number {event.count} of day {event.day}"
+        case _:
+            assert_never(event)
 
 
 def _acknowledged(event: Acked) -> str:
@@ -173,10 +213,8 @@ def _words_of_sessions(event: LoggedIn | LoggedOut | UserKicked) -> str:
             assert_never(event)
 
 
-def _words_of_records(
-    event: RecordEvent,
-) -> str:
-    """What happened to a conversation's record."""
+def _words_of_records(event: RecordEvent | ConversationRead) -> str:
+    """What happened to a conversation's record, and to what somebody has read of it."""
     name = place(event.conversation)
     match event:
         case ConversationCreated():
@@ -194,6 +232,11 @@ def _words_of_records(
             return f"{_names(event.users)} muted {name}"
         case ConversationUnmuted():
             return f"{_names(event.users)} unmuted {name}"
+        case ConversationRead():
+            own = [f"{event.own} behind it their own"] if event.own else []
+            named = [f"{event.extra} by name unread"] if event.extra else []
+            through = f"{shown(event.user)} has read {name} until {moment(event.until_ms)}, through number {event.read}"
+            return _joined(through, [*own, *named])
         case _:
             assert_never(event)
 
@@ -214,8 +257,11 @@ def _words_of_the_house(
     | GapsExpired
     | StreamNoticesExpired
     | CopiesExpired
+    | DeletionEvent
+    | ConversationRead
     | RecordEvent
-    | ListEvent,
+    | ListEvent
+    | ImportEvent,
 ) -> str:
     """What was looked up, and what was swept."""
     match event:
@@ -243,15 +289,73 @@ def _words_of_the_house(
             | MembersRemoved()
             | ConversationMuted()
             | ConversationUnmuted()
+            | ConversationRead()
         ):
             return _words_of_records(event)
-        case CopiesExpired():
-            left = (f"{counted(len(c.positions), 'entry')} of {shown(c.user)} expired" for c in event.copies)
-            return _joined(f"message {event.id} leaves the history", _few(left))
+        case CopiesExpired() | CopiesWithdrawn() | ConversationDeleted() | ConversationSwept():
+            return _words_of_ends(event)
         case GapsExpired():
             return f"gaps of {counted(len(event.rooms), 'room')} forgotten"
         case _:
-            return _words_of_lists(event)
+            return _words_of_many(event)
+
+
+def _words_of_many(event: ListEvent | ImportEvent) -> str:
+    """What a backend says of a conversation's users, or brings along."""
+    if isinstance(event, ConversationImported | MessageImported | AliasesExpired):
+        return _words_of_imports(event)
+    return _words_of_lists(event)
+
+
+def _words_of_imports(event: ImportEvent) -> str:
+    """What was taken over from elsewhere."""
+    match event:
+        case ConversationImported():
+            members = [f"with {_names(event.members)}"] if event.members else []
+            return _joined(f"{place(event.conversation)} of {moment(event.created_ms)} imported", members)
+        case MessageImported():
+            told = [f"as {shown(event.alias)}", *(["recalled"] if event.recalled else [])]
+            told += [f"for {_names(event.recipients)}"] if event.recipients else []
+            what = f"message {event.id} of {moment(event.at_ms)}, {shown(event.sender)} → {place(event.conversation)}"
+            return _joined(f"{what} imported", told)
+        case AliasesExpired():
+            return f"{counted(event.count, 'deleted import')} forgotten, up to {moment(event.at_ms)}"
+        case _:
+            assert_never(event)
+
+
+def _words_of_ends(event: CopiesExpired | DeletionEvent) -> str:
+    """What becomes of a group's copies without their text, and of a deleted conversation."""
+    match event:
+        case CopiesExpired():
+            left = (f"{counted(len(c.positions), 'entry')} of {shown(c.user)} expired" for c in event.copies)
+            return _joined(f"message {event.id} leaves the history", _few(left))
+        case CopiesWithdrawn():
+            left = (f"{counted(len(c.positions), 'entry')} of {shown(c.user)} withdrawn" for c in event.copies)
+            return _joined(f"message {event.id} goes with its conversation", _few(left))
+        case ConversationDeleted():
+            return f"{place(event.conversation)} deleted by {shown(event.by)}"
+        case ConversationSwept(what="record"):
+            return f"nothing is left of deleted {place(event.conversation)}"
+        case ConversationSwept():
+            return f"{counted(event.count, _REMAINS[event.what])} of deleted {place(event.conversation)} forgotten"
+        case _:
+            assert_never(event)
+
+
+_REMAINS: Final[dict[Remains, str]] = {
+    "messages": "message",
+    "members": "member",
+    "muted": "mute",
+    "silenced": "silence",
+    "banned": "ban",
+    "silences": "temporary silence",
+    "guests": "guest",
+    "roles": "role",
+    "blocks": "block",
+    "record": "record",
+}
+"""One of each."""
 
 
 def _words_of_lists(event: ListEvent) -> str:

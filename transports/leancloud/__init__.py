@@ -20,7 +20,7 @@ from postroom.transports.http.dialect import (
 )
 from postroom.transports.http.types import HttpReply, HttpRequest
 
-from . import clients, conversations, history, messages, moderation, people, realtime, roles, storage
+from . import clients, conversations, history, messages, moderation, people, realtime, roles, storage, unread
 from .auth import Tenant, authenticate, refuse_by_acl, require_master
 from .errors import refuse
 from .known import KINDS
@@ -69,11 +69,13 @@ class _Bound:
         return Dialect(name="leancloud", prefixes=("/1.2/", "/1.1/"), routes=tuple(routes), refuse=refuse, cors=CORS)
 
     def _records(self, kind: Kind, base: str) -> Iterable[Route]:
-        """Calls 1-3 and 28-30."""
+        """Calls 1-4 and 28-31."""
+        one, delete = f"{base}/{{cid}}", partial(conversations.parse_delete, kind=kind)
         create, update = partial(conversations.parse_create, kind=kind), partial(conversations.parse_update, kind=kind)
         yield self._route("POST", base, create, _created(base), self._acl)
         yield self._query(base, (kind,))
-        yield self._route("PUT", f"{base}/{{cid}}", update, conversations.render_update, self._acl)
+        yield self._route("PUT", one, update, conversations.render_update, self._acl)
+        yield self._route("DELETE", one, delete, conversations.render_delete, self._acl)
 
     def _query(self, path: str, kinds: tuple[Kind, ...]) -> Route:
         """Calls 2, 29 and 77."""
@@ -129,7 +131,7 @@ class _Bound:
         yield self._route("DELETE", one, partial(roles.parse_remove, kind=kind), moderation.render_done)
 
     def _clients(self) -> Iterable[Route]:
-        """Calls 68, 69, 71-75, 77, 81 and 82."""
+        """Calls 68, 69, 71-77, 81 and 82."""
         blocks = f"{BASE}/clients/{{uid}}/blacklists"
         yield self._route("POST", blocks, moderation.parse_block, moderation.render_done)
         yield self._route("DELETE", blocks, moderation.parse_unblock, moderation.render_done)
@@ -138,6 +140,7 @@ class _Bound:
         yield self._route("POST", f"{BASE}/clients/{{uid}}/kick", clients.parse_kick, clients.render_kick)
         yield self._route("GET", f"{BASE}/stats", clients.parse_stats, clients.render_stats)
         yield self._route("GET", f"{BASE}/clients/{{uid}}/messages", history.parse_client, history.render)
+        yield self._route("GET", f"{BASE}/clients/{{uid}}/unread-count", unread.parse, unread.render, everyone)
         yield self._route("GET", f"{BASE}/clients/sign", clients.parse_sign, _never, everyone)
         yield self._query(f"{BASE}/all-conversations", KINDS)
         yield self._route("GET", f"{BASE}/messages", history.parse_app, history.render)
@@ -149,6 +152,7 @@ class _Bound:
         yield self._query(ROW, KINDS)
         yield self._route("GET", one, storage.parse_get, storage.render_get, self._acl)
         yield self._route("PUT", one, storage.parse_update, conversations.render_update, self._acl)
+        yield self._route("DELETE", one, storage.parse_delete, conversations.render_delete, self._acl)
 
     def _realtime(self) -> Iterable[AnyRoute]:
         """`/1.1/rtm` and the time (LeanCloud 9)."""
@@ -158,6 +162,9 @@ class _Bound:
         yield self._route("GET", f"{RTM}/messages/history", find, history.render)
         yield self._route("GET", logs, find, history.render)
         yield self._route("DELETE", logs, realtime.parse_delete, messages.render_deleted)
+        of_client = f"{RTM}/messages/unread/{{uid}}"
+        yield self._route("GET", of_client, unread.parse_all, unread.render, everyone)
+        yield self._route("GET", f"{of_client}/{{cid}}", unread.parse_one, unread.render, everyone)
         patch = f"{RTM}/patch/message"
         yield self._route("POST", patch, realtime.parse_patch, messages.render_changed, limit=NORMAL)
         for path, render in (("onlines", people.render_count), ("members", people.render_sample)):

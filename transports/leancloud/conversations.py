@@ -8,6 +8,7 @@ import msgspec
 from postroom.core.commands import (
     AddMembers,
     CreateConversation,
+    DeleteConversation,
     MembersCommand,
     MuteConversation,
     RemoveMembers,
@@ -23,6 +24,7 @@ from postroom.transports.http.types import HttpReply, json_reply
 from . import fields
 from .ids import new_object_id
 from .known import known, named, record
+from .messages import VIA
 from .parameters import Parameters, body_of
 from .rows import narrowed, row
 from .times import iso
@@ -122,6 +124,21 @@ def _turned(app: str, conversation: Conversation, of: List, people: fields.Peopl
 def render_update(call: Call, updated: Updated) -> HttpReply:
     """Also of calls that change who is a member."""
     return json_reply(200, {"updatedAt": iso(updated.at_ms), "objectId": updated.id})
+
+
+def parse_delete(call: Call, kind: Kind) -> Steps:
+    """Calls 4 and 31. Raises UnknownConversation."""
+    return delete(call.caller.app, named(call, kind))
+
+
+def delete(app: str, conversation: Conversation) -> Steps:
+    """With its messages. Who deletes is not known: a key does."""
+    return known(app, conversation, DeleteConversation(app=app, conversation=conversation, by=VIA))
+
+
+def render_delete(call: Call, receipt: Receipt) -> HttpReply:
+    """An empty object."""
+    return json_reply(200, {})
 
 
 def parse_query(call: Call, kinds: tuple[Kind, ...]) -> Steps:

@@ -13,7 +13,7 @@ from postroom.transports.http.dialect import Call, Steps
 from postroom.transports.http.types import HttpReply, json_reply
 
 from .errors import NotSigned
-from .ids import check_client, message_id
+from .ids import alias, check_client, message_id
 from .known import named, record
 from .parameters import Parameters
 from .records import record as shown
@@ -103,4 +103,6 @@ def _bound(given: Parameters, time: str, id: str, include: str) -> Bound | None:
         if mid is not None:
             raise InvalidCommand(f"{id}: needs {time}")
         return None
-    return Bound(UnixMs(max(at_ms, 0)), None if mid is None else message_id(mid), included)
+    if mid is None:
+        return Bound(UnixMs(max(at_ms, 0)), None, included)
+    return Bound(UnixMs(max(at_ms, 0)), message_id(mid), included, alias(mid))

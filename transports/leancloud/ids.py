@@ -9,6 +9,7 @@ from typing import Final
 
 from postroom.core.errors import InvalidCommand
 from postroom.core.ids import POSITION_MAX, MessageId
+from postroom.core.limits import NAME_BYTES_MAX
 from postroom.core.model import Conversation
 
 from .errors import NameTooLong
@@ -31,6 +32,11 @@ def message_id(name: str) -> MessageId | None:
     id = MessageId(int.from_bytes(raw[8:]))
     ours = raw[:8] == _OURS and id <= POSITION_MAX and message_name(id) == name  # one name each: no stray bits
     return id if ours else None
+
+
+def alias(name: str) -> str | None:
+    """A message's name as one that it may have been imported with; None if none can be so called."""
+    return name if 1 <= len(name.encode()) <= NAME_BYTES_MAX else None
 
 
 def new_object_id() -> str:

@@ -8,12 +8,12 @@ from postroom.core.commands import ChangeMessage, DeleteMessage, EditMessage, Re
 from postroom.core.errors import InvalidCommand, UnknownConversation, UnknownMessage
 from postroom.core.ids import MessageId, UnixMs
 from postroom.core.model import LANES, Conversation, Kind, Lane, Receipt
-from postroom.core.queries import GetConversation
+from postroom.core.queries import FindAlias, GetConversation
 from postroom.transports.http.dialect import Call, Steps
 from postroom.transports.http.types import HttpReply, json_reply
 
 from .errors import MessageTooLong
-from .ids import message_id, message_name
+from .ids import alias, message_id, message_name
 from .known import missing, named, record
 from .parameters import Parameters, arguments_of, body_of
 
@@ -84,17 +84,19 @@ def sent(receipt: Receipt) -> dict[str, Any]:
 def parse_edit(call: Call, kind: Kind) -> Steps:
     """Calls 13 and 36. Raises InvalidCommand, MessageTooLong."""
     given = Parameters(body_of(call.request))
-    return change(EditMessage(**_which(call, kind, given), body=text_of(given)))
+    return change(EditMessage(**_which(call, kind, given), body=text_of(given)), call.request.param("mid"))
 
 
 def parse_recall(call: Call, kind: Kind) -> Steps:
     """Calls 14 and 37. Raises InvalidCommand."""
-    return change(RecallMessage(**_which(call, kind, Parameters(body_of(call.request)))))
+    work = RecallMessage(**_which(call, kind, Parameters(body_of(call.request))))
+    return change(work, call.request.param("mid"))
 
 
 def parse_delete(call: Call, kind: Kind) -> Steps:
     """Calls 15 and 38: nobody is told. Raises InvalidCommand."""
-    return change(DeleteMessage(**_which(call, kind, Parameters(arguments_of(call.request))), silent=True))
+    work = DeleteMessage(**_which(call, kind, Parameters(arguments_of(call.request))), silent=True)
+    return change(work, call.request.param("mid"))
 
 
 def _which(call: Call, kind: Kind, given: Parameters) -> dict[str, Any]:
@@ -104,7 +106,7 @@ def _which(call: Call, kind: Kind, given: Parameters) -> dict[str, Any]:
 
 
 def which(app: str, conversation: Conversation | None, mid: str, sender: str, sent_ms: int) -> dict[str, Any]:
-    """Which message a change is of. An id that is none of ours is no message's."""
+    """Which message a change is of. An id that is none of ours may be an imported message's: `change` looks for it."""
     return {
         "app": app,
         "id": message_id(mid) or MessageId(0),
@@ -115,14 +117,31 @@ def which(app: str, conversation: Conversation | None, mid: str, sender: str, se
     }
 
 
-def change(work: ChangeMessage) -> Steps:
-    """What became of it; where there is no such message, who asks is told if there is no such conversation either."""
+def change(work: ChangeMessage, mid: str = "") -> Steps:
+    """What became of it; where there is no such message, who asks is told if there is no such conversation either.
+
+    An imported message is named by the `mid` that it had where it came from.
+    """
     try:
-        return (yield work)
+        return (yield from _changed(work, mid))
     except UnknownMessage as refusal:
         if work.conversation is not None:
             yield from record(work.app, work.conversation)
         raise refusal
+
+
+def _changed(work: ChangeMessage, mid: str) -> Steps:
+    unknown = UnknownMessage("no message has this id")
+    if work.id:
+        try:
+            return (yield work)
+        except UnknownMessage as refusal:
+            unknown = refusal
+    name = alias(mid)
+    place = None if name is None else (yield FindAlias(app=work.app, alias=name))
+    if place is None:
+        raise unknown
+    return (yield msgspec.structs.replace(work, id=place.id))
 
 
 def render_changed(call: Call, receipt: Receipt) -> HttpReply:

@@ -79,7 +79,7 @@ def parse_delete(call: Call) -> Steps:
 
 def _delete(app: str, id: str, mid: str, sender: str, sent_ms: int) -> Steps:
     target = yield from _existing(app, id)
-    return (yield from change(DeleteMessage(**which(app, target, mid, sender, sent_ms), silent=True)))
+    return (yield from change(DeleteMessage(**which(app, target, mid, sender, sent_ms), silent=True), mid))
 
 
 def parse_patch(call: Call) -> Steps:
@@ -92,7 +92,7 @@ def parse_patch(call: Call) -> Steps:
 
 def _patch(app: str, id: str, mid: str, sender: str, sent_ms: int, body: bytes | None) -> Steps:
     named = which(app, (yield from _existing(app, id)), mid, sender, sent_ms)
-    return (yield from change(RecallMessage(**named) if body is None else EditMessage(**named, body=body)))
+    return (yield from change(RecallMessage(**named) if body is None else EditMessage(**named, body=body), mid))
 
 
 def _existing(app: str, id: str) -> Steps:

@@ -8,7 +8,7 @@ from postroom.transports.http.dialect import Call, Steps
 from postroom.transports.http.types import HttpReply, json_reply
 
 from . import fields
-from .conversations import create, update
+from .conversations import create, delete, update
 from .known import nowhere, of_any_kind
 from .parameters import Parameters, body_of
 from .rows import narrowed, row
@@ -54,3 +54,20 @@ def _update(app: str, id: str, wanted: fields.Update) -> Steps:
     if info.conversation.kind != "group":  # which alone has members, whatever is written (4.2)
         wanted = msgspec.structs.replace(wanted, members=None, muted=None)
     return (yield from update(app, info.conversation, wanted))
+
+
+def parse_delete(call: Call) -> Steps:
+    """A row of any kind. Raises UnknownConversation, InvalidCommand.
+
+    One that is to be deleted only where a filter matches is refused: to delete it anyway would be worse.
+    """
+    if Parameters(call.request.query()).maybe("where") is not None:
+        raise InvalidCommand("where: conditional deletes are not served")
+    return _delete(call.caller.app, call.request.param("cid"))
+
+
+def _delete(app: str, id: str) -> Steps:
+    info = yield from of_any_kind(app, id)
+    if info is None:
+        nowhere()
+    return (yield from delete(app, info.conversation))

@@ -9,7 +9,8 @@ from typing import Annotated, Final
 import msgspec
 
 from postroom.core import InvalidCommand, SendMessage
-from postroom.core.ids import POSITION_MAX, MessageId
+from postroom.core.commands import MarkRead
+from postroom.core.ids import POSITION_MAX, MessageId, UnixMs
 from postroom.core.limits import BODY_BYTES_MAX, MIB
 from postroom.core.model import Conversation, Format, Kind, Lane
 
@@ -134,10 +135,15 @@ class LeaveFrame(_Frame, kw_only=True, frozen=True, tag="leave"):
 
 
 class ReadFrame(_Frame, kw_only=True, frozen=True, tag="read"):
-    """The user has read a conversation."""
+    """The user has read a conversation, up to a time."""
 
     conversation: Name
     until: int
+
+    def command(self, *, app: str, user: str) -> MarkRead:
+        """The order it is, given by this user."""
+        read = Conversation(self.conversation.kind, self.conversation.id, self.conversation.line)
+        return MarkRead(app=app, user=user, conversation=read, until_ms=UnixMs(self.until))
 
 
 class Malformed(msgspec.Struct, frozen=True):

@@ -252,7 +252,7 @@ class _Connection:
                 self._move(frame)
             case ReadFrame():
                 await self._gate.enter()
-                self._refuse(frame.ref, InvalidCommand("read marks are not served by this version"))
+                self._workers.start_soon(self._mark_read, frame)
             case Malformed():
                 await self._gate.enter()
                 self._refuse(frame.ref, InvalidCommand(frame.message))
@@ -262,7 +262,7 @@ class _Connection:
     def _refuse(self, ref: Ref | None, refusal: Refusal) -> None:
         self._outbox.answer(encode_error(ref, refusal))
 
-    # Acks.
+    # Acks and marks.
 
     async def _acknowledge(self, frame: AckFrame) -> None:
         if frame.ref is not None:
@@ -285,6 +285,20 @@ class _Connection:
             self._finish(INTERNAL)
         else:
             self._outbox.answer(encode_ok(ref))
+
+    async def _mark_read(self, frame: ReadFrame) -> None:
+        # These may overtake each other, too: a mark does not go back.
+        try:
+            await self._service.broker.submit(frame.command(app=self._claims.app, user=self._claims.user))
+        except Refusal as refusal:
+            self._refuse(frame.ref, refusal)
+        except StorageFailure:
+            self._finish(INTERNAL)
+        else:
+            if frame.ref is None:
+                self._gate.leave(1)
+            else:
+                self._outbox.answer(encode_ok(frame.ref))
 
     # Rooms.
 

@@ -1,0 +1,1 @@
+"""The benchmark `import`: an export of another service, taken over page by page."""
