@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Final, Protocol
 
+from .copy_ports import Copies, ReadCopies
 from .events import Record
 from .ids import POSITION_MAX, ExpiryMs, MessageId, Place, Position, UnixMs
 from .list_ports import Lists, ReadLists
@@ -37,7 +38,7 @@ LAST_PLACE: Final = Place(UnixMs((1 << 63) - 1), MessageId(POSITION_MAX))
 """Behind every message."""
 
 
-class ReadViews(ReadUsers, ReadLists, ReadRooms, ReadUnread, Protocol):
+class ReadViews(ReadUsers, ReadLists, ReadRooms, ReadCopies, ReadUnread, Protocol):
     """The state as of the last event applied."""
 
     @property
@@ -168,7 +169,7 @@ class ReadViews(ReadUsers, ReadLists, ReadRooms, ReadUnread, Protocol):
         """Reserved results in the order in which they end."""
 
 
-class Views(ReadViews, UserViews, Lists, Rooms, Unread, Protocol):
+class Views(ReadViews, UserViews, Lists, Rooms, Copies, Unread, Protocol):
     """The state, to be changed by `apply` alone."""
 
     def advance(self, record: Record) -> None:

@@ -97,6 +97,7 @@ from . import (
     blocks,
     changes,
     conversations,
+    copy_changes,
     groups,
     history,
     marks,
@@ -128,9 +129,9 @@ __all__ = [
 
 _DECIDE: Final[dict[type[Command], Callable[[Any, ReadViews, Headers, Now, Rules], Decision]]] = {
     SendMessage: messages.decide_send,
-    EditMessage: changes.decide_edit,
-    RecallMessage: changes.decide_recall,
-    DeleteMessage: changes.decide_delete,
+    EditMessage: copy_changes.decide_edit,
+    RecallMessage: copy_changes.decide_recall,
+    DeleteMessage: copy_changes.decide_delete,
     StartEpoch: sessions.decide_epoch,
     Kick: users.decide_kick,
     Login: sessions.decide_login,
@@ -186,9 +187,11 @@ def _apply(views: Views, record: Record) -> list[Position]:
         case Acked():
             return sessions.apply_acked(views, event)
         case MessageEdited() | MessageRecalled():
-            return changes.apply_changed(views, position, event)
+            changed = copy_changes.apply_changed if event.copies else changes.apply_changed
+            return changed(views, position, event)
         case MessageDeleted():
-            return changes.apply_deleted(views, position, event)
+            deleted = copy_changes.apply_hidden if event.copies else changes.apply_deleted
+            return deleted(views, position, event)
         case QueueExpired():
             return queues.apply_expired(views, event)
         case LoggedIn():

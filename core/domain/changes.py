@@ -1,6 +1,6 @@
 """What becomes of a message that was sent: it is edited, recalled, deleted."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from itertools import chain
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ from ..ids import POSITION_MAX, Place, Position, UnixMs, position_of
 from ..model import Receipt, Rules
 from ..ports import Headers, ReadViews, Views
 from ..rows import Body, ChangedRow, Header, Kept
-from . import groups, history
+from . import copies, groups, history
 from .decision import Decision, Now
 from .messages import online
 from .queues import apply_queued, enqueue, entries_about, leave
@@ -28,21 +28,25 @@ from .times import at, note
 
 def decide_edit(command: EditMessage, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
     """Raises UnknownMessage, MessageIsRecalled."""
-    found = _find(command, views, headers, now, rules)
+    found = find(command, views, headers, now, rules)
     header = found.header
     if header.type == "recalled":
         raise MessageIsRecalled(f"message {command.id} was recalled")
     at_ms = at(command.app, views, now)
     event = MessageEdited(
-        app=command.app, id=command.id, by=command.by, at_ms=at_ms, queued=_tell(found, views, now, rules)
+        app=command.app,
+        id=command.id,
+        by=command.by,
+        at_ms=at_ms,
+        queued=tell(found, found.recipients, views, now, rules),
     )
     header = msgspec.structs.replace(header, type="edited", by=command.by, format=command.format, push=b"")
-    return _changed(event, Body(header, command.body), views)
+    return _changed(event, Body(header, command.body), found, views)
 
 
 def decide_recall(command: RecallMessage, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
     """Raises UnknownMessage. A repeated recall writes nothing and says so."""
-    found = _find(command, views, headers, now, rules)
+    found = find(command, views, headers, now, rules)
     header = found.header
     at_ms = at(command.app, views, now)
     if header.type == "recalled":
@@ -52,19 +56,19 @@ def decide_recall(command: RecallMessage, views: ReadViews, headers: Headers, no
         id=command.id,
         by=command.by,
         at_ms=at_ms,
-        queued=_tell(found, views, now, rules),
+        queued=tell(found, found.recipients, views, now, rules),
         sent_ms=header.at_ms if found.kept is not None else UnixMs(0),
     )
     header = msgspec.structs.replace(header, type="recalled", by=command.by, push=b"")
-    return _changed(event, Body(header, b""), views)
+    return _changed(event, Body(header, b""), found, views)
 
 
 def decide_delete(command: DeleteMessage, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
     """Raises UnknownMessage."""
-    found = _find(command, views, headers, now, rules)
+    found = find(command, views, headers, now, rules)
     header, kept = found.header, found.kept
-    withdrawn = tuple(groups.waiting(views, header.app, groups.recipients(header, kept), header.id))
-    leaving = {copies.user: copies.positions for copies in withdrawn}
+    withdrawn = tuple(groups.waiting(views, header.app, found.recipients, header.id))
+    leaving = {of.user: of.positions for of in withdrawn}
     event = MessageDeleted(
         app=command.app,
         id=command.id,
@@ -74,33 +78,43 @@ def decide_delete(command: DeleteMessage, views: ReadViews, headers: Headers, no
         sender=header.sender if kept is not None else "",
         sent_ms=header.at_ms if kept is not None else UnixMs(0),
         withdrawn=withdrawn,
-        queued=() if command.silent else _tell(found, views, now, rules, withdrawn=leaving),
+        queued=() if command.silent else tell(found, found.recipients, views, now, rules, withdrawn=leaving),
     )
     header = msgspec.structs.replace(header, type="deleted", by=command.by, push=b"")
-    return _changed(event, Body(header, b""), views, keeps_body=any(copy.stored for copy in event.queued))
+    return _changed(event, Body(header, b""), found, views, keeps_body=any(copy.stored for copy in event.queued))
 
 
 def _changed(
-    event: MessageEdited | MessageRecalled | MessageDeleted, body: Body, views: ReadViews, *, keeps_body: bool = True
+    event: MessageEdited | MessageRecalled | MessageDeleted,
+    body: Body,
+    found: "Found",
+    views: ReadViews,
+    *,
+    keeps_body: bool = True,
 ) -> Decision:
     return Decision(
         (event,),
         Receipt(id=event.id, at_ms=event.at_ms),
         body,
         keeps_body,
-        audience=groups.audience(body.header, views),
+        audience=groups.audience(found.header, found.kept, views),
     )
 
 
-class _Found(NamedTuple):
+class Found(NamedTuple):
     """A message that is to be changed."""
 
     header: Header
     kept: Kept | None
     """None if it was not kept for history, or has left it while a copy still waits."""
 
+    @property
+    def recipients(self) -> tuple[str, ...]:
+        """In whose queues it may lie."""
+        return groups.recipients(self.header, self.kept)
 
-def _find(command: ChangeMessage, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> _Found:
+
+def find(command: ChangeMessage, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Found:
     """The message that is meant, of the command's app. One past its expiry is not there, swept or not."""
     id = command.id
     unknown = UnknownMessage(f"no message {id} is kept")
@@ -118,25 +132,26 @@ def _find(command: ChangeMessage, views: ReadViews, headers: Headers, now: Now, 
         raise unknown
     kept = views.kept(header.app, Place(header.at_ms, id)) if header.history else None
     if kept is not None and header.at_ms > rules.history_horizon(now.expiry_ms):
-        return _Found(header, kept)
+        return Found(header, kept)
     if all(
         expired(entry.expires_s, now.expiry_ms)
-        for user in groups.recipients(header, kept)
+        for user in Found(header, kept).recipients
         for entry in entries_about(views, header.app, user, id)
     ):
         raise unknown
-    return _Found(header, kept)
+    return Found(header, kept)
 
 
-def _tell(
-    found: _Found,
+def tell(
+    found: Found,
+    users: Iterable[str],
     views: ReadViews,
     now: Now,
     rules: Rules,
     *,
     withdrawn: Mapping[str, Collection[Position]] | None = None,
 ) -> tuple[Queued, ...]:
-    """The change as an entry of its own, for whoever has acknowledged the message or has a session open.
+    """The change as an entry of its own, for whoever of these users has acknowledged the message or has a session open.
 
     Whoever has neither sees the change in the message's own place. `withdrawn`: nothing else of the message is kept, and
     these entries leave each user's queue first.
@@ -144,14 +159,14 @@ def _tell(
     header = found.header
     if not header.queue:
         return ()
-    copies = []
+    told = []
     owns = withdrawn is not None or found.kept is None
-    for user in groups.recipients(header, found.kept):
+    for user in users:
         row = views.user(header.app, user)
         if (row is not None and row.acked_through >= position_of(header.id)) or online(views, header.app, user):
             leaving = withdrawn.get(user, ()) if withdrawn else ()
-            copies.append(enqueue(views, header.app, user, now, rules, owns_body=owns, leaving=leaving))
-    return tuple(copies)
+            told.append(enqueue(views, header.app, user, now, rules, owns_body=owns, leaving=leaving))
+    return tuple(told)
 
 
 def apply_changed(views: Views, position: Position, event: MessageEdited | MessageRecalled) -> list[Position]:
@@ -168,11 +183,13 @@ def apply_changed(views: Views, position: Position, event: MessageEdited | Messa
             if entry is not None and entry.owns_body:
                 views.remove_entries(app, copy.user, (entry,))
                 views.put_entry(app, copy.user, msgspec.structs.replace(entry, owns_body=False))
-    copies = sum(copy.stored for copy in event.queued)
-    if copies:
+    told = sum(copy.stored for copy in event.queued)
+    if told:
         changes = (*changes, position)
-        views.put_change(position, id, copies)
-    views.put_changed(id, ChangedRow(position, changes))
+        views.put_change(position, id, told)
+    left, over = copies.replaced(views, app, id) if old is not None and old.copies else (0, [])
+    ended += over
+    views.put_changed(id, ChangedRow(position, changes, left))
     if isinstance(event, MessageRecalled) and event.sent_ms:
         history.mark_recalled(views, app, Place(event.sent_ms, id))
     note(views, app, event.at_ms)
@@ -182,17 +199,21 @@ def apply_changed(views: Views, position: Position, event: MessageEdited | Messa
 def apply_deleted(views: Views, position: Position, event: MessageDeleted) -> list[Position]:
     """Queued copies are withdrawn, history forgets it; the notice, if any, lies under this position."""
     app, id = event.app, event.id
-    old = views.changed(id)
-    ended: list[Position] = []
-    for copies in event.withdrawn:
-        entries = [views.entry(app, copies.user, place) for place in copies.positions]
-        ended += leave(views, app, copies.user, [entry for entry in entries if entry is not None], "withdrawn")
+    ended = withdraw(views, event)
     if event.timeline is not None:
         history.forget(views, app, Place(event.sent_ms, id))
-        ended.append(old.body if old else position_of(id))
-        views.remove_changed(id)
+        ended += copies.end(views, app, id)
     told = sum(copy.stored for copy in event.queued)
     if told:
         views.put_change(position, id, told)
     note(views, app, event.at_ms)
     return ended + apply_queued(views, app, position, event.queued)
+
+
+def withdraw(views: Views, event: MessageDeleted) -> list[Position]:
+    """What waited of it leaves the queues. Returns the positions whose bodies end."""
+    ended: list[Position] = []
+    for leaving in event.withdrawn:
+        entries = [views.entry(event.app, leaving.user, place) for place in leaving.positions]
+        ended += leave(views, event.app, leaving.user, [entry for entry in entries if entry is not None], "withdrawn")
+    return ended

@@ -23,6 +23,8 @@ class Addressed(NamedTuple):
     """Who is told without a copy."""
     number: int = 0
     """Its running number in the conversation."""
+    recipients: tuple[str, ...] = ()
+    """Of a message to some users of a service: who they are."""
 
 
 def addressed(command: SendMessage, views: ReadViews, now: Now, rules: Rules) -> Addressed:
@@ -48,12 +50,15 @@ def count_message(views: Views, app: str, conversation: Conversation, number: in
     return row
 
 
-def audience(header: Header, views: ReadViews) -> tuple[str, ...]:
+def audience(header: Header, kept: Kept | None, views: ReadViews) -> tuple[str, ...]:
     """Who is told of a change besides those whose queues it went to: of a message that was not queued, whoever is a member
-    now; and its sender, if they got it in their own sessions."""
+    now, or whom it named; and its sender, if they got it in their own sessions."""
+    sender = (header.sender,) if header.sender_copy == "online" else ()
+    if kept is not None and kept.named:
+        sender = sender if header.sender not in kept.recipients else ()
+        return sender if header.queue else (*kept.recipients, *sender)
     if header.conversation.kind != "group":
         return ()
-    sender = (header.sender,) if header.sender_copy == "online" else ()
     row = None if header.queue else views.conversation(header.app, header.conversation)
     if row is None:
         return sender

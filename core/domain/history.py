@@ -1,17 +1,19 @@
 """What is kept for queries, and until when. Events of age come in parts, since each message lies on pages of its own."""
 
+from collections.abc import Iterator
 from itertools import islice
 
 import msgspec
 
 from ..commands import ExpireHistory
 from ..events import AnyEvent, HistoryExpired
-from ..ids import MessageId, Place, Position, position_of
+from ..ids import MessageId, Place, Position
 from ..limits import HISTORY_COPIES_MAX, HISTORY_EXPIRED_MAX
 from ..model import Rules
 from ..ports import Headers, ReadViews, Views
 from ..rows import Entry, Kept
-from .decision import Decision, Now, parts
+from . import copies
+from .decision import Decision, Now
 from .groups import decide_copies_expired
 from .queues import entries_about
 from .rooms import decide_expire_stays
@@ -27,8 +29,11 @@ def decide_expire(command: ExpireHistory, views: ReadViews, headers: Headers, no
             break
         over.append((place, kept))
         copies += len(kept.recipients)
+        if kept.conversation.kind == "service":
+            changed = views.changed(place.id)
+            copies += changed.copies if changed is not None else 0
     events: list[AnyEvent] = []
-    for part in parts(over, HISTORY_EXPIRED_MAX):
+    for part in _parts(over):
         for place, kept in part:
             if kept.recipients:
                 events += decide_copies_expired(views, command.app, kept, place.id)
@@ -37,6 +42,21 @@ def decide_expire(command: ExpireHistory, views: ReadViews, headers: Headers, no
     if not events:
         events += decide_expire_stays(command.app, views, horizon, command.limit)
     return Decision(tuple(events))
+
+
+def _parts(over: list[tuple[Place, Kept]]) -> Iterator[list[tuple[Place, Kept]]]:
+    """So many at a time, each with timelines of its own; one to many users by name, which is in a timeline of each, alone."""
+    part: list[tuple[Place, Kept]] = []
+    timelines = 0
+    for place, kept in over:
+        more = 1 + len(kept.recipients) if kept.named else 3
+        if part and (len(part) == HISTORY_EXPIRED_MAX or timelines + more > 3 * HISTORY_EXPIRED_MAX):
+            yield part
+            part, timelines = [], 0
+        part.append((place, kept))
+        timelines += more
+    if part:
+        yield part
 
 
 def mark_recalled(views: Views, app: str, place: Place) -> None:
@@ -66,10 +86,7 @@ def apply_expired(views: Views, event: HistoryExpired) -> list[Position]:
         # What waited of a message to a group has left before.
         if kept.queued and kept.conversation.kind == "peer" and _hand_over(views, app, kept.conversation.id, place.id):
             continue
-        changed = views.changed(place.id)
-        ended.append(changed.body if changed else position_of(place.id))
-        if changed:
-            views.remove_changed(place.id)
+        ended += copies.end(views, app, place.id)
     return ended
 
 

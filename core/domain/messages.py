@@ -17,7 +17,7 @@ from ..limits import DEDUP_TTL_MS
 from ..model import Receipt, Rules
 from ..ports import Headers, ReadViews, Views
 from ..rows import Body, DedupRow, Header, Kept
-from . import groups, permission, rooms, unread
+from . import groups, named, permission, rooms, unread
 from .conversations import first_use
 from .decision import Decision, Now, Wait
 from .queues import apply_queued, enqueue
@@ -29,8 +29,8 @@ _NOTHING_MORE: Final = ("none", (), False, b"")
 
 
 def decide_send(command: SendMessage, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
-    """Raises DedupMismatch; QueueFull if the recipient's queue refuses; UnknownConversation for a group nobody created;
-    Banned and Silenced if the sender themselves speaks and may not."""
+    """Raises DedupMismatch; QueueFull if the recipient's queue refuses; UnknownConversation for a group or a service that
+    nobody created; Banned and Silenced if the sender themselves speaks and may not."""
     digest = b""
     if command.dedup is not None:
         digest = command_digest(command)
@@ -47,6 +47,8 @@ def decide_send(command: SendMessage, views: ReadViews, headers: Headers, now: N
         created = first_use(views, command.app, command.to, at_ms)
     elif kind == "group":
         to = groups.addressed(command, views, now, rules)
+    elif kind == "service":
+        to = named.addressed(command, views, now, rules)
     elif command.queue:
         copy = enqueue(views, command.app, recipient, now, rules, owns_body=not command.history)
         if not copy.stored:
@@ -67,6 +69,7 @@ def decide_send(command: SendMessage, views: ReadViews, headers: Headers, now: N
         dedup_expires_ms=ExpiryMs(max(now.wall_ms, now.expiry_ms) + DEDUP_TTL_MS if digest else 0),
         awaited=bool(digest) and command.wait_ack_ms is not None,
         number=to.number,
+        recipients=to.recipients,
     )
     wait: Wait = "offline"
     if command.wait_ack_ms is not None and online(views, command.app, recipient):
@@ -137,10 +140,8 @@ def apply_sent(views: Views, position: Position, event: MessageSent) -> list[Pos
     views.count(app).newest_at_ms = event.at_ms
     if event.history:
         place = Place(event.at_ms, event.id)
-        recipients = event.recipients
-        if event.conversation.kind == "group":
-            recipients = tuple(copy.user for copy in event.queued)
-        queued = bool(event.queued)
+        members = tuple(copy.user for copy in event.queued) if event.conversation.kind == "group" else ()
+        recipients, queued = event.recipients or members, bool(event.queued)
         kept = Kept(event.conversation, event.sender, queued, recipients=recipients, number=event.number)
         views.put_kept(app, place, kept)
         if event.number:

@@ -10,7 +10,7 @@ from .conversations import (
     check_conversations,
 )
 from .lists import FindBlocked, FindListed, FindRoles
-from .messages import Bound, CollectMessages, CountMessages, FindMessages, MessageQuery, ReserveMessages
+from .messages import Bound, CollectMessages, CountMessages, FindMessages, GetMessage, MessageQuery, ReserveMessages
 from .unread import CountUnread
 from .users import AppUsers, FindMembers, FindOnline, TakePresence
 
@@ -32,6 +32,7 @@ __all__ = [
     "FindOnline",
     "FindRoles",
     "GetConversation",
+    "GetMessage",
     "MessageQuery",
     "Query",
     "ReserveMessages",

@@ -110,9 +110,9 @@ class Pending:
         self.waiter: Waiter | None = None
         """Of a send whose caller waits for an ack that may still come."""
 
-    def spread(self, recipients: int) -> None:
-        """It has to do in so many queues."""
-        rows, cost = estimate(self.command, self.rules, recipients)
+    def spread(self, recipients: int, copies: int) -> None:
+        """It has to do in so many queues, and with so many recipients' own copies and timelines."""
+        rows, cost = estimate(self.command, self.rules, recipients, copies)
         self.rows, self.cost = rows, max(self.cost, cost)  # what it took when it was tried is known better
 
     def settle(self, settled: Settled) -> None:

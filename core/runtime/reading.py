@@ -4,13 +4,14 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from ..domain import Entered
+from ..domain.copies import copy_of
 from ..errors import Corruption
 from ..expiry import expired
-from ..ids import ExpiryMs, MessageId, Place, Position, UnixMs, message_at, position_of
+from ..ids import POSITION_MAX, ExpiryMs, MessageId, Place, Position, UnixMs, message_at, position_of
 from ..limits import PAGE_BYTES, PAGE_ENTRIES, RECOVERED_MESSAGES_MAX, RECOVERED_ROWS_MAX
-from ..model import Message, room
+from ..model import Conversation, Message, room
 from ..ports import Snapshot
-from ..rows import Body, Entry
+from ..rows import HIDDEN, Body, Entry, Kept
 from .buffer import frame_bytes
 from .delivery import Delivery, DeliveryType, delivery
 
@@ -35,21 +36,26 @@ def read_page(snapshot: Snapshot, app: str, user: str, after: Position, clock: E
         if len(deliveries) == PAGE_ENTRIES or size >= PAGE_BYTES:
             return Page(deliveries, through, complete=False, as_of=snapshot.views.position)
         if not expired(entry.expires_s, clock):
-            body, type = resolve(snapshot, entry)
+            body, type = resolve(snapshot, app, user, entry)
             deliveries.append(delivery(body, type, user, entry.position, entry.seq))
             size += len(body.payload)
         through = entry.position
     return Page(deliveries, through, complete=True, as_of=snapshot.views.position)
 
 
-def resolve(snapshot: Snapshot, entry: Entry) -> tuple[Body, DeliveryType]:
-    """What an entry shows now: its own body, or what its message became since. Raises Corruption if that is nowhere."""
+def resolve(snapshot: Snapshot, app: str, user: str, entry: Entry) -> tuple[Body, DeliveryType]:
+    """What an entry of a user's queue shows now: its own body, or what its message became since, for all or for this user.
+    Raises Corruption if that is nowhere."""
     body = snapshot.bodies.body(entry.position)
-    if body is not None:
+    # Of a service's message others may still see the text that was this user's, and a copy may be other than the message.
+    if body is not None and (body.header.conversation.kind != "service" or body.header.type == "deleted"):
         return body, body.header.type
     message = snapshot.views.change(entry.position)
-    changed = snapshot.views.changed(message or message_at(entry.position))
-    body = snapshot.bodies.body(changed.body) if changed else None
+    id = message or message_at(entry.position)
+    changed = snapshot.views.changed(id)
+    if changed is not None:
+        copy = snapshot.views.copy(app, user, id) if changed.copies else None
+        body = snapshot.bodies.body(copy.body if copy is not None and copy.body else changed.body)
     if body is None:
         raise Corruption(f"queue entry {entry.position} has no body")
     # A message edited while it waited comes as a message with its new text, an edit of it as an edit.
@@ -101,10 +107,15 @@ def read_missed(
 
 
 def read_messages(
-    snapshot: Snapshot, ids: Iterable[MessageId], horizon_ms: UnixMs, *, recalled: bool = False
+    snapshot: Snapshot,
+    ids: Iterable[MessageId],
+    horizon_ms: UnixMs,
+    *,
+    recalled: bool = False,
+    recipient: str | None = None,
 ) -> list[Message]:
-    """Kept messages as they are now; those deleted or past retention by now are left out, and those recalled unless
-    `recalled`. Raises Corruption."""
+    """Kept messages as they are now, of a service as this recipient sees them; those deleted or past retention by now are left
+    out, and those recalled unless `recalled`. Raises Corruption."""
     found = []
     for id in ids:
         body = current_body(snapshot, id)
@@ -112,24 +123,52 @@ def read_messages(
             continue
         header = body.header
         kept = snapshot.views.kept(header.app, Place(header.at_ms, id))
-        if kept is None or (kept.recalled and not recalled) or header.at_ms <= horizon_ms:
+        if kept is None or header.at_ms <= horizon_ms:
             continue
-        found.append(
-            Message(
-                id=header.id,
-                conversation=header.conversation,
-                sender=header.sender,
-                body=body.payload,
-                format=header.format,
-                at_ms=header.at_ms,
-                lane=header.lane,
-                via=header.via,
-                recalled=kept.recalled,
-                mentions=header.mentions,
-                mention_all=header.mention_all,
-            )
-        )
+        if recipient is not None:
+            body = _seen_by(snapshot, recipient, body, kept)
+        if body is not None and (recalled or body.header.type != "recalled"):
+            found.append(_message(body, kept))
     return found
+
+
+def _seen_by(snapshot: Snapshot, user: str, body: Body, kept: Kept) -> Body | None:
+    """What a recipient of a service's message sees of it; None if nothing."""
+    if kept.named and user not in kept.recipients:
+        return None  # it was hidden in this moment
+    copy = copy_of(snapshot.views, body.header.app, user, body.header.id)
+    if copy is None or copy.body is None:
+        return body
+    return snapshot.bodies.body(copy.body) if copy.body != HIDDEN else None
+
+
+def read_message(
+    snapshot: Snapshot, app: str, conversation: Conversation, id: MessageId, horizon_ms: UnixMs
+) -> Message | None:
+    """One kept message of a conversation, whoever asks for whatever number. Raises Corruption."""
+    body = current_body(snapshot, id) if 0 < id <= POSITION_MAX else None  # of no other could a key be made
+    if body is None or (body.header.app, body.header.conversation, body.header.id) != (app, conversation, id):
+        return None
+    kept = snapshot.views.kept(app, Place(body.header.at_ms, id))
+    return _message(body, kept) if kept is not None and body.header.at_ms > horizon_ms else None
+
+
+def _message(body: Body, kept: Kept) -> Message:
+    header = body.header
+    return Message(
+        id=header.id,
+        conversation=header.conversation,
+        sender=header.sender,
+        body=body.payload,
+        format=header.format,
+        at_ms=header.at_ms,
+        lane=header.lane,
+        via=header.via,
+        recalled=header.type == "recalled",
+        mentions=header.mentions,
+        mention_all=header.mention_all,
+        recipients=kept.recipients if header.conversation.kind == "service" else (),
+    )
 
 
 def current_body(snapshot: Snapshot, id: MessageId) -> Body | None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from itertools import chain, islice
 from typing import Final, TypeVar
 
+from ..domain.copies import as_seen
 from ..domain.rooms import messages_in
 from ..ids import POSITION_MAX, MessageId, Place, Position, UnixMs, position_of
 from ..limits import QUERY_SLICE_ROWS
@@ -76,6 +77,7 @@ class Search:
         self._first = max(between[0], Place(UnixMs(max(query.start_ms, horizon_ms + 1)), MessageId(0)))
         self._last = min(between[1], Place(query.end_ms, LAST_PLACE.id))
         self._recalled = isinstance(query, FindMessages) and query.recalled
+        self._recipient = query.recipient if isinstance(query, FindMessages) else None
         self._newest_first = isinstance(query, FindMessages) and query.newest_first
         self._met: Place | None = None
         self._offset, self._limit = 0, 0
@@ -115,6 +117,9 @@ class Search:
     def _sources(self, views: ReadViews) -> Iterator[Iterator[Row]]:
         """Each in order."""
         query = self._query
+        if self._recipient is not None:
+            yield from self._sent_by_service(views, query.conversations[0], self._recipient)
+            return
         conversations: list[Conversation | None] = list(dict.fromkeys(query.conversations))
         if query.receiver is not None and peer(query.receiver) not in conversations:
             conversations.append(peer(query.receiver))
@@ -130,6 +135,20 @@ class Search:
             )
         if query.receiver is not None and query.receiver != query.sender:  # nobody receives their own in a room
             yield from self._received_in_rooms(views, query.receiver)
+
+    def _sent_by_service(self, views: ReadViews, conversation: Conversation, user: str) -> Iterator[Iterator[Row]]:
+        """What it sent to the user by name."""
+        app, recalled = self._query.app, self._recalled
+        rows = views.received(
+            app,
+            conversation,
+            user,
+            first=self._first,
+            last=self._last,
+            newest_first=self._newest_first,
+            recalled=recalled,
+        )
+        yield as_seen(rows, views, app, user, recalled=recalled)
 
     def _received_in_rooms(self, views: ReadViews, user: str) -> Iterator[Iterator[Row]]:
         """A source a room: a user's stays in one follow each other."""

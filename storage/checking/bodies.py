@@ -16,13 +16,12 @@ from ..keys import ENTRY, ENTRY_MIN, PAIR, U64, unpack_entry
 from ..reading import shown_by
 from ..records import decode_body
 from ..views import StoredViews
+from .copies import CopyCheck
 from .owned import Owned
 from .report import Problems, Progress
 from .rows import MISFITS, queue_name, row_name
 
 _CHUNK: Final = 10_000
-_TIMELINES: Final = 3
-"""Rows `t` of a kept message."""
 
 
 class BodyCheck:
@@ -33,6 +32,10 @@ class BodyCheck:
         self._owned = owned
         self._problems = problems
         self._views = live
+        self._timelines = 0
+        """Rows `t` that there should be."""
+        self._with_copies = 0
+        """Kept messages of which some recipients have a copy of their own."""
         self.queues = self.entries = self.kept = self.bodies = 0
 
     def run(self) -> Iterator[Progress]:
@@ -49,10 +52,11 @@ class BodyCheck:
             if self.kept % _CHUNK == 0:
                 yield Progress("history", self.kept)
         timeline_rows = sum(1 for _ in self._engine.scan("live", keys.TIMELINE, keys.TIMELINE))
-        if timeline_rows != _TIMELINES * self.kept:
+        if timeline_rows != self._timelines:
             self._problems.add(
-                "history", f"{self.kept} kept messages have {timeline_rows} timeline rows, not {_TIMELINES} each"
+                "history", f"{self.kept} kept messages have {timeline_rows} timeline rows, not {self._timelines}"
             )
+        CopyCheck(self._engine, self._views, self._problems).run(self._owned.add, self._with_copies)
         for key, _ in self._engine.scan("live", keys.CHANGE, keys.CHANGE):
             # A notice that several queues share lies under its change; whose entry it is, the queues have said.
             self._owned.add(U64.unpack_from(key, 1)[0])
@@ -86,7 +90,7 @@ class BodyCheck:
 
     def _entry(self, key: bytes, entry: Entry) -> None:
         try:
-            message, place = shown_by(self._views, entry)
+            message, place = shown_by(self._views, key, entry)
         except MISFITS:
             self._problems.add("queues", f"{self._entry_name(key, entry)}: the rows of its message cannot be read")
             return
@@ -108,6 +112,7 @@ class BodyCheck:
         except MISFITS:
             self._problems.add("history", f"{row_name(key, value)}: the rows of its message cannot be read")
             return
+        self._timelines += 1 + len(kept.recipients) if kept.named else 3
         place = changed.body if changed else position_of(id)
         self._owned.add(place)
         if not self._has_body(place):
@@ -119,7 +124,11 @@ class BodyCheck:
             app = decode_body(U64.pack(place), body).header.app
         except Corruption:
             return  # told when the bodies are walked
-        for timeline in keys.timeline_keys(app, kept.conversation, kept.sender):
+        if changed is not None and changed.copies:
+            self._with_copies += 1
+            if any(self._views.copy(app, row.user, id) != row for row in self._views.copies(id)):
+                self._problems.add("history", f"{row_name(key, value)}: a copy is not where it would be looked for")
+        for timeline in keys.timeline_keys(app, kept):
             row = self._engine.get("live", timeline + at)
             if row is None or (row[0] == 1) != kept.recalled:
                 self._problems.add("history", f"{row_name(key, value)}: a timeline does not say the same of it")
@@ -142,11 +151,12 @@ class BodyCheck:
         if body.header.type == "message":
             return position_of(id) == position
         try:
+            if body.header.type == "deleted":
+                return self._views.change(position) == id
             changed = self._views.changed(id)
-            about = self._views.change(position) if body.header.type == "deleted" else None
+            return (changed is not None and changed.body == position) or self._views.copy_body(position) == id
         except MISFITS:
             return True  # told already
-        return about == id if body.header.type == "deleted" else changed is not None and changed.body == position
 
     def _has_body(self, position: Position) -> bool:
         return 0 <= position < 1 << 64 and self._engine.get("bodies", U64.pack(position)) is not None

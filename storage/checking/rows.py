@@ -11,6 +11,7 @@ from postroom.core.model import Kind, PresenceEvent
 from postroom.core.rows import (
     ChangedRow,
     ConversationRow,
+    CopyRow,
     DedupRow,
     Gap,
     Kept,
@@ -75,6 +76,8 @@ KINDS: Final = {
     keys.BLOCK: "block",
     keys.UNREAD: "unread",
     keys.GUEST: "guest",
+    keys.COPY: "copy",
+    keys.COPY_BODY: "body of copies",
 }
 """The kind of row by its key's first letter."""
 
@@ -121,6 +124,7 @@ FIELDS: Final[dict[bytes, Callable[[bytes], dict[str, object]]]] = {
     keys.CONVERSATION: _struct(ConversationRow),
     keys.ROLE: _struct(RoleRow),
     keys.UNREAD: _struct(UnreadRow),
+    keys.COPY: _struct(CopyRow),
 }
 """The fields of a value by the key's first letter, for rows that have some."""
 _FORMS: Final[dict[bytes, Callable[[bytes], object]]] = {
@@ -150,6 +154,7 @@ _FORMS: Final[dict[bytes, Callable[[bytes], object]]] = {
     keys.SILENCE_END: struct.Struct("").unpack,
     keys.BLOCK: msgspec.msgpack.Decoder(tuple[str, str, Kind, str]).decode,
     keys.GUEST: bytes.decode,
+    keys.COPY_BODY: keys.unpack_change,
 }
 
 

@@ -66,7 +66,7 @@ def test_good_ones_pass(command: Command) -> None:
         (send(to=room("r"), recipients=("\ud800",)), "recipients"),
         (send(to=room("r"), recipients=("bob",) * (RECIPIENTS_MAX + 1)), "recipients"),
         (send(recipients=("bob",)), "recipients"),
-        (send(to=service("s")), "to"),
+        (send(to=service("s")), "recipients"),
         (send(to=Conversation("peer", "bob", 1)), "to"),
         (send(body=b"x" * (BODY_BYTES_MAX + 1)), "body"),
         (send(body=b"\xff"), "body"),

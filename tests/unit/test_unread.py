@@ -17,12 +17,11 @@ from postroom.core.commands import (
     RemoveMembers,
     SendMessage,
 )
-from postroom.core.domain import apply, marks, unread
+from postroom.core.domain import marks, unread
 from postroom.core.errors import InvalidCommand, UnknownConversation
-from postroom.core.events import AnyEvent, MessageSent, Record
 from postroom.core.events.unread import ConversationRead
 from postroom.core.expiry import DAY_MS
-from postroom.core.ids import MessageId, UnixMs, message_at, next_position
+from postroom.core.ids import MessageId, UnixMs
 from postroom.core.model import Conversation, group, peer, room, service
 from postroom.core.queries import CountUnread
 from postroom.core.rows import UnreadRow
@@ -49,30 +48,9 @@ class Readers(Desk):
         check(command)
         return self.receipt(self.run(command)).id
 
-    def happen(self, event: AnyEvent) -> None:
-        """An event that no command here brings."""
-        with self.store.transaction() as transaction:
-            record = Record(next_position(transaction.views.position, self.clock.wall_ms), self.clock.expiry_ms, event)
-            transaction.append(record)
-            apply(transaction.views, record)
-
     def name(self, *recipients: str, sender: str = "desk") -> None:
         """A message of the service to some users."""
-        self.clock.run(1_000)
-        with self.store.snapshot() as snapshot:
-            position = next_position(snapshot.views.position, self.clock.wall_ms)
-        self.happen(
-            MessageSent(
-                app=APP,
-                id=message_at(position),
-                conversation=S,
-                sender=sender,
-                lane="normal",
-                at_ms=self.clock.wall_ms,
-                history=True,
-                recipients=recipients,
-            )
-        )
+        self.say(sender, to=S, recipients=recipients)
 
     def mark(self, user: str = "bob", until_ms: int | None = None, of: Conversation = G) -> bool:
         """Up to now unless said otherwise; whether it changed anything."""

@@ -1,9 +1,10 @@
-"""What `postroom log` says of who may come in, who may talk, who is what and who has read what."""
+"""What `postroom log` says of who may come in, who may talk, who is what, who has read what, and of some recipients' copies."""
 
 from typing import Any
 
 import pytest
 
+from postroom.core.events import MessageDeleted, MessageEdited, MessageRecalled, MessageSent, Queued, Withdrawn
 from postroom.core.events.lists import (
     ConversationBlocked,
     ConversationUnblocked,
@@ -16,8 +17,8 @@ from postroom.core.events.lists import (
     UsersUnsilenced,
 )
 from postroom.core.events.unread import ConversationRead
-from postroom.core.ids import ExpiryMs, UnixMs
-from postroom.core.model import group
+from postroom.core.ids import ExpiryMs, MessageId, Position, UnixMs
+from postroom.core.model import group, service
 from postroom.transports.cli.wording import words
 
 UNTIL = ExpiryMs(1_790_000_000_123)
@@ -56,3 +57,38 @@ def test_lists_in_words(event: Any, says: str) -> None:
 def test_what_is_read_in_words(counted: dict[str, int], says: str) -> None:
     event = ConversationRead(**BOB, until_ms=UnixMs(UNTIL), **counted)
     assert words(event) == f"bob has read group g until 2026-09-21T14:13:20.123Z, {says}"
+
+
+CHANGE: dict[str, Any] = {"app": "demo", "id": MessageId(5), "by": "desk", "at_ms": UnixMs(7)}
+QUEUED = (Queued("bob", 2, 1),)
+
+
+@pytest.mark.parametrize(
+    ("event", "says"),
+    [
+        (MessageEdited(**CHANGE, queued=QUEUED), "message 5 edited by desk, queued for bob as seq 2"),
+        (MessageEdited(**CHANGE, copies=("al ice", "bob")), "message 5 edited by desk for 'al ice', bob"),
+        (MessageRecalled(**CHANGE, copies=("bob",)), "message 5 recalled by desk from bob"),
+        (MessageRecalled(**CHANGE), "message 5 recalled by desk"),
+        (
+            MessageDeleted(**CHANGE, copies=("a", "b", "c", "d"), withdrawn=(Withdrawn("a", (Position(5),)),)),
+            "message 5 hidden by desk from a, b, c, and 1 more, 1 entry withdrawn from a",
+        ),
+        (MessageDeleted(**CHANGE), "message 5 deleted by desk"),
+        (
+            MessageSent(
+                app="demo",
+                id=MessageId(5),
+                conversation=service("s"),
+                sender="desk",
+                lane="normal",
+                at_ms=UnixMs(7),
+                history=True,
+                recipients=("bob", "cy"),
+            ),
+            "message 5 desk → service s, kept for history, to bob, cy by name",
+        ),
+    ],
+)
+def test_copies_in_words(event: Any, says: str) -> None:
+    assert words(event) == says
