@@ -16,6 +16,7 @@ from .commands import (
     MarkRead,
     MembersCommand,
     Operation,
+    RemoveMembers,
     RemoveRole,
     SendMessage,
     SetRole,
@@ -43,7 +44,7 @@ from .limits import (
     SILENCE_MS_MIN,
     WAIT_ACK_MS_MAX,
 )
-from .model import LANES, ROLES, Conversation, Format, Kind
+from .model import KINDS, LANES, ROLES, Conversation, Format, Kind
 from .ports import LAST_PLACE
 
 
@@ -75,8 +76,8 @@ def check_send(command: SendMessage) -> None:
     check_name("to", command.to.id)
     check_name("via", command.via)
     kind = command.to.kind
-    if kind not in ("peer", "room", "group", "service"):
-        raise InvalidCommand(f"to: {kind} is no kind of conversation")
+    if kind not in KINDS:
+        raise InvalidCommand(f"to: must be of the kind {', '.join(KINDS)}")
     if command.to.line != 0:
         raise InvalidCommand(f"to: a {kind} conversation has no line but 0 in this version")
     if kind == "room":
@@ -114,7 +115,7 @@ def check_to_room(command: SendMessage) -> None:
 
 
 def check_to_many(command: SendMessage) -> None:
-    """The copies of a group's or a service's message share the body that the history keeps, and nobody waits for one ack."""
+    """What is for many shares the body that the history keeps, and nobody waits for one of their acks."""
     kind = command.to.kind
     if command.queue and not command.history:
         raise InvalidCommand(
@@ -122,12 +123,12 @@ def check_to_many(command: SendMessage) -> None:
         )
     if command.wait_ack_ms is not None:
         raise InvalidCommand(f"wait_ack_ms: a message to a {kind} is not waited for")
+    if kind == "service" and command.sender_copy != "none" and not command.recipients:
+        raise InvalidCommand("sender_copy: who sends to a service's subscribers gets it if they subscribe")
     if command.sender_copy not in ("none", "online"):
         raise InvalidCommand("sender_copy: must be none or online")
     if kind == "group" and command.recipients:
         raise InvalidCommand("recipients: only a message to a room or a service has them")
-    if kind == "service" and not command.recipients:
-        raise InvalidCommand("recipients: a service's message names them in this version")
     check_names("recipients", command.recipients, RECIPIENTS_MAX)
 
 
@@ -153,7 +154,7 @@ def check_conversation(command: ConversationCommand) -> None:
                 raise InvalidCommand(f"operations: at most {OPERATIONS_MAX}")
             for operation in command.operations:
                 check_operation(operation)
-        case AddMembers():
+        case AddMembers() if command.conversation.kind == "group":
             check_record(command.conversation, ("group",))
             check_members(command.users)
         case UsersCommand() | UserCommand():
@@ -161,11 +162,13 @@ def check_conversation(command: ConversationCommand) -> None:
 
 
 def check_about_users(command: UsersCommand | UserCommand) -> None:
-    """Whom it is about, and in what kind of conversation: whom a group has on its lists, a room may silence and give roles,
-    and a service may ban."""
+    """Whom it is about, and in what kind of conversation: a service has subscribers and bans, a room silences and roles, and a
+    group all of them."""
     match command:
+        case AddMembers() | RemoveMembers():
+            kinds: tuple[Kind, ...] = ("group", "service")
         case MembersCommand():
-            kinds: tuple[Kind, ...] = ("group",)
+            kinds = ("group",)
         case SilenceUsers() | UnsilenceUsers() | SetRole() | RemoveRole():
             kinds = ("group", "room")
         case MarkRead():

@@ -29,6 +29,7 @@ from .rows import (
     Totals,
     UserRow,
 )
+from .stream_ports import ReadStreams, Streams
 from .unread_ports import ReadUnread, Unread
 from .user_ports import ReadUsers, UserViews
 
@@ -38,7 +39,7 @@ LAST_PLACE: Final = Place(UnixMs((1 << 63) - 1), MessageId(POSITION_MAX))
 """Behind every message."""
 
 
-class ReadViews(ReadUsers, ReadLists, ReadRooms, ReadCopies, ReadUnread, Protocol):
+class ReadViews(ReadUsers, ReadLists, ReadRooms, ReadStreams, ReadCopies, ReadUnread, Protocol):
     """The state as of the last event applied."""
 
     @property
@@ -144,7 +145,7 @@ class ReadViews(ReadUsers, ReadLists, ReadRooms, ReadCopies, ReadUnread, Protoco
     def conversations_of(
         self, app: str, user: str, *, after: Position = Position(0), before: Position | None = None
     ) -> Iterator[Numbered]:
-        """The groups that a user is a member of; order as above."""
+        """The groups that a user is a member of, and the services they subscribe to; order as above."""
 
     def conversations_with(
         self, app: str, key: str, value: bytes, *, after: Position = Position(0), before: Position | None = None
@@ -169,7 +170,7 @@ class ReadViews(ReadUsers, ReadLists, ReadRooms, ReadCopies, ReadUnread, Protoco
         """Reserved results in the order in which they end."""
 
 
-class Views(ReadViews, UserViews, Lists, Rooms, Copies, Unread, Protocol):
+class Views(ReadViews, UserViews, Lists, Rooms, Streams, Copies, Unread, Protocol):
     """The state, to be changed by `apply` alone."""
 
     def advance(self, record: Record) -> None:

@@ -10,8 +10,9 @@ class SendMessage(Command, frozen=True, kw_only=True):
 
     With neither `queue` nor `history` the message is transient: sessions open now get it, nobody else ever does. A message to
     a room goes to whoever is in it now, its sender excepted, and never queues. A message to a group goes to every member but
-    its sender, who need not be one, and a message of a service to its `recipients`; without `queue`, to their sessions open
-    now. Raises UnknownConversation for a group or a service that nobody created.
+    its sender, who need not be one; without `queue`, to their sessions open now. A message to a service goes to whoever
+    subscribes to it, be it its sender, or to its `recipients`. Raises UnknownConversation for a group or a service that
+    nobody created.
     """
 
     sender: str
@@ -44,7 +45,7 @@ class SendMessage(Command, frozen=True, kw_only=True):
     """What a push notification about it should say, at most 4 KiB; opaque, and kept as long as the body."""
     speaks: bool = False
     """The sender themselves are at the other end: to a group or a room they get no word in if they are silenced or banned
-    there (Silenced, Banned). What is sent on somebody's behalf always passes."""
+    there (Silenced, Banned), to a service never (Banned). What is sent on somebody's behalf always passes."""
 
 
 class ChangeMessage(Command, frozen=True, kw_only=True):

@@ -75,6 +75,7 @@ from ..events import (
     RoomJoined,
     RoomLeft,
     StaysExpired,
+    StreamNoticesExpired,
     UserKicked,
 )
 from ..events.lists import (
@@ -89,7 +90,7 @@ from ..events.lists import (
     UsersUnbanned,
     UsersUnsilenced,
 )
-from ..ids import Position
+from ..ids import ExpiryMs, Position
 from ..model import Rules
 from ..ports import Headers, ReadViews, Views
 from . import (
@@ -109,9 +110,10 @@ from . import (
     rooms,
     sessions,
     silences,
+    streams,
     users,
 )
-from .decision import Collected, Decision, Entered, Found, Now, Presence, Result, Wait, Welcome
+from .decision import Collected, Decision, Entered, Found, Now, Opening, Presence, Result, Wait, Welcome
 
 __all__ = [
     "Collected",
@@ -119,6 +121,7 @@ __all__ = [
     "Entered",
     "Found",
     "Now",
+    "Opening",
     "Presence",
     "Result",
     "Wait",
@@ -183,15 +186,11 @@ def _apply(views: Views, record: Record) -> list[Position]:
     event, position = record.event, record.position
     match event:
         case MessageSent():
-            return messages.apply_sent(views, position, event)
+            return messages.apply_sent(views, position, event, record.clock_ms)
         case Acked():
             return sessions.apply_acked(views, event)
-        case MessageEdited() | MessageRecalled():
-            changed = copy_changes.apply_changed if event.copies else changes.apply_changed
-            return changed(views, position, event)
-        case MessageDeleted():
-            deleted = copy_changes.apply_hidden if event.copies else changes.apply_deleted
-            return deleted(views, position, event)
+        case MessageEdited() | MessageRecalled() | MessageDeleted():
+            return _apply_change(views, position, event, record.clock_ms)
         case QueueExpired():
             return queues.apply_expired(views, event)
         case LoggedIn():
@@ -204,17 +203,30 @@ def _apply(views: Views, record: Record) -> list[Position]:
             rooms.apply_joined(views, position, event)
         case RoomLeft():
             rooms.apply_left(views, position, event)
-        case HistoryExpired() | CopiesExpired():
+        case HistoryExpired() | CopiesExpired() | StreamNoticesExpired():
             return _apply_ends(views, event)
         case _:
             _apply_rest(views, position, event)
     return []
 
 
-def _apply_ends(views: Views, event: HistoryExpired | CopiesExpired) -> list[Position]:
+def _apply_change(
+    views: Views, position: Position, event: MessageEdited | MessageRecalled | MessageDeleted, stamped_ms: ExpiryMs
+) -> list[Position]:
+    """What becomes of a message, or of some recipients' copies of it."""
+    if event.copies:
+        return copy_changes.apply(views, position, event)
+    if isinstance(event, MessageDeleted):
+        return changes.apply_deleted(views, position, event, stamped_ms)
+    return changes.apply_changed(views, position, event, stamped_ms)
+
+
+def _apply_ends(views: Views, event: HistoryExpired | CopiesExpired | StreamNoticesExpired) -> list[Position]:
     """What age ends."""
     if isinstance(event, HistoryExpired):
         return history.apply_expired(views, event)
+    if isinstance(event, StreamNoticesExpired):
+        return streams.apply_notices_expired(views, event)
     return groups.apply_copies_expired(views, event)
 
 

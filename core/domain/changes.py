@@ -15,11 +15,11 @@ from ..events import (
     Queued,
 )
 from ..expiry import expired
-from ..ids import POSITION_MAX, Place, Position, UnixMs, position_of
-from ..model import Receipt, Rules
+from ..ids import POSITION_MAX, ExpiryMs, Place, Position, UnixMs, position_of
+from ..model import Conversation, Receipt, Rules
 from ..ports import Headers, ReadViews, Views
 from ..rows import Body, ChangedRow, Header, Kept
-from . import copies, groups, history
+from . import copies, groups, history, streams
 from .decision import Decision, Now
 from .messages import online
 from .queues import apply_queued, enqueue, entries_about, leave
@@ -39,6 +39,7 @@ def decide_edit(command: EditMessage, views: ReadViews, headers: Headers, now: N
         by=command.by,
         at_ms=at_ms,
         queued=tell(found, found.recipients, views, now, rules),
+        stream=found.stream,
     )
     header = msgspec.structs.replace(header, type="edited", by=command.by, format=command.format, push=b"")
     return _changed(event, Body(header, command.body), found, views)
@@ -58,6 +59,7 @@ def decide_recall(command: RecallMessage, views: ReadViews, headers: Headers, no
         at_ms=at_ms,
         queued=tell(found, found.recipients, views, now, rules),
         sent_ms=header.at_ms if found.kept is not None else UnixMs(0),
+        stream=found.stream,
     )
     header = msgspec.structs.replace(header, type="recalled", by=command.by, push=b"")
     return _changed(event, Body(header, b""), found, views)
@@ -67,7 +69,8 @@ def decide_delete(command: DeleteMessage, views: ReadViews, headers: Headers, no
     """Raises UnknownMessage."""
     found = find(command, views, headers, now, rules)
     header, kept = found.header, found.kept
-    withdrawn = tuple(groups.waiting(views, header.app, found.recipients, header.id))
+    holders = copies.holders(views, header.id, found.recipients)
+    withdrawn = tuple(groups.waiting(views, header.app, holders, header.id))
     leaving = {of.user: of.positions for of in withdrawn}
     event = MessageDeleted(
         app=command.app,
@@ -79,9 +82,11 @@ def decide_delete(command: DeleteMessage, views: ReadViews, headers: Headers, no
         sent_ms=header.at_ms if kept is not None else UnixMs(0),
         withdrawn=withdrawn,
         queued=() if command.silent else tell(found, found.recipients, views, now, rules, withdrawn=leaving),
+        stream=None if command.silent else found.stream,
     )
     header = msgspec.structs.replace(header, type="deleted", by=command.by, push=b"")
-    return _changed(event, Body(header, b""), found, views, keeps_body=any(copy.stored for copy in event.queued))
+    kept_for_somebody = event.stream is not None or any(copy.stored for copy in event.queued)
+    return _changed(event, Body(header, b""), found, views, keeps_body=kept_for_somebody)
 
 
 def _changed(
@@ -98,6 +103,8 @@ def _changed(
         body,
         keeps_body,
         audience=groups.audience(found.header, found.kept, views),
+        stream=found.kept.number if found.kept is not None and event.stream is not None else 0,
+        hidden_from=copies.hidden_from(views, event.id),
     )
 
 
@@ -112,6 +119,11 @@ class Found(NamedTuple):
     def recipients(self) -> tuple[str, ...]:
         """In whose queues it may lie."""
         return groups.recipients(self.header, self.kept)
+
+    @property
+    def stream(self) -> Conversation | None:
+        """In whose stream it stands."""
+        return self.kept.conversation if self.kept is not None and self.kept.stream else None
 
 
 def find(command: ChangeMessage, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Found:
@@ -169,7 +181,9 @@ def tell(
     return tuple(told)
 
 
-def apply_changed(views: Views, position: Position, event: MessageEdited | MessageRecalled) -> list[Position]:
+def apply_changed(
+    views: Views, position: Position, event: MessageEdited | MessageRecalled, stamped_ms: ExpiryMs
+) -> list[Position]:
     """The body now lies under this position; the newest entry about it owns it."""
     app, id = event.app, event.id
     old = views.changed(id)
@@ -187,6 +201,8 @@ def apply_changed(views: Views, position: Position, event: MessageEdited | Messa
     if told:
         changes = (*changes, position)
         views.put_change(position, id, told)
+    if event.stream is not None:
+        changes = streams.apply_changed(views, position, event, stamped_ms, old.changes if old else ())
     left, over = copies.replaced(views, app, id) if old is not None and old.copies else (0, [])
     ended += over
     views.put_changed(id, ChangedRow(position, changes, left))
@@ -196,11 +212,15 @@ def apply_changed(views: Views, position: Position, event: MessageEdited | Messa
     return ended + apply_queued(views, app, position, event.queued)
 
 
-def apply_deleted(views: Views, position: Position, event: MessageDeleted) -> list[Position]:
+def apply_deleted(views: Views, position: Position, event: MessageDeleted, stamped_ms: ExpiryMs) -> list[Position]:
     """Queued copies are withdrawn, history forgets it; the notice, if any, lies under this position."""
     app, id = event.app, event.id
+    old = views.changed(id)
     ended = withdraw(views, event)
     if event.timeline is not None:
+        kept = views.kept(app, Place(event.sent_ms, id))
+        if kept is not None and kept.stream:
+            streams.apply_deleted(views, position, event, stamped_ms, kept, old.changes if old else ())
         history.forget(views, app, Place(event.sent_ms, id))
         ended += copies.end(views, app, id)
     told = sum(copy.stored for copy in event.queued)

@@ -19,6 +19,23 @@ def copy_of(views: ReadViews, app: str, user: str, id: MessageId) -> CopyRow | N
     return views.copy(app, user, id) if changed is not None and changed.copies else None
 
 
+def holders(views: ReadViews, id: MessageId, recipients: tuple[str, ...]) -> tuple[str, ...]:
+    """In whose queues something of a message may lie: its recipients', and those of subscribers who were told of a change
+    of their copy."""
+    changed = views.changed(id)
+    if changed is None or not changed.copies or recipients:
+        return recipients
+    return tuple(row.user for row in views.copies(id) if row.changes)
+
+
+def hidden_from(views: ReadViews, id: MessageId) -> tuple[str, ...]:
+    """Subscribers who are to see nothing of a message."""
+    changed = views.changed(id)
+    if changed is None or not changed.copies:
+        return ()
+    return tuple(row.user for row in views.copies(id) if row.body == HIDDEN)
+
+
 def as_seen(
     rows: Iterable[tuple[Place, bool]], views: ReadViews, app: str, user: str, *, recalled: bool
 ) -> Iterator[tuple[Place, bool]]:

@@ -7,13 +7,14 @@ from collections.abc import Collection
 import msgspec
 
 from ..commands import ChangeMessage, DeleteMessage, EditMessage, RecallMessage
-from ..errors import MessageIsRecalled, UnknownMessage
+from ..errors import CopiesFull, MessageIsRecalled, UnknownMessage
 from ..events import MessageDeleted, MessageEdited, MessageRecalled
-from ..ids import Place, Position
+from ..ids import Place, Position, position_of
+from ..limits import COPIES_MAX
 from ..model import Receipt, Rules
 from ..ports import Headers, ReadViews, Views
-from ..rows import Body, Kept
-from . import changes, copies, groups
+from ..rows import HIDDEN, Body, ConversationRow, Kept
+from . import changes, copies, groups, streams
 from .changes import Found
 from .decision import Decision, Now
 from .queues import apply_queued
@@ -89,14 +90,33 @@ def _some(
         return None
     found = changes.find(command, views, headers, now, rules)
     users = tuple(dict.fromkeys(command.recipients))
-    if found.kept is None or not _have_it(found.kept, users):
+    kept = found.kept
+    if kept is None or not _have_it(views, command, kept, users):
         raise UnknownMessage(f"message {command.id} is not one to all of these recipients")
-    return (found, users) if len(users) < len(found.kept.recipients) else None
+    if kept.named:
+        return (found, users) if len(users) < len(kept.recipients) else None
+    changed = views.changed(command.id)
+    new = sum(copies.copy_of(views, command.app, user, command.id) is None for user in users)
+    if changed is not None and changed.copies + new > COPIES_MAX:
+        raise CopiesFull(f"message {command.id} has {changed.copies} copies that are not as the message is")
+    return found, users
 
 
-def _have_it(kept: Kept, users: Collection[str]) -> bool:
+def _have_it(views: ReadViews, command: ChangeMessage, kept: Kept, users: Collection[str]) -> bool:
     """Whether each of them is one whom the message is for, and it was not hidden from them."""
-    return kept.named and set(users) <= set(kept.recipients)
+    if kept.conversation.kind != "service" or kept.named:
+        return kept.named and set(users) <= set(kept.recipients)
+    row = views.conversation(command.app, kept.conversation)
+    return row is not None and all(_had_it(views, command, row, user) for user in users)
+
+
+def _had_it(views: ReadViews, command: ChangeMessage, row: ConversationRow, user: str) -> bool:
+    """Whether somebody subscribed when the message was sent, and still sees something of it."""
+    times = streams.in_conversation(views, command.app, user, row)
+    if not any(time.holds(position_of(command.id)) for time in times):
+        return False
+    copy = copies.copy_of(views, command.app, user, command.id)
+    return copy is None or copy.body != HIDDEN
 
 
 def _not_recalled(found: Found, users: tuple[str, ...], views: ReadViews) -> tuple[str, ...]:
@@ -116,29 +136,30 @@ def _decided(
     return Decision((event,), Receipt(id=event.id, at_ms=event.at_ms), body, keeps_body, audience=audience)
 
 
-def apply_changed(views: Views, position: Position, event: MessageEdited | MessageRecalled) -> list[Position]:
-    """Their copies show the body under this position. Returns the positions whose bodies end."""
-    app, id = event.app, event.id
-    told = {copy.user for copy in event.queued if copy.stored}
+def apply(views: Views, position: Position, event: MessageEdited | MessageRecalled | MessageDeleted) -> list[Position]:
+    """What becomes of the copies that the event names. Returns the positions whose bodies end."""
+    ended = _hide(views, event) if isinstance(event, MessageDeleted) else _show(views, position, event)
+    told = sum(copy.stored for copy in event.queued)
     if told:
-        views.put_change(position, id, len(told))
+        views.put_change(position, event.id, told)
+    note(views, event.app, event.at_ms)
+    return ended + apply_queued(views, event.app, position, event.queued)
+
+
+def _show(views: Views, position: Position, event: MessageEdited | MessageRecalled) -> list[Position]:
+    """They show the body under this position."""
+    told = {copy.user for copy in event.queued if copy.stored}
     recalled = isinstance(event, MessageRecalled)
-    ended = copies.show(views, app, id, position, event.copies, recalled=recalled, told=told)
-    note(views, app, event.at_ms)
-    return ended + apply_queued(views, app, position, event.queued)
+    return copies.show(views, event.app, event.id, position, event.copies, recalled=recalled, told=told)
 
 
-def apply_hidden(views: Views, position: Position, event: MessageDeleted) -> list[Position]:
-    """They are no recipients of it any more; the notice, if any, lies under this position. Returns the positions whose bodies
-    end."""
+def _hide(views: Views, event: MessageDeleted) -> list[Position]:
+    """Their recipients are none any more; the notice, if any, lies under the event's position."""
     app, id, place = event.app, event.id, Place(event.sent_ms, event.id)
     ended = changes.withdraw(views, event)
     kept = views.kept(app, place)
     assert kept is not None  # nothing is hidden of what is not kept
+    if not kept.named:
+        return ended + copies.hide(views, app, id, event.copies)
     views.remove_recipients(app, place, kept, event.copies)
-    ended += copies.withdraw(views, app, id, event.copies)
-    told = sum(copy.stored for copy in event.queued)
-    if told:
-        views.put_change(position, id, told)
-    note(views, app, event.at_ms)
-    return ended + apply_queued(views, app, position, event.queued)
+    return ended + copies.withdraw(views, app, id, event.copies)

@@ -1,4 +1,5 @@
-"""Messages to groups: a copy in each member's queue, all of one text, which is the history's; and who else is told."""
+"""Messages to groups and services: a copy in each member's queue or, for many, one entry in the conversation's stream, all of
+one text, which is the history's; and who else is told."""
 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -6,10 +7,11 @@ from typing import NamedTuple
 from ..commands import SendMessage
 from ..events import CopiesExpired, Queued, Withdrawn
 from ..ids import MessageId, Position
-from ..limits import HISTORY_EXPIRED_MAX
+from ..limits import GROUP_COPIES_MAX, HISTORY_EXPIRED_MAX
 from ..model import Conversation, Rules
 from ..ports import ReadViews, Views
 from ..rows import ConversationRow, Header, Kept
+from . import copies
 from .conversations import require
 from .decision import Now, parts
 from .queues import enqueue, entries_about, leave
@@ -25,21 +27,28 @@ class Addressed(NamedTuple):
     """Its running number in the conversation."""
     recipients: tuple[str, ...] = ()
     """Of a message to some users of a service: who they are."""
+    stream: bool = False
+    """It is kept once for all, in the conversation's stream."""
 
 
 def addressed(command: SendMessage, views: ReadViews, now: Now, rules: Rules) -> Addressed:
-    """The copies of a message to a group, and who is told without one. Raises UnknownConversation.
+    """Where a message to a group or a service is kept for whom, and who is told without. Raises UnknownConversation.
 
-    A queue that refuses costs its owner the copy, which counts as evicted; the others get theirs.
+    A queue that refuses costs its owner the copy, which counts as evicted; the others get theirs. What a stream is for, and
+    what a service's subscribers are told without keeping it, reads no list.
     """
     row = require(views, command.app, command.to)
+    if row.kind == "service" or (command.queue and row.members > GROUP_COPIES_MAX):
+        sender = (command.sender,) if command.sender_copy == "online" else ()
+        number = views.message_count(row.number) + 1 if command.history else 0
+        return Addressed((), sender, number, stream=command.queue)
     members = tuple(user for user in views.listed(row.number, "members") if user != command.sender)
     sender = (command.sender,) if command.sender_copy == "online" else ()
     number = views.message_count(row.number) + 1 if command.history else 0
     if not command.queue:
         return Addressed((), (*members, *sender), number)
-    copies = tuple(enqueue(views, command.app, user, now, rules, owns_body=False) for user in members)
-    return Addressed(copies, sender, number)
+    queued = tuple(enqueue(views, command.app, user, now, rules, owns_body=False) for user in members)
+    return Addressed(queued, sender, number)
 
 
 def count_message(views: Views, app: str, conversation: Conversation, number: int) -> ConversationRow:
@@ -82,14 +91,15 @@ def waiting(views: ReadViews, app: str, users: Iterable[str], id: MessageId) -> 
 
 def decide_copies_expired(views: ReadViews, app: str, kept: Kept, id: MessageId) -> Iterator[CopiesExpired]:
     """What still waits of a message that leaves the history: its text has no other owner."""
-    for part in parts(tuple(waiting(views, app, kept.recipients, id)), HISTORY_EXPIRED_MAX):
+    users = copies.holders(views, id, kept.recipients)
+    for part in parts(tuple(waiting(views, app, users, id)), HISTORY_EXPIRED_MAX):
         yield CopiesExpired(app=app, id=id, copies=tuple(part))
 
 
 def apply_copies_expired(views: Views, event: CopiesExpired) -> list[Position]:
     """They are accounted for. Returns the positions whose bodies end."""
     ended: list[Position] = []
-    for copies in event.copies:
-        entries = [views.entry(event.app, copies.user, position) for position in copies.positions]
-        ended += leave(views, event.app, copies.user, [entry for entry in entries if entry is not None], "expired")
+    for of in event.copies:
+        entries = [views.entry(event.app, of.user, position) for position in of.positions]
+        ended += leave(views, event.app, of.user, [entry for entry in entries if entry is not None], "expired")
     return ended

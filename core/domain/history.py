@@ -12,7 +12,7 @@ from ..limits import HISTORY_COPIES_MAX, HISTORY_EXPIRED_MAX
 from ..model import Rules
 from ..ports import Headers, ReadViews, Views
 from ..rows import Entry, Kept
-from . import copies
+from . import copies, streams
 from .decision import Decision, Now
 from .groups import decide_copies_expired
 from .queues import entries_about
@@ -20,7 +20,7 @@ from .rooms import decide_expire_stays
 
 
 def decide_expire(command: ExpireHistory, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
-    """Messages first, then the stays that only they gave a meaning."""
+    """Messages first, then the stays that only they gave a meaning, then notices of what was deleted."""
     horizon = rules.history_horizon(now.expiry_ms)
     over: list[tuple[Place, Kept]] = []
     copies = 0
@@ -35,12 +35,14 @@ def decide_expire(command: ExpireHistory, views: ReadViews, headers: Headers, no
     events: list[AnyEvent] = []
     for part in _parts(over):
         for place, kept in part:
-            if kept.recipients:
+            if kept.recipients or kept.conversation.kind == "service":
                 events += decide_copies_expired(views, command.app, kept, place.id)
         last = part[-1][0]
         events.append(HistoryExpired(app=command.app, at_ms=last.at_ms, id=last.id, count=len(part)))
     if not events:
         events += decide_expire_stays(command.app, views, horizon, command.limit)
+    if not events:
+        events += streams.decide_expire_notices(command.app, views, horizon, command.limit)
     return Decision(tuple(events))
 
 
@@ -86,6 +88,9 @@ def apply_expired(views: Views, event: HistoryExpired) -> list[Position]:
         # What waited of a message to a group has left before.
         if kept.queued and kept.conversation.kind == "peer" and _hand_over(views, app, kept.conversation.id, place.id):
             continue
+        changed = views.changed(place.id)
+        if kept.stream:
+            streams.forget(views, app, place.id, kept, changed.changes if changed else ())
         ended += copies.end(views, app, place.id)
     return ended
 

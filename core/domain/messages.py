@@ -17,7 +17,7 @@ from ..limits import DEDUP_TTL_MS
 from ..model import Receipt, Rules
 from ..ports import Headers, ReadViews, Views
 from ..rows import Body, DedupRow, Header, Kept
-from . import groups, named, permission, rooms, unread
+from . import groups, named, permission, rooms, streams, unread
 from .conversations import first_use
 from .decision import Decision, Now, Wait
 from .queues import apply_queued, enqueue
@@ -45,10 +45,8 @@ def decide_send(command: SendMessage, views: ReadViews, headers: Headers, now: N
     to = groups.Addressed()
     if kind == "room":
         created = first_use(views, command.app, command.to, at_ms)
-    elif kind == "group":
-        to = groups.addressed(command, views, now, rules)
-    elif kind == "service":
-        to = named.addressed(command, views, now, rules)
+    elif kind != "peer":
+        to = (named if command.recipients else groups).addressed(command, views, now, rules)
     elif command.queue:
         copy = enqueue(views, command.app, recipient, now, rules, owns_body=not command.history)
         if not copy.stored:
@@ -70,6 +68,7 @@ def decide_send(command: SendMessage, views: ReadViews, headers: Headers, now: N
         awaited=bool(digest) and command.wait_ack_ms is not None,
         number=to.number,
         recipients=to.recipients,
+        stream=to.stream,
     )
     wait: Wait = "offline"
     if command.wait_ack_ms is not None and online(views, command.app, recipient):
@@ -81,6 +80,7 @@ def decide_send(command: SendMessage, views: ReadViews, headers: Headers, now: N
         command.queue or command.history,
         wait,
         to.audience,
+        stream=to.number if to.stream else 0,
     )
 
 
@@ -133,17 +133,25 @@ def online(views: ReadViews, app: str, user: str) -> bool:
     return any(row.epoch == epoch for row in views.sessions(app, user))
 
 
-def apply_sent(views: Views, position: Position, event: MessageSent) -> list[Position]:
-    """Queue entries, history, dedup outcome."""
+def apply_sent(views: Views, position: Position, event: MessageSent, stamped_ms: ExpiryMs) -> list[Position]:
+    """Queue entries, or one in a stream; history, dedup outcome."""
     app = event.app
     ended = apply_queued(views, app, position, event.queued)
     views.count(app).newest_at_ms = event.at_ms
     if event.history:
         place = Place(event.at_ms, event.id)
         members = tuple(copy.user for copy in event.queued) if event.conversation.kind == "group" else ()
-        recipients, queued = event.recipients or members, bool(event.queued)
-        kept = Kept(event.conversation, event.sender, queued, recipients=recipients, number=event.number)
+        kept = Kept(
+            event.conversation,
+            event.sender,
+            bool(event.queued) or event.stream,
+            recipients=event.recipients or members,
+            number=event.number,
+            stream=event.stream,
+        )
         views.put_kept(app, place, kept)
+        if event.stream:
+            streams.apply_sent(views, position, event, stamped_ms)
         if event.number:
             row = groups.count_message(views, app, event.conversation, event.number)
             unread.apply_own(views, app, row, event.sender)

@@ -24,6 +24,7 @@ from .messages import (
     MessageRecalled,
     MessageSent,
     Queued,
+    StreamNoticesExpired,
     Withdrawn,
 )
 from .results import PresenceTaken, ResultCollected, ResultReserved, ResultsExpired
@@ -63,6 +64,7 @@ __all__ = [
     "RoomJoined",
     "RoomLeft",
     "StaysExpired",
+    "StreamNoticesExpired",
     "UserKicked",
     "Withdrawn",
 ]
@@ -95,6 +97,7 @@ AnyEvent = (
     | ConversationMuted
     | ConversationUnmuted
     | CopiesExpired
+    | StreamNoticesExpired
     | UserKicked
     | ConversationRead
     | ListEvent

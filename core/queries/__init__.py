@@ -11,6 +11,7 @@ from .conversations import (
 )
 from .lists import FindBlocked, FindListed, FindRoles
 from .messages import Bound, CollectMessages, CountMessages, FindMessages, GetMessage, MessageQuery, ReserveMessages
+from .subscriptions import CountMembers, FindSubscribers, FindSubscriptions
 from .unread import CountUnread
 from .users import AppUsers, FindMembers, FindOnline, TakePresence
 
@@ -22,6 +23,7 @@ __all__ = [
     "Bound",
     "CollectMessages",
     "CountConversations",
+    "CountMembers",
     "CountMessages",
     "CountUnread",
     "FindBlocked",
@@ -31,6 +33,8 @@ __all__ = [
     "FindMessages",
     "FindOnline",
     "FindRoles",
+    "FindSubscribers",
+    "FindSubscriptions",
     "GetConversation",
     "GetMessage",
     "MessageQuery",

@@ -16,11 +16,12 @@ from ..errors import InvalidCommand, Overloaded
 from ..ids import MessageId, UnixMs
 from ..limits import OVERLOADED_RETRY_MS, QUERIES_MAX
 from ..model import ConversationInfo, Message, PresenceEvent, Rules, UserCount
-from ..ports import Snapshot, Store
+from ..ports import ReadViews, Snapshot, Store
 from ..queries import (
     AppUsers,
     CollectMessages,
     CountConversations,
+    CountMembers,
     CountMessages,
     CountUnread,
     FindBlocked,
@@ -30,6 +31,8 @@ from ..queries import (
     FindMessages,
     FindOnline,
     FindRoles,
+    FindSubscribers,
+    FindSubscriptions,
     GetConversation,
     GetMessage,
     MessageQuery,
@@ -37,7 +40,7 @@ from ..queries import (
     ReserveMessages,
     TakePresence,
 )
-from ..search import ConversationSearch, Search, UnreadSearch, info, lists, places
+from ..search import ConversationSearch, Search, UnreadSearch, info, lists, places, subscriptions
 from .clock import Clock, ExpiryClock
 from .pending import Settled
 from .reading import read_message, read_messages
@@ -49,6 +52,16 @@ _READERS_MAX: Final = 2
 """Slices at the same time; sessions read beside them."""
 _BODIES: Final = 100
 """Bodies read in one snapshot."""
+
+_LOOKS: Final[dict[type[Query[Any]], Callable[[Any, ReadViews], object]]] = {
+    FindListed: lists.listed,
+    FindRoles: lists.roles,
+    FindBlocked: lists.blocked,
+    FindSubscribers: subscriptions.subscribers,
+    CountMembers: subscriptions.count,
+    FindSubscriptions: subscriptions.subscriptions,
+}
+"""What one look at the rows answers."""
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -126,14 +139,11 @@ class History:
                 return await self._read(partial(_online, query=query))
             case AppUsers():
                 return await self._users(query.app)
-            case FindListed():
-                return await self._read(lambda snapshot: lists.listed(query, snapshot.views))
-            case FindRoles():
-                return await self._read(lambda snapshot: lists.roles(query, snapshot.views))
-            case FindBlocked():
-                return await self._read(lambda snapshot: lists.blocked(query, snapshot.views))
             case _:
-                raise InvalidCommand(f"{type(query).__name__} is no query")
+                look = _LOOKS.get(type(query))
+                if look is None:
+                    raise InvalidCommand(f"{type(query).__name__} is no query")
+                return await self._read(lambda snapshot: look(query, snapshot.views))
 
     async def _conversations(self, query: FindConversations | CountConversations) -> ConversationSearch:
         """Gone through to its end, as a search for messages is."""

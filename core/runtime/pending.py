@@ -21,7 +21,7 @@ from ..commands import (
     UpdateConversation,
     UsersCommand,
 )
-from ..domain import Result, Wait
+from ..domain import Opening, Result, Wait
 from ..errors import StorageFailure
 from ..events import Record
 from ..model import Lane, Receipt, Rules
@@ -46,6 +46,12 @@ class Settled(msgspec.Struct, frozen=True):
     wait: Wait = "offline"
     audience: tuple[str, ...] = ()
     """As of the decision."""
+    stream: int = 0
+    """Of what stands in a stream: its message's running number there."""
+    hidden_from: tuple[str, ...] = ()
+    """Of what became of a message to many: members who are told nothing of it."""
+    opening: Opening | None = None
+    """Of a login."""
 
     def raise_refusal(self) -> None:
         """Raise the outcome, if it is a Refusal or StorageFailure."""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from ..commands import ChangeMessage, DeleteMessage, SendMessage
 from ..errors import Corruption
 from ..ids import POSITION_MAX, Place, position_of
-from ..limits import BATCH_ROWS_MAX, NAME_BYTES_MAX
+from ..limits import BATCH_ROWS_MAX, GROUP_COPIES_MAX, NAME_BYTES_MAX
 from ..ports import Snapshot, Store
 from ..space import ROW_BYTES
 from .pending import Pending
@@ -35,7 +35,8 @@ def _recipients(snapshot: Snapshot, command: object) -> tuple[int, int]:
     counted, and is within its bounds."""
     if isinstance(command, SendMessage):
         record = snapshot.views.conversation(command.app, command.to)
-        return (record.members if record is not None else 0), 0
+        # A larger group's message stands once, in its stream.
+        return (record.members if record is not None and record.members <= GROUP_COPIES_MAX else 0), 0
     assert isinstance(command, ChangeMessage)
     if not 0 < command.id <= POSITION_MAX:
         return 0, 0

@@ -3,9 +3,9 @@
 A query goes through what is kept in slices, each in one short snapshot: whoever asks for a million messages holds up nobody.
 """
 
-from . import lists
+from . import lists, subscriptions
 from .conversations import ConversationSearch, info
 from .messages import Search, places
 from .unread import UnreadSearch
 
-__all__ = ["ConversationSearch", "Search", "UnreadSearch", "info", "lists", "places"]
+__all__ = ["ConversationSearch", "Search", "UnreadSearch", "info", "lists", "places", "subscriptions"]

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from itertools import chain, islice
 from typing import Final, TypeVar
 
+from ..domain import streams
 from ..domain.copies import as_seen
 from ..domain.rooms import messages_in
 from ..ids import POSITION_MAX, MessageId, Place, Position, UnixMs, position_of
@@ -12,6 +13,7 @@ from ..limits import QUERY_SLICE_ROWS
 from ..model import Conversation, peer
 from ..ports import FIRST_PLACE, LAST_PLACE, Headers, ReadViews
 from ..queries import Bound, FindMessages, MessageQuery
+from ..rows import Membership
 
 A = TypeVar("A")
 
@@ -62,6 +64,11 @@ def _until(bound: Bound, place: Place | None) -> Place:
     if bound.included:
         return place
     return Place(place.at_ms, MessageId(place.id - 1)) if place.id else Place(UnixMs(place.at_ms - 1), LAST_PLACE.id)
+
+
+def _held(times: list[Membership], place: Place) -> bool:
+    """Whether a message was sent at one of these times."""
+    return any(time.holds(position_of(place.id)) for time in times)
 
 
 class Search:
@@ -137,18 +144,21 @@ class Search:
             yield from self._received_in_rooms(views, query.receiver)
 
     def _sent_by_service(self, views: ReadViews, conversation: Conversation, user: str) -> Iterator[Iterator[Row]]:
-        """What it sent to the user by name."""
-        app, recalled = self._query.app, self._recalled
-        rows = views.received(
-            app,
-            conversation,
-            user,
-            first=self._first,
-            last=self._last,
-            newest_first=self._newest_first,
-            recalled=recalled,
+        """What it sent to the user by name; and to its subscribers, while the user was one."""
+        app, recalled, newest_first = self._query.app, self._recalled, self._newest_first
+        first, last = self._first, self._last
+        named = views.received(
+            app, conversation, user, first=first, last=last, newest_first=newest_first, recalled=recalled
         )
-        yield as_seen(rows, views, app, user, recalled=recalled)
+        yield as_seen(named, views, app, user, recalled=recalled)
+        row = views.conversation(app, conversation)
+        times = streams.in_conversation(views, app, user, row) if row is not None else []
+        if times:
+            sent = views.timeline(
+                app, conversation, None, first=first, last=last, newest_first=newest_first, recalled=recalled
+            )
+            theirs = ((place, shown and _held(times, place)) for place, shown in sent)
+            yield as_seen(theirs, views, app, user, recalled=recalled)
 
     def _received_in_rooms(self, views: ReadViews, user: str) -> Iterator[Iterator[Row]]:
         """A source a room: a user's stays in one follow each other."""

@@ -22,6 +22,7 @@ from .report import Problems, Progress
 from .rows import MISFITS, queue_name, row_name
 
 _CHUNK: Final = 10_000
+_STREAM_KEY_BYTES: Final = 1 + 2 * U64.size
 
 
 class BodyCheck:
@@ -36,6 +37,8 @@ class BodyCheck:
         """Rows `t` that there should be."""
         self._with_copies = 0
         """Kept messages of which some recipients have a copy of their own."""
+        self._streamed = 0
+        """Kept messages that are in streams."""
         self.queues = self.entries = self.kept = self.bodies = 0
 
     def run(self) -> Iterator[Progress]:
@@ -57,6 +60,7 @@ class BodyCheck:
                 "history", f"{self.kept} kept messages have {timeline_rows} timeline rows, not {self._timelines}"
             )
         CopyCheck(self._engine, self._views, self._problems).run(self._owned.add, self._with_copies)
+        self._streams()
         for key, _ in self._engine.scan("live", keys.CHANGE, keys.CHANGE):
             # A notice that several queues share lies under its change; whose entry it is, the queues have said.
             self._owned.add(U64.unpack_from(key, 1)[0])
@@ -73,6 +77,31 @@ class BodyCheck:
             self._body(key, value)
             if self.bodies % _CHUNK == 0:
                 yield Progress("bodies", self.bodies, total)
+
+    def _streams(self) -> None:
+        """What stands in streams: kept messages that are in one, the newest change of such, and notices with their bodies."""
+        messages = 0
+        for key, value in self._engine.scan("live", keys.STREAM, keys.STREAM):
+            if len(key) != _STREAM_KEY_BYTES:
+                continue  # where a notice is found; who checks conversations has told
+            position = Position(U64.unpack_from(key, 1 + U64.size)[0])
+            try:
+                entry = self._views.stream_entry(Position(U64.unpack_from(key, 1)[0]), position)
+                changed = self._views.changed(entry.id) if entry is not None else None
+            except MISFITS:
+                entry = None
+            if entry is None:
+                self._problems.add("history", f"{row_name(key, value)} cannot be read")
+            elif entry.deleted:
+                self._owned.add(position)
+                if not self._has_body(position):
+                    self._problems.add("history", f"{row_name(key, value)}: the notice has no body")
+            elif position == position_of(entry.id):
+                messages += 1
+            elif changed is None or changed.changes != (position,):
+                self._problems.add("history", f"{row_name(key, value)} is not of the newest change of its message")
+        if messages != self._streamed:
+            self._problems.add("history", f"{self._streamed} kept messages are in streams, which have {messages}")
 
     def _queue(self, key: bytes) -> None:
         """One queue's entries are in order and have their bodies."""
@@ -128,10 +157,22 @@ class BodyCheck:
             self._with_copies += 1
             if any(self._views.copy(app, row.user, id) != row for row in self._views.copies(id)):
                 self._problems.add("history", f"{row_name(key, value)}: a copy is not where it would be looked for")
+        if kept.stream:
+            self._in_stream(row_name(key, value), app, id, kept)
         for timeline in keys.timeline_keys(app, kept):
             row = self._engine.get("live", timeline + at)
             if row is None or (row[0] == 1) != kept.recalled:
                 self._problems.add("history", f"{row_name(key, value)}: a timeline does not say the same of it")
+
+    def _in_stream(self, name: str, app: str, id: MessageId, kept: Kept) -> None:
+        self._streamed += 1
+        try:
+            row = self._views.conversation(app, kept.conversation)
+            entry = self._views.stream_entry(row.number, position_of(id)) if row is not None else None
+        except MISFITS:
+            entry = None
+        if entry is None or (entry.id, entry.number) != (id, kept.number):
+            self._problems.add("history", f"{name}: the stream of its conversation does not say the same of it")
 
     def _body(self, key: bytes, value: bytes) -> None:
         """It is what was written, and its header names the message that the rows lead from."""
@@ -152,11 +193,20 @@ class BodyCheck:
             return position_of(id) == position
         try:
             if body.header.type == "deleted":
-                return self._views.change(position) == id
+                return self._told_of(body, position) == id
             changed = self._views.changed(id)
             return (changed is not None and changed.body == position) or self._views.copy_body(position) == id
         except MISFITS:
             return True  # told already
+
+    def _told_of(self, body: Body, position: Position) -> MessageId | None:
+        """The message whose deletion is told of here: in queues, or in a stream."""
+        about = self._views.change(position)
+        if about is None:
+            row = self._views.conversation(body.header.app, body.header.conversation)
+            entry = self._views.stream_entry(row.number, position) if row is not None else None
+            about = entry.id if entry is not None and entry.deleted else None
+        return about
 
     def _has_body(self, position: Position) -> bool:
         return 0 <= position < 1 << 64 and self._engine.get("bodies", U64.pack(position)) is not None

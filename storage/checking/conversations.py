@@ -32,6 +32,8 @@ _KINDS: Final = (
     keys.SILENCE_END,
     keys.ROLE,
     keys.MESSAGE_COUNT,
+    keys.STREAM,
+    keys.SUBSCRIPTION,
     keys.UNREAD,
     keys.GUEST,
 )
@@ -61,6 +63,7 @@ class ConversationCheck:
                 self._record(app, created, name)
                 if self.records % _CHUNK == 0:
                     yield Progress("conversations", self.records)
+            self._notices(app)
         for key, value in self._engine.scan("live", keys.BLOCK, keys.BLOCK):
             self._block(key, value)
         for letter in _KINDS:
@@ -94,6 +97,7 @@ class ConversationCheck:
             self._list(app, row, users, count)
         self._silences(app, row)
         self._roles(app, row)
+        self._stream(row, name)
         if self._engine.get("live", keys.MESSAGE_COUNT + number) is not None:
             self._expected[keys.MESSAGE_COUNT] += 1
         self._unread.record(app, row)
@@ -116,8 +120,40 @@ class ConversationCheck:
             self._expected.update((keys.LISTED, keys.ON_LIST))
             if users == "members":
                 self._need(keys.MEMBER_OF + keys.user_key(app, user) + number, f"{name}: {user!r} does not know of it")
+                if row.kind == "service":
+                    self._subscription(app, row, user, key[len(prefix) : len(prefix) + U64.size])
         if found != count:
             self._tell(f"{name} counts {count} {users}, its list has {found}")
+
+    def _subscription(self, app: str, row: ConversationRow, user: str, place: bytes) -> None:
+        self._expected[keys.SUBSCRIPTION] += 1
+        found = self._views.subscription(app, user, Position(U64.unpack(place)[0]))
+        if found is None or (found.number, found.id) != (row.number, row.id):
+            self._tell(f"{row.kind} {row.id!r} of app {app!r}: {user!r} does not know of subscribing to it")
+
+    def _stream(self, row: ConversationRow, name: str) -> None:
+        """What stands there is in order, and numbered as the conversation's messages are; the rest is for who checks bodies."""
+        last, newest = None, self._views.message_count(row.number)
+        for entry in self._views.stream(row.number):
+            self._expected[keys.STREAM] += 1
+            if last is not None and (entry.ordinal <= last.ordinal or entry.stamp_s < last.stamp_s):
+                self._tell(f"{name}: entry {entry.position} of its stream is not in order behind {last.position}")
+            if not 0 < entry.number <= newest:
+                self._tell(f"{name}: entry {entry.position} of its stream has the number {entry.number} of {newest}")
+            last = entry
+
+    def _notices(self, app: str) -> None:
+        """Each tells of an entry."""
+        prefix = keys.notice_prefix(app)
+        for key, value in self._engine.scan("live", prefix, prefix):
+            self._expected[keys.STREAM] += 1
+            try:
+                number, position = Position(U64.unpack(value)[0]), Position(U64.unpack(key[-U64.size :])[0])
+                entry = self._views.stream_entry(number, position)
+            except MISFITS:
+                entry = None
+            if entry is None or not entry.deleted:
+                self._tell(f"{row_name(key, value)}: there is no such notice")
 
     def _silences(self, app: str, row: ConversationRow) -> None:
         name, prefix = f"{row.kind} {row.id!r} of app {app!r}", keys.SILENCE + U64.pack(row.number)

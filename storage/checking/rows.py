@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from postroom.core.ids import ExpiryMs, MessageId, UnixMs
+from postroom.core.ids import ExpiryMs, MessageId, Position, UnixMs
 from postroom.core.model import Kind, PresenceEvent
 from postroom.core.rows import (
     ChangedRow,
@@ -24,7 +24,8 @@ from postroom.core.rows import (
 
 from .. import keys
 from ..engine import Engine
-from ..keys import CLOCK_ROW
+from ..keys import CLOCK_ROW, U64
+from ..stream_views import StreamRow
 
 MISFITS: Final = (
     AssertionError,
@@ -78,6 +79,8 @@ KINDS: Final = {
     keys.GUEST: "guest",
     keys.COPY: "copy",
     keys.COPY_BODY: "body of copies",
+    keys.STREAM: "stream entry",
+    keys.SUBSCRIPTION: "subscription",
 }
 """The kind of row by its key's first letter."""
 
@@ -111,6 +114,18 @@ def _timeline(value: bytes) -> bytes:
     return value
 
 
+def _stay(value: bytes) -> object:
+    """In a room; or as a member of something else."""
+    if msgspec.msgpack.decode(value, type=tuple[object, ...])[2:]:
+        return msgspec.msgpack.decode(value, type=tuple[str, Kind, Position])
+    return msgspec.msgpack.decode(value, type=tuple[str, UnixMs])
+
+
+def _streamed(value: bytes) -> object:
+    """An entry; or, of what is told of as deleted, whose stream it is in."""
+    return U64.unpack(value) if len(value) == U64.size else msgspec.msgpack.decode(value, type=StreamRow)
+
+
 FIELDS: Final[dict[bytes, Callable[[bytes], dict[str, object]]]] = {
     keys.CLOCK: _clock,
     keys.APP: _app,
@@ -136,7 +151,7 @@ _FORMS: Final[dict[bytes, Callable[[bytes], object]]] = {
     keys.CHANGE: keys.unpack_change,
     keys.TIMELINE: _timeline,
     keys.MEMBER: msgspec.msgpack.Decoder(tuple[str, UnixMs, MessageId]).decode,
-    keys.STAY: msgspec.msgpack.Decoder(tuple[str, UnixMs]).decode,
+    keys.STAY: _stay,
     keys.ENDED: struct.Struct("").unpack,
     keys.BEGAN: keys.U32.unpack,
     keys.RESULT_END: _names,
@@ -155,6 +170,8 @@ _FORMS: Final[dict[bytes, Callable[[bytes], object]]] = {
     keys.BLOCK: msgspec.msgpack.Decoder(tuple[str, str, Kind, str]).decode,
     keys.GUEST: bytes.decode,
     keys.COPY_BODY: keys.unpack_change,
+    keys.STREAM: _streamed,
+    keys.SUBSCRIPTION: msgspec.msgpack.Decoder(tuple[Position, str, UnixMs]).decode,
 }
 
 

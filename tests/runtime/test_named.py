@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from postroom.core import Broker, DeleteMessage, EditMessage, Message, RecallMessage, service
-from postroom.core.commands import Command, CreateConversation, SendMessage
+from postroom.core.commands import AddMembers, Command, CreateConversation, SendMessage
 from postroom.core.errors import InvalidCommand, UnknownConversation
 from postroom.core.ids import MessageId
 from postroom.core.model import Rules
@@ -168,3 +168,73 @@ def test_what_a_change_has_to_do_with() -> None:
     cut([small, large], machine.store)
     assert (small.rows - alone, large.rows - alone) == (5 + 3, 5 * 300 + 3 * (300 + 100))
     assert Pending(say("hi", *many), Rules(), Group()).rows > 8 * 300
+
+
+# What a service sent its subscribers.
+
+
+@asynccontextmanager
+async def press(*online: str) -> AsyncIterator[tuple[Broker, list[Tray]]]:
+    """The same; ben and cy subscribe."""
+    async with bureau(*online) as (broker, trays):
+        await broker.submit(AddMembers(app=APP, conversation=NEWS, users=("ben", "cy")))
+        yield broker, trays
+
+
+def tell(text: str = "hi", **fields: Any) -> SendMessage:
+    """To all who subscribe."""
+    return SendMessage(
+        app=APP, sender="desk", to=NEWS, body=text.encode(), **{"queue": True, "history": True, **fields}
+    )
+
+
+@pytest.mark.parametrize("queue", [True, False])
+@pytest.mark.parametrize("what", ["edited", "recalled", "deleted", "silent"])
+async def test_only_that_subscriber_is_told(queue: bool, what: str) -> None:
+    async with press("ben", "cy", "eve") as (broker, (ben, cy, eve)):
+        id = (await broker.submit(tell(queue=queue))).id
+        await broker.submit(changed(what, id, "ben"))
+        told = [] if what == "silent" else [what]
+        assert [frame.type for frame in ben.frames] == ["message", *told]
+        assert ([frame.type for frame in cy.frames], eve.frames) == (["message"], [])
+        if told:
+            assert (ben.frames[1].queued, ben.frames[1].stream, ben.frames[1].seq is None) == (queue, None, not queue)
+
+
+@pytest.mark.parametrize("queue", [True, False])
+async def test_whom_it_is_hidden_from_is_told_nothing_of_it_later(queue: bool) -> None:
+    async with press("ben", "cy") as (broker, (ben, cy)):
+        id = (await broker.submit(tell(queue=queue))).id
+        await broker.submit(changed("silent", id, "ben"))
+        await broker.submit(changed("edited", id))
+        assert [frame.type for frame in ben.frames] == ["message"]
+        assert [frame.type for frame in cy.frames] == ["message", "edited"]
+
+
+@pytest.mark.parametrize("what", ["edited", "recalled", "deleted"])
+async def test_a_subscriber_who_comes_later_sees_what_is_theirs(what: str) -> None:
+    async with press() as (broker, _):
+        id = (await broker.submit(tell("one"))).id
+        await broker.submit(tell("two"))
+        await broker.submit(changed(what, id, "ben"))
+        ben, cy = Tray(), Tray()
+        for user, tray in (("ben", ben), ("cy", cy)):
+            async with broker.connect(app=APP, user=user, sink=tray) as session:
+                await settle_down()
+                await session.ack(tray.frames[-1])
+        shown = {"edited": ["new"], "recalled": ["recalled"]}.get(what, [])
+        assert (ben.texts(), cy.texts()) == ([*shown, "two"], ["one", "two"])
+        assert [message.body for message in await found(broker, "cy")] == [b"one", b"two"]
+        assert len(await found(broker, "ben", recalled=True)) == len(ben.frames)
+        message = await broker.ask(GetMessage(app=APP, id=id, conversation=NEWS))
+        assert message is not None
+        assert (message.body, message.recipients) == (b"one", ())
+
+
+async def test_named_messages_are_no_subscriber_s() -> None:
+    async with press("ben", "cy") as (broker, (ben, cy)):
+        for queue, history in ((True, True), (False, True), (False, False)):
+            id = (await broker.submit(say("for eve", "eve", queue=queue, history=history))).id
+            if history:
+                await broker.submit(changed("edited", id))
+        assert (ben.frames, cy.frames) == ([], [])

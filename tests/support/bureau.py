@@ -8,7 +8,7 @@ from postroom.core.checks import check
 from postroom.core.commands import CreateConversation, SendMessage
 from postroom.core.domain import Decision
 from postroom.core.ids import MessageId
-from postroom.core.model import Conversation, Message, service
+from postroom.core.model import Conversation, Kind, Message, service
 from postroom.core.queries import FindMessages
 from postroom.core.runtime.reading import read_message, read_messages
 from postroom.core.search import Search
@@ -33,11 +33,17 @@ class Bureau(Desk):
         self.run(CreateConversation(app=APP, conversation=NEWS))
 
     def decide(
-        self, text: str = "hi", *, to: tuple[str, ...] = BEN_AND_CY, service: str = "news", **fields: Any
+        self,
+        text: str = "hi",
+        *,
+        to: tuple[str, ...] = BEN_AND_CY,
+        kind: Kind = "service",
+        service: str = "news",
+        **fields: Any,
     ) -> Decision:
         """Queued and kept unless said otherwise."""
         fields = {"queue": True, "history": True, "sender": "desk", **fields}
-        conversation = Conversation("service", service)
+        conversation = Conversation(kind, service)
         command = SendMessage(app=APP, to=conversation, body=text.encode(), recipients=to, **fields)
         check(command)
         return self.run(command)

@@ -13,6 +13,7 @@ from postroom.core.domain import (
     changes,
     conversations,
     copy_changes,
+    groups,
     history,
     marks,
     messages,
@@ -23,6 +24,7 @@ from postroom.core.domain import (
     rooms,
     sessions,
     silences,
+    streams,
     unread,
     users,
 )
@@ -51,6 +53,7 @@ MODULES = (
     changes,
     conversations,
     copy_changes,
+    groups,
     history,
     marks,
     messages,
@@ -61,10 +64,11 @@ MODULES = (
     rooms,
     sessions,
     silences,
+    streams,
     unread,
     users,
 )
-PARTS = {"decide_expire_stays"}
+PARTS = {"decide_expire_stays", "decide_expire_notices", "decide_copies_expired"}
 """Of what is decided about an app's history."""
 DECIDES = {
     f"{module.__name__.rpartition('.')[2]}.{name}": what
