@@ -18,9 +18,12 @@ APP_KEY = {
     ("POST", "/1.1/rtm/sign"),
     ("GET", "/1.1/rtm/transient_group/onlines"),
     ("GET", "/1.1/rtm/transient_group/members"),
+    ("GET", "/1.2/rtm/clients/{uid}/unread-count"),
+    ("GET", "/1.1/rtm/messages/unread/{uid}"),
+    ("GET", "/1.1/rtm/messages/unread/{uid}/{cid}"),
 }
 """For the app key in any case."""
-SENDING = ("/messages", "/messages/{mid}", "/messages/{mid}/recall", "/1.1/rtm/patch/message")
+SENDING = ("/messages", "/messages/{mid}", "/messages/{mid}/recall", "/1.1/rtm/patch/message", "/1.1/rtm/messages/logs")
 
 
 def may(route: Route, role: str, app: str = "shop") -> bool:
