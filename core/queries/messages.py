@@ -8,7 +8,7 @@ from ..checks import check_name
 from ..errors import InvalidCommand, UnknownResult
 from ..ids import MessageId, Place, UnixMs
 from ..limits import FIND_MESSAGES_MAX, QUERY_CONVERSATIONS_MAX, RESULT_MESSAGES_MAX
-from ..model import Conversation, Message
+from ..model import KINDS, Conversation, Kind, Message
 from ..ports import LAST_PLACE
 from .base import A, Query
 
@@ -25,6 +25,8 @@ class MessageQuery(Query[A], Generic[A], frozen=True, kw_only=True):
     """Sent to one of these, at most 100; a peer conversation is named by the recipient."""
     receiver: str | None = None
     """Or received by this user: as a peer, or in a room while the user was in it, their own excepted."""
+    kinds: tuple[Kind, ...] = ()
+    """Only of conversations of these kinds; of all, if none is named."""
     start_ms: UnixMs = UnixMs(0)
     end_ms: UnixMs = LAST_PLACE.at_ms
     """The first and the last time, both included; if they are in the wrong order, nothing is between them."""
@@ -43,6 +45,8 @@ class MessageQuery(Query[A], Generic[A], frozen=True, kw_only=True):
                 check_name(field, name)
         if len(self.conversations) > QUERY_CONVERSATIONS_MAX:
             raise InvalidCommand(f"conversations: at most {QUERY_CONVERSATIONS_MAX}")
+        if not set(self.kinds) <= set(KINDS):
+            raise InvalidCommand(f"kinds: some of {', '.join(KINDS)}")
         for conversation in self.conversations:
             check_name("conversations", conversation.id)
         for field, time_ms in (("start_ms", self.start_ms), ("end_ms", self.end_ms)):

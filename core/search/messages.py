@@ -90,6 +90,7 @@ class Search:
         self._recalled = isinstance(query, FindMessages) and query.recalled
         self._recipient = query.recipient if isinstance(query, FindMessages) else None
         self._newest_first = isinstance(query, FindMessages) and query.newest_first
+        self._kinds = query.kinds
         self._met: Place | None = None
         self._offset, self._limit = 0, 0
         if isinstance(query, FindMessages):
@@ -111,6 +112,8 @@ class Search:
             looked += 1
             if not shown or place == self._met or position_of(place.id) > self._as_of:
                 continue
+            if self._kinds and not self._is_of_these(views, place):
+                continue
             self._met = place
             self.count += 1
             if not self._limit or self.count <= self._offset:
@@ -124,6 +127,10 @@ class Search:
         else:
             self._first = place
         return looked == rows_max and not (self._limit and len(self.ids) == self._limit)
+
+    def _is_of_these(self, views: ReadViews, place: Place) -> bool:
+        kept = views.kept(self._query.app, place)
+        return kept is not None and kept.conversation.kind in self._kinds
 
     def _sources(self, views: ReadViews) -> Iterator[Iterator[Row]]:
         """Each in order."""

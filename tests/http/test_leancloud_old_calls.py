@@ -61,7 +61,6 @@ async def test_rows_that_are_not_there(lean: Lean) -> None:
 
 async def test_what_is_refused_rather_than_done_otherwise(lean: Lean) -> None:
     cid = await lean.conversation("a")
-    assert await lean.bad("POST", ROW, {"sys": True}, by=A) == (400, 1)
     assert await lean.bad("PUT", f"{ROW}/{cid}", {"name": "x"}, by=A, params={"where": "{}"}) == (400, 1)
     assert await lean.bad("PUT", f"{ROW}/{cid}", {"unique": True}, by=A) == (400, 117)
     assert await lean.bad("GET", f"{ROW}?where=[1", by=A) == (400, 107)
