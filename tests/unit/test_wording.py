@@ -1,9 +1,11 @@
-"""What `postroom log` says of who may come in, who may talk and who is what."""
+"""What `postroom log` says of who may come in, who may talk and who is what; and of deleted conversations."""
 
 from typing import Any
 
 import pytest
 
+from postroom.core.events import Withdrawn
+from postroom.core.events.deletion import ConversationDeleted, ConversationSwept, CopiesWithdrawn
 from postroom.core.events.lists import (
     ConversationBlocked,
     ConversationUnblocked,
@@ -15,7 +17,7 @@ from postroom.core.events.lists import (
     UsersUnbanned,
     UsersUnsilenced,
 )
-from postroom.core.ids import ExpiryMs, UnixMs
+from postroom.core.ids import ExpiryMs, MessageId, Position, UnixMs
 from postroom.core.model import group
 from postroom.transports.cli.wording import words
 
@@ -42,4 +44,22 @@ BOB: dict[str, Any] = ABOUT | {"user": "bob"}
     ],
 )
 def test_lists_in_words(event: Any, says: str) -> None:
+    assert words(event) == says
+
+
+@pytest.mark.parametrize(
+    ("event", "says"),
+    [
+        (ConversationDeleted(**ABOUT, by="eve"), "group g deleted by eve"),
+        (
+            CopiesWithdrawn(app="demo", id=MessageId(9), copies=(Withdrawn("bob", (Position(9), Position(11))),)),
+            "message 9 goes with its conversation, 2 entries of bob withdrawn",
+        ),
+        (ConversationSwept(**ABOUT, what="messages", count=25), "25 messages of deleted group g forgotten"),
+        (ConversationSwept(**ABOUT, what="members", count=1), "1 member of deleted group g forgotten"),
+        (ConversationSwept(**ABOUT, what="silences", count=2), "2 temporary silences of deleted group g forgotten"),
+        (ConversationSwept(**ABOUT, what="record"), "nothing is left of deleted group g"),
+    ],
+)
+def test_the_end_of_a_conversation_in_words(event: Any, says: str) -> None:
     assert words(event) == says
