@@ -17,6 +17,7 @@ from .commands import (
     MembersCommand,
     Operation,
     RecallMessage,
+    RemoveMembers,
     RemoveRole,
     SendMessage,
     SetRole,
@@ -43,7 +44,7 @@ from .limits import (
     SILENCE_MS_MIN,
     WAIT_ACK_MS_MAX,
 )
-from .model import LANES, ROLES, Conversation, Format, Kind
+from .model import KINDS, LANES, ROLES, Conversation, Format, Kind
 
 
 def check(command: Command) -> None:
@@ -74,14 +75,14 @@ def check_send(command: SendMessage) -> None:
     check_name("to", command.to.id)
     check_name("via", command.via)
     kind = command.to.kind
-    if kind not in ("peer", "room", "group"):
-        raise InvalidCommand(f"to: {kind} conversations are not served by this version")
+    if kind not in KINDS:
+        raise InvalidCommand(f"to: must be of the kind {', '.join(KINDS)}")
     if command.to.line != 0:
         raise InvalidCommand(f"to: a {kind} conversation has no line but 0 in this version")
     if kind == "room":
         check_to_room(command)
     else:
-        if kind == "group":
+        if kind in ("group", "service"):
             check_to_group(command)
         elif command.sender_copy != "none":
             raise InvalidCommand("sender_copy: only a message to a group has one")
@@ -114,13 +115,16 @@ def check_to_room(command: SendMessage) -> None:
 
 
 def check_to_group(command: SendMessage) -> None:
-    """A group's copies share the body that the history keeps, and nobody waits for one member's ack."""
+    """What is for many shares the body that the history keeps, and nobody waits for one member's ack."""
+    kind = command.to.kind
     if command.queue and not command.history:
         raise InvalidCommand(
-            "queue: a message to a group that queues is kept for history, too: its copies share one text"
+            f"queue: a message to a {kind} that queues is kept for history, too: its copies share one text"
         )
     if command.wait_ack_ms is not None:
-        raise InvalidCommand("wait_ack_ms: a message to a group is not waited for")
+        raise InvalidCommand(f"wait_ack_ms: a message to a {kind} is not waited for")
+    if kind == "service" and command.sender_copy != "none":
+        raise InvalidCommand("sender_copy: who sends to a service gets it if they subscribe")
     if command.sender_copy not in ("none", "online"):
         raise InvalidCommand("sender_copy: must be none or online")
 
@@ -151,7 +155,7 @@ def check_conversation(command: ConversationCommand) -> None:
                 check_operation(operation)
         case DeleteConversation():
             check_name("by", command.by)
-        case AddMembers():
+        case AddMembers() if command.conversation.kind == "group":
             check_record(command.conversation, ("group",))
             check_members(command.users)
         case UsersCommand() | UserCommand():
@@ -159,11 +163,13 @@ def check_conversation(command: ConversationCommand) -> None:
 
 
 def check_about_users(command: UsersCommand | UserCommand) -> None:
-    """Whom it is about, and in what kind of conversation: whom a group has on its lists, a room may silence and give roles,
-    and a service may ban."""
+    """Whom it is about, and in what kind of conversation: a service has subscribers and bans, a room silences and roles, and a
+    group all of them."""
     match command:
+        case AddMembers() | RemoveMembers():
+            kinds: tuple[Kind, ...] = ("group", "service")
         case MembersCommand():
-            kinds: tuple[Kind, ...] = ("group",)
+            kinds = ("group",)
         case SilenceUsers() | UnsilenceUsers() | SetRole() | RemoveRole():
             kinds = ("group", "room")
         case _:

@@ -38,6 +38,10 @@ GAP_TTL_MS: Final = 31 * 86_400_000
 # Conversations
 MEMBERS_MAX: Final = 500
 """Of a group: a message to it lies in the queue of each, which for so many takes the writer some 10 ms."""
+GROUP_COPIES_MAX: Final = 100
+"""Members of a group up to which a message to it lies in the queue of each; of a larger one it stands once, in its stream."""
+STREAM_COUNTED_MAX: Final = 1_000
+"""What of a stream is counted one by one, for one reader: some 2 ms. More is counted by its numbers."""
 MUTED_MAX: Final = 500
 """Users, members or not, who want no push notifications from a group."""
 LISTED_MAX: Final = {"group": 500, "room": 10_000, "service": 10_000}
@@ -166,6 +170,8 @@ SESSION_BUFFER_BYTES: Final = 1 * MIB
 FRAME_OVERHEAD_BYTES: Final = 256
 """What a buffered frame costs besides its body."""
 PAGE_ENTRIES: Final = 64
+PAGE_ROWS: Final = 1_000
+"""What is looked at for a page: of a group's stream a reader's own messages are passed over."""
 PAGE_BYTES: Final = 256 * KIB
 """What a session reads from disk in one short transaction."""
 ACK_WAITERS_MAX: Final = 8_192

@@ -21,6 +21,9 @@ class ReadLists(Protocol):
     def is_listed(self, app: str, number: Position, users: UserList, user: str) -> bool:
         """Whether somebody is."""
 
+    def list_place(self, app: str, number: Position, users: UserList, user: str) -> bytes | None:
+        """Where somebody is on a list; None if they are not."""
+
     def silence(self, app: str, number: Position, user: str) -> ExpiryMs | None:
         """Until when somebody is silenced for a while, also if that is over."""
 

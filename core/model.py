@@ -22,6 +22,7 @@ SenderCopy = Literal["none", "online"]
 
 LANES: Final[tuple[Lane, ...]] = ("high", "normal", "low")
 """Highest first."""
+KINDS: Final[tuple[Kind, ...]] = ("peer", "group", "room", "service")
 ROLES: Final[tuple[Role, ...]] = ("owner", "manager", "member")
 
 
@@ -139,13 +140,24 @@ class ConversationInfo(msgspec.Struct, frozen=True, kw_only=True):
     attributes: bytes
     """A JSON object."""
     members: tuple[str, ...]
-    """Of a group, in the order in which they first joined."""
+    """Of a group, in the order in which they first joined; who subscribes to a service is asked for page by page."""
+    member_count: int
+    """How many members a group has, or a service subscribers."""
     muted: tuple[str, ...]
     """Users who want no push notifications from it, in that order."""
     unique: bool
     """It was created as the one group of exactly its members."""
     last_message_ms: UnixMs | None
     """When the newest message that is kept was sent to it; None if none is."""
+
+
+class Subscription(msgspec.Struct, frozen=True, array_like=True):
+    """A user of a service."""
+
+    conversation: Conversation
+    user: str
+    since_ms: UnixMs
+    """When they subscribed."""
 
 
 class UserCount(msgspec.Struct, frozen=True, kw_only=True):

@@ -29,6 +29,7 @@ from .rows import (
     Totals,
     UserRow,
 )
+from .stream_ports import ReadStreams, Streams
 from .user_ports import ReadUsers, UserViews
 
 FIRST_PLACE: Final = Place(UnixMs(0), MessageId(0))
@@ -37,7 +38,7 @@ LAST_PLACE: Final = Place(UnixMs((1 << 63) - 1), MessageId(POSITION_MAX))
 """Behind every message."""
 
 
-class ReadViews(ReadUsers, ReadLists, ReadRooms, ReadDeleted, Protocol):
+class ReadViews(ReadUsers, ReadLists, ReadRooms, ReadStreams, ReadDeleted, Protocol):
     """The state as of the last event applied."""
 
     @property
@@ -143,7 +144,8 @@ class ReadViews(ReadUsers, ReadLists, ReadRooms, ReadDeleted, Protocol):
     def conversations_of(
         self, app: str, user: str, *, after: Position = Position(0), before: Position | None = None
     ) -> Iterator[Numbered]:
-        """The groups that a user is a member of, deleted ones until that is swept; order as above."""
+        """The groups that a user is a member of, and the services they subscribe to, deleted ones until that is swept; order
+        as above."""
 
     def conversations_with(
         self, app: str, key: str, value: bytes, *, after: Position = Position(0), before: Position | None = None
@@ -168,7 +170,7 @@ class ReadViews(ReadUsers, ReadLists, ReadRooms, ReadDeleted, Protocol):
         """Reserved results in the order in which they end."""
 
 
-class Views(ReadViews, UserViews, Lists, Rooms, Deleted, Protocol):
+class Views(ReadViews, UserViews, Lists, Rooms, Streams, Deleted, Protocol):
     """The state, to be changed by `apply` alone."""
 
     def advance(self, record: Record) -> None:

@@ -131,6 +131,55 @@ class Stay(NamedTuple):
     """Of the leave; None while the user is there."""
 
 
+class StreamEntry(msgspec.Struct, frozen=True, gc=False):
+    """A message in the stream of its conversation, or what became of one."""
+
+    position: Position
+    """Of the message, or of the change."""
+    id: MessageId
+    number: int
+    """The message's running number in the conversation."""
+    ordinal: int
+    """How many entries the stream had with this one, beyond what it forgot of its beginning."""
+    stamp_s: int
+    """Seconds since 2020 by the later of both clocks, rounded up; rising."""
+    sender: str = ""
+    """Of a group: who does not get it, having sent it."""
+    deleted: bool = False
+    """It tells that the message was deleted, and its body ends with it."""
+
+
+class Opened(NamedTuple):
+    """What a session's login decides about reading streams."""
+
+    position: Position
+    """Of the login. What came before it is under the next two rules, what came after is delivered."""
+    over_s: int
+    """What is stamped so or earlier is past its expiry."""
+    most: int
+    """Of each stream the newest so many are delivered."""
+
+
+class Membership(NamedTuple):
+    """A user's time in a group or a service: what its stream got between the two is theirs."""
+
+    number: Position
+    conversation: Conversation
+    since: Position
+    until: Position | None = None
+    """None while it lasts."""
+
+
+class SubscriptionRow(NamedTuple):
+    """A user's subscription to a service."""
+
+    position: Position
+    """Where it began."""
+    number: Position
+    id: str
+    since_ms: UnixMs
+
+
 class ResultRow(msgspec.Struct, frozen=True, array_like=True):
     """What waits under a handle."""
 

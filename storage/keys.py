@@ -63,6 +63,8 @@ SILENCE_END: Final = b"E"
 ROLE: Final = b"R"
 BLOCK: Final = b"B"
 DELETED: Final = b"X"
+STREAM: Final = b"T"
+SUBSCRIPTION: Final = b"P"
 
 ANYBODY: Final = bytes(16)
 """In the place of a sender's digest: whoever it was."""
@@ -174,6 +176,17 @@ def stay_key(user: bytes, stay: Stay) -> bytes:
     """A stay, in the order in which the user's stays ended."""
     until = stay.until or OPEN
     return STAY + user + STAY_ENDS.pack(*until, stay.since.id)
+
+
+@lru_cache(maxsize=65_536)
+def member_key(app: str, user: str) -> bytes:
+    """Where a user's memberships that ended are kept among the stays, apart from those in rooms."""
+    return digest(app, user, "member")
+
+
+def notice_prefix(app: str) -> bytes:
+    """What is told of as deleted in an app's streams, in that order; no conversation has the number 0."""
+    return STREAM + U64.pack(0) + app_digest(app)
 
 
 def pack_change(id: int, copies: int) -> bytes:

@@ -42,6 +42,9 @@ class ListViews:
     def is_listed(self, app: str, number: Position, users: UserList, user: str) -> bool:
         return self._engine.get(self._rows, keys.list_key(app, number, users, user)) is not None
 
+    def list_place(self, app: str, number: Position, users: UserList, user: str) -> bytes | None:
+        return self._engine.get(self._rows, keys.list_key(app, number, users, user))
+
     def list_users(
         self, app: str, row: ConversationRow, users: UserList, names: Iterable[str], position: Position
     ) -> None:

@@ -5,6 +5,7 @@ from typing import Final
 import msgspec
 
 from postroom.core.events import (
+    Acked,
     AnyEvent,
     LoggedIn,
     LoggedOut,
@@ -122,6 +123,18 @@ class LoggedIn2(Event, frozen=True, kw_only=True, tag="logged-in.2"):
     at_ms: UnixMs
 
 
+class Acked1(Event, frozen=True, kw_only=True, tag="acked.1"):
+    """Of before there were streams."""
+
+    app: str
+    user: str
+    session: Position
+    through: Position
+    count: int
+    id: MessageId
+    seq: int
+
+
 class LoggedOut1(Event, frozen=True, kw_only=True, tag="logged-out.1"):
     """Without the time."""
 
@@ -141,6 +154,7 @@ Written = (
     | LoggedIn1
     | LoggedIn2
     | LoggedOut1
+    | Acked1
 )
 """Whatever a log may hold."""
 
@@ -165,6 +179,8 @@ def upcast(event: Written) -> AnyEvent:
             return LoggedIn(**msgspec.structs.asdict(event), at_ms=UNKNOWN_MS, day=UNKNOWN_DAY)
         case LoggedIn2():
             return LoggedIn(**msgspec.structs.asdict(event), day=UNKNOWN_DAY)
+        case Acked1():
+            return Acked(**msgspec.structs.asdict(event))
         case LoggedOut1():
             return LoggedOut(**msgspec.structs.asdict(event), at_ms=UNKNOWN_MS)
         case _:

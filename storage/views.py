@@ -20,6 +20,7 @@ from .history_views import HistoryViews
 from .keys import ENTRY, PAIR, U32, U64, pack_entry, unpack_entry, user_key
 from .list_views import ListViews
 from .room_views import RoomViews
+from .stream_views import StreamViews
 from .user_views import UserRows
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -31,7 +32,7 @@ _names = msgspec.msgpack.Decoder(tuple[str, str]).decode
 _EMPTY = QueueEnds(0, None)
 
 
-class StoredViews(HistoryViews, RoomViews, ConversationViews, ListViews, DeletionViews, UserRows):
+class StoredViews(HistoryViews, RoomViews, ConversationViews, ListViews, StreamViews, DeletionViews, UserRows):
     """One set of views, live or base, within one transaction or snapshot."""
 
     def __init__(self, engine: Engine, state: State) -> None:

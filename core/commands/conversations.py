@@ -69,15 +69,18 @@ class UsersCommand(ConversationCommand, frozen=True, kw_only=True):
 
 
 class MembersCommand(UsersCommand, frozen=True, kw_only=True):
-    """Something about users of a group."""
+    """Something about users of a group; AddMembers and RemoveMembers also of a service, whose members are its subscribers."""
 
 
 class AddMembers(MembersCommand, frozen=True, kw_only=True):
-    """Users join a group. Raises ConversationFull, or Banned naming who is banned from it or blocks it; then nobody did."""
+    """Users join a group, or subscribe to a service: they get what is sent to it from here on.
+
+    Raises ConversationFull (of a group), or Banned naming who is banned from it or blocks it; then nobody did.
+    """
 
 
 class RemoveMembers(MembersCommand, frozen=True, kw_only=True):
-    """Users are no members any more; what was queued for them stays theirs."""
+    """Users are no members any more; what was sent to them stays theirs."""
 
 
 class MuteConversation(MembersCommand, frozen=True, kw_only=True):

@@ -10,8 +10,8 @@ class SendMessage(Command, frozen=True, kw_only=True):
 
     With neither `queue` nor `history` the message is transient: sessions open now get it, nobody else ever does. A message to
     a room goes to whoever is in it now, its sender excepted, and never queues. A message to a group goes to every member but
-    its sender, who need not be one; without `queue`, to their sessions open now. Raises UnknownConversation for a group
-    that nobody created.
+    its sender, who need not be one; without `queue`, to their sessions open now. A message to a service goes to whoever
+    subscribes to it, be it its sender. Raises UnknownConversation for a group or a service that nobody created.
     """
 
     sender: str
@@ -20,8 +20,8 @@ class SendMessage(Command, frozen=True, kw_only=True):
     """At most 256 KiB; UTF-8 if `format` is "text", one JSON value if it is "json"."""
     format: Format = "text"
     queue: bool = False
-    """Keep it for the recipients until a session of theirs acknowledges it. Of a message to a group it takes `history`,
-    too: its one text is shared by all copies."""
+    """Keep it for the recipients until a session of theirs acknowledges it. Of a message to a group or a service it takes
+    `history`, too: its one text is shared by all copies."""
     history: bool = False
     """Keep it for queries."""
     lane: Lane = "normal"
@@ -43,7 +43,7 @@ class SendMessage(Command, frozen=True, kw_only=True):
     """What a push notification about it should say, at most 4 KiB; opaque, and kept as long as the body."""
     speaks: bool = False
     """The sender themselves are at the other end: to a group or a room they get no word in if they are silenced or banned
-    there (Silenced, Banned). What is sent on somebody's behalf always passes."""
+    there (Silenced, Banned), to a service never (Banned). What is sent on somebody's behalf always passes."""
 
 
 class ChangeMessage(Command, frozen=True, kw_only=True):

@@ -3,6 +3,7 @@
 from ..ids import MessageId, Position, UnixMs
 from ..limits import FEED_TAKE_MAX, ROOMS_PER_USER_MAX, SWEEP_STEP
 from ..model import Conversation, Feed
+from ..rows import Opened
 from .base import Command
 
 
@@ -78,6 +79,9 @@ class Ack(Command, frozen=True, kw_only=True):
     """Unqueued messages among the acknowledged that were sent as awaited."""
     count: int = 0
     """How many entries the session means, as far as it knows: what the ack will take is estimated by it."""
+    opened: Opened | None = None
+    """What the session's login decided about streams, if it was sent something of one since its last ack, or told that it
+    missed something; None: there is nothing of streams to account for."""
 
 
 class ExpireQueue(Command, frozen=True, kw_only=True):

@@ -75,6 +75,7 @@ from ..events import (
     RoomJoined,
     RoomLeft,
     StaysExpired,
+    StreamNoticesExpired,
     UserKicked,
 )
 from ..events.deletion import ConversationDeleted, ConversationSwept, CopiesWithdrawn, DeletionEvent
@@ -109,9 +110,10 @@ from . import (
     rooms,
     sessions,
     silences,
+    streams,
     users,
 )
-from .decision import Collected, Decision, Entered, Found, Now, Presence, Result, Wait, Welcome
+from .decision import Collected, Decision, Entered, Found, Now, Opening, Presence, Result, Wait, Welcome
 
 __all__ = [
     "Collected",
@@ -119,6 +121,7 @@ __all__ = [
     "Entered",
     "Found",
     "Now",
+    "Opening",
     "Presence",
     "Result",
     "Wait",
@@ -184,13 +187,13 @@ def _apply(views: Views, record: Record) -> list[Position]:
     event, position = record.event, record.position
     match event:
         case MessageSent():
-            return messages.apply_sent(views, position, event)
+            return messages.apply_sent(views, position, event, record.clock_ms)
         case Acked():
             return sessions.apply_acked(views, event)
         case MessageEdited() | MessageRecalled():
-            return changes.apply_changed(views, position, event)
+            return changes.apply_changed(views, position, event, record.clock_ms)
         case MessageDeleted():
-            return changes.apply_deleted(views, position, event)
+            return changes.apply_deleted(views, position, event, record.clock_ms)
         case QueueExpired():
             return queues.apply_expired(views, event)
         case LoggedIn():
@@ -203,20 +206,31 @@ def _apply(views: Views, record: Record) -> list[Position]:
             rooms.apply_joined(views, position, event)
         case RoomLeft():
             rooms.apply_left(views, position, event)
-        case HistoryExpired() | CopiesExpired() | ConversationDeleted() | CopiesWithdrawn() | ConversationSwept():
+        case (
+            HistoryExpired()
+            | CopiesExpired()
+            | StreamNoticesExpired()
+            | ConversationDeleted()
+            | CopiesWithdrawn()
+            | ConversationSwept()
+        ):
             return _apply_ends(views, event)
         case _:
             _apply_rest(views, position, event)
     return []
 
 
-def _apply_ends(views: Views, event: HistoryExpired | CopiesExpired | DeletionEvent) -> list[Position]:
+def _apply_ends(
+    views: Views, event: HistoryExpired | CopiesExpired | StreamNoticesExpired | DeletionEvent
+) -> list[Position]:
     """What age ends, or the end of its conversation."""
     match event:
         case HistoryExpired():
             return history.apply_expired(views, event)
         case CopiesExpired():
             return groups.apply_copies_gone(views, event)
+        case StreamNoticesExpired():
+            return streams.apply_notices_expired(views, event)
         case _:
             return deletion.apply(views, event)
 

@@ -15,11 +15,11 @@ from ..events import (
     Queued,
 )
 from ..expiry import expired
-from ..ids import POSITION_MAX, Place, Position, UnixMs, position_of
-from ..model import Receipt, Rules
+from ..ids import POSITION_MAX, ExpiryMs, Place, Position, UnixMs, position_of
+from ..model import Conversation, Receipt, Rules
 from ..ports import Headers, ReadViews, Views
 from ..rows import Body, ChangedRow, Header, Kept, Replacement
-from . import groups, history
+from . import groups, history, streams
 from .decision import Decision, Now
 from .messages import online
 from .queues import apply_queued, enqueue, entries_about, leave
@@ -37,10 +37,15 @@ def decide_edit(command: EditMessage, views: ReadViews, headers: Headers, now: N
         raise MessageIsRecalled(f"message {command.id} was recalled")
     at_ms = at(command.app, views, now)
     event = MessageEdited(
-        app=command.app, id=command.id, by=command.by, at_ms=at_ms, queued=_tell(found, views, now, rules)
+        app=command.app,
+        id=command.id,
+        by=command.by,
+        at_ms=at_ms,
+        queued=_tell(found, views, now, rules),
+        stream=found.stream,
     )
     header = msgspec.structs.replace(header, type="edited", by=command.by, format=command.format, push=b"")
-    return _changed(event, Body(header, command.body), views)
+    return _changed(event, Body(header, command.body), found, views)
 
 
 def decide_recall(command: RecallMessage, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
@@ -57,12 +62,13 @@ def decide_recall(command: RecallMessage, views: ReadViews, headers: Headers, no
         at_ms=at_ms,
         queued=_tell(found, views, now, rules),
         sent_ms=header.at_ms if found.kept is not None else UnixMs(0),
+        stream=found.stream,
     )
     header = msgspec.structs.replace(header, type="recalled", by=command.by, push=b"")
     payload = b""
     if command.replacement:
         payload = _encode(Replacement(command.via, command.format, command.replacement))
-    return _changed(event, Body(header, payload), views)
+    return _changed(event, Body(header, payload), found, views)
 
 
 def replacement(body: Body) -> Replacement | None:
@@ -86,13 +92,20 @@ def decide_delete(command: DeleteMessage, views: ReadViews, headers: Headers, no
         sent_ms=header.at_ms if kept is not None else UnixMs(0),
         withdrawn=withdrawn,
         queued=() if command.silent else _tell(found, views, now, rules, withdrawn=leaving),
+        stream=None if command.silent else found.stream,
     )
     header = msgspec.structs.replace(header, type="deleted", by=command.by, push=b"")
-    return _changed(event, Body(header, b""), views, keeps_body=any(copy.stored for copy in event.queued))
+    kept_for_somebody = event.stream is not None or any(copy.stored for copy in event.queued)
+    return _changed(event, Body(header, b""), found, views, keeps_body=kept_for_somebody)
 
 
 def _changed(
-    event: MessageEdited | MessageRecalled | MessageDeleted, body: Body, views: ReadViews, *, keeps_body: bool = True
+    event: MessageEdited | MessageRecalled | MessageDeleted,
+    body: Body,
+    found: "_Found",
+    views: ReadViews,
+    *,
+    keeps_body: bool = True,
 ) -> Decision:
     return Decision(
         (event,),
@@ -100,6 +113,7 @@ def _changed(
         body,
         keeps_body,
         audience=groups.audience(body.header, views),
+        stream=found.kept.number if found.kept is not None and event.stream is not None else 0,
     )
 
 
@@ -109,6 +123,11 @@ class _Found(NamedTuple):
     header: Header
     kept: Kept | None
     """None if it was not kept for history, or has left it while a copy still waits."""
+
+    @property
+    def stream(self) -> Conversation | None:
+        """In whose stream it stands."""
+        return self.kept.conversation if self.kept is not None and self.kept.stream else None
 
 
 def _find(command: ChangeMessage, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> _Found:
@@ -167,7 +186,9 @@ def _tell(
     return tuple(copies)
 
 
-def apply_changed(views: Views, position: Position, event: MessageEdited | MessageRecalled) -> list[Position]:
+def apply_changed(
+    views: Views, position: Position, event: MessageEdited | MessageRecalled, stamped_ms: ExpiryMs
+) -> list[Position]:
     """The body now lies under this position; the newest entry about it owns it."""
     app, id = event.app, event.id
     old = views.changed(id)
@@ -185,6 +206,8 @@ def apply_changed(views: Views, position: Position, event: MessageEdited | Messa
     if copies:
         changes = (*changes, position)
         views.put_change(position, id, copies)
+    if event.stream is not None:
+        changes = streams.apply_changed(views, position, event, stamped_ms, old.changes if old else ())
     views.put_changed(id, ChangedRow(position, changes))
     if isinstance(event, MessageRecalled) and event.sent_ms:
         history.mark_recalled(views, app, Place(event.sent_ms, id))
@@ -192,7 +215,7 @@ def apply_changed(views: Views, position: Position, event: MessageEdited | Messa
     return ended + apply_queued(views, app, position, event.queued)
 
 
-def apply_deleted(views: Views, position: Position, event: MessageDeleted) -> list[Position]:
+def apply_deleted(views: Views, position: Position, event: MessageDeleted, stamped_ms: ExpiryMs) -> list[Position]:
     """Queued copies are withdrawn, history forgets it; the notice, if any, lies under this position."""
     app, id = event.app, event.id
     old = views.changed(id)
@@ -201,6 +224,9 @@ def apply_deleted(views: Views, position: Position, event: MessageDeleted) -> li
         entries = [views.entry(app, copies.user, place) for place in copies.positions]
         ended += leave(views, app, copies.user, [entry for entry in entries if entry is not None], "withdrawn")
     if event.timeline is not None:
+        kept = views.kept(app, Place(event.sent_ms, id))
+        if kept is not None and kept.stream:
+            streams.apply_deleted(views, position, event, stamped_ms, kept, old.changes if old else ())
         history.forget(views, app, Place(event.sent_ms, id))
         ended.append(old.body if old else position_of(id))
         views.remove_changed(id)

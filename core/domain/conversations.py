@@ -32,7 +32,7 @@ from ..limits import MEMBERS_MAX, MUTED_MAX, OVERLOADED_RETRY_MS
 from ..model import Conversation, Receipt, Rules, UserList, group
 from ..ports import Headers, ReadViews, Views
 from ..rows import ConversationRow
-from . import attributes, permission
+from . import attributes, permission, streams
 from .decision import Decision, Now
 from .times import at, note
 
@@ -87,7 +87,7 @@ def decide_add(command: AddMembers, views: ReadViews, headers: Headers, now: Now
     if not users:
         return nothing_to_do(row, row.updated_ms)
     permission.to_be_added(views, command.app, row, users)
-    if row.members + len(users) > MEMBERS_MAX:
+    if row.kind == "group" and row.members + len(users) > MEMBERS_MAX:
         raise ConversationFull(f"group {row.id!r} would have more than {MEMBERS_MAX} members")
     at_ms = at(command.app, views, now)
     event = MembersAdded(app=command.app, conversation=row.conversation, at_ms=at_ms, users=users)
@@ -230,12 +230,14 @@ def apply_updated(views: Views, event: ConversationUpdated) -> None:
 def apply_members(views: Views, position: Position, event: MembersAdded | MembersRemoved) -> None:
     """More members, or fewer; a group that is the one of its members is now that of others."""
     app, row = event.app, _noted(views, event)
-    if row.unique:
+    if row.unique:  # a group, of which it costs little to name all
         views.remove_unique(app, row, views.listed(row.number, "members"))
     if isinstance(event, MembersAdded):
         views.list_users(app, row, "members", event.users, position)
+        streams.join(views, app, row, event.users, position)
         count = row.members + len(event.users)
     else:
+        streams.leave(views, position, event, row)
         views.unlist_users(app, row, "members", event.users)
         count = row.members - len(event.users)
     if row.unique:

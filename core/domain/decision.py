@@ -7,7 +7,7 @@ import msgspec
 
 from ..events import AnyEvent
 from ..ids import ExpiryMs, MessageId, Position, UnixMs
-from ..model import PresenceEvent, Receipt
+from ..model import Conversation, PresenceEvent, Receipt
 from ..rows import Body
 
 T = TypeVar("T")
@@ -29,6 +29,15 @@ class Welcome(msgspec.Struct, frozen=True):
     session: Position
     queued: int
     missed: int
+
+
+class Opening(msgspec.Struct, frozen=True):
+    """What a login found out of streams."""
+
+    conversations: tuple[Conversation, ...]
+    """Whose streams the user has from here on."""
+    lost: bool
+    """Something in them is passed over, and accounted for when the session acknowledges."""
 
 
 class Collected(msgspec.Struct, frozen=True):
@@ -77,6 +86,10 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     """For a message: how a wait for its recipient's ack stands as of now."""
     audience: tuple[str, ...] = ()
     """Of a group's message, or of what became of it: users who are told in their sessions open now and get no copy."""
+    stream: int = 0
+    """Of what stands in a stream: its message's running number there."""
+    opening: "Opening | None" = None
+    """Of a login."""
 
 
 def parts(things: Sequence[T], most: int) -> Iterator[Sequence[T]]:

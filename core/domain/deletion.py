@@ -18,7 +18,7 @@ from ..limits import DEDUP_EXPIRED_MAX, DELETED_LEAVES_MAX, HISTORY_COPIES_MAX, 
 from ..model import Conversation, Receipt, Rules, UserList
 from ..ports import Headers, ReadViews, Views
 from ..rows import ConversationRow, Kept
-from . import history
+from . import history, streams
 from .conversations import require
 from .decision import Decision, Now, parts
 from .groups import apply_copies_gone, waiting
@@ -197,7 +197,10 @@ def apply_swept(views: Views, event: ConversationSwept) -> list[Position]:
             assert over[-1][0] == Place(event.at_ms, event.id)
             return [history.end(views, app, place, kept) for place, kept in over]
         case "members" | "muted" | "silenced" | "banned":
-            views.unlist_users(app, row, event.what, list(islice(views.listed(number, event.what), event.count)))
+            users = list(islice(views.listed(number, event.what), event.count))
+            if row.kind == "service" and event.what == "members":
+                streams.unsubscribe(views, app, row, users)
+            views.unlist_users(app, row, event.what, users)
             left = getattr(row, event.what) - event.count
             views.put_deleted(app, msgspec.structs.replace(row, **{event.what: left}))
         case "silences":

@@ -1,4 +1,5 @@
-"""Messages to groups: a copy in each member's queue, all of one text, which is the history's; and who else is told."""
+"""Messages to groups and services: a copy in each member's queue or, for many, one entry in the conversation's stream, all of
+one text, which is the history's; and who else is told."""
 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -7,7 +8,7 @@ from ..commands import SendMessage
 from ..events import CopiesExpired, Queued, Withdrawn
 from ..events.deletion import CopiesWithdrawn
 from ..ids import MessageId, Position
-from ..limits import HISTORY_EXPIRED_MAX
+from ..limits import GROUP_COPIES_MAX, HISTORY_EXPIRED_MAX
 from ..model import Conversation, Rules
 from ..ports import ReadViews, Views
 from ..rows import Header, Kept
@@ -24,14 +25,21 @@ class Addressed(NamedTuple):
     """Who is told without a copy."""
     number: int = 0
     """Its running number in the conversation."""
+    stream: bool = False
+    """It is kept once for all, in the conversation's stream."""
 
 
 def addressed(command: SendMessage, views: ReadViews, now: Now, rules: Rules) -> Addressed:
-    """The copies of a message to a group, and who is told without one. Raises UnknownConversation.
+    """Where a message to a group or a service is kept for whom, and who is told without. Raises UnknownConversation.
 
-    A queue that refuses costs its owner the copy, which counts as evicted; the others get theirs.
+    A queue that refuses costs its owner the copy, which counts as evicted; the others get theirs. What a stream is for, and
+    what a service's subscribers are told without keeping it, reads no list.
     """
     row = require(views, command.app, command.to)
+    if row.kind == "service" or (command.queue and row.members > GROUP_COPIES_MAX):
+        sender = (command.sender,) if command.sender_copy == "online" else ()
+        number = views.message_count(row.number) + 1 if command.history else 0
+        return Addressed((), sender, number, command.queue)
     members = tuple(user for user in views.listed(row.number, "members") if user != command.sender)
     sender = (command.sender,) if command.sender_copy == "online" else ()
     number = views.message_count(row.number) + 1 if command.history else 0

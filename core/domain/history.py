@@ -11,6 +11,7 @@ from ..limits import HISTORY_COPIES_MAX, HISTORY_EXPIRED_MAX
 from ..model import Rules
 from ..ports import Headers, ReadViews, Views
 from ..rows import Entry, Kept
+from . import streams
 from .decision import Decision, Now, parts
 from .groups import decide_copies_expired
 from .queues import entries_about
@@ -18,7 +19,7 @@ from .rooms import decide_expire_stays
 
 
 def decide_expire(command: ExpireHistory, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
-    """Messages first, then the stays that only they gave a meaning."""
+    """Messages first, then the stays that only they gave a meaning, then notices of what was deleted."""
     horizon = rules.history_horizon(now.expiry_ms)
     over: list[tuple[Place, Kept]] = []
     copies = 0
@@ -36,6 +37,8 @@ def decide_expire(command: ExpireHistory, views: ReadViews, headers: Headers, no
         events.append(HistoryExpired(app=command.app, at_ms=last.at_ms, id=last.id, count=len(part)))
     if not events:
         events += decide_expire_stays(command.app, views, horizon, command.limit)
+    if not events:
+        events += streams.decide_expire_notices(command.app, views, horizon, command.limit)
     return Decision(tuple(events))
 
 
@@ -57,6 +60,8 @@ def end(views: Views, app: str, place: Place, kept: Kept) -> Position:
     """A message of which no copy waits any more is forgotten altogether. Returns where its body lies, which ends."""
     views.remove_kept(app, place, kept)
     changed = views.changed(place.id)
+    if kept.stream:
+        streams.forget(views, app, place.id, kept, changed.changes if changed else ())
     if changed is None:
         return position_of(place.id)
     views.remove_changed(place.id)

@@ -17,7 +17,7 @@ from ..limits import DEDUP_TTL_MS
 from ..model import Receipt, Rules
 from ..ports import Headers, ReadViews, Views
 from ..rows import Body, DedupRow, Header, Kept
-from . import groups, permission, rooms
+from . import groups, permission, rooms, streams
 from .conversations import first_use
 from .decision import Decision, Now, Wait
 from .queues import apply_queued, enqueue
@@ -29,8 +29,9 @@ _NOTHING_MORE: Final = ("none", (), False, b"")
 
 
 def decide_send(command: SendMessage, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
-    """Raises DedupMismatch; QueueFull if the recipient's queue refuses; UnknownConversation for a group nobody created;
-    Overloaded for a room that is being deleted; Banned and Silenced if the sender themselves speaks and may not."""
+    """Raises DedupMismatch; QueueFull if the recipient's queue refuses; UnknownConversation for a group or a service that
+    nobody created; Overloaded for a room that is being deleted; Banned and Silenced if the sender themselves speaks and may
+    not."""
     digest = b""
     if command.dedup is not None:
         digest = command_digest(command)
@@ -45,7 +46,7 @@ def decide_send(command: SendMessage, views: ReadViews, headers: Headers, now: N
     to = groups.Addressed()
     if kind == "room":
         created = first_use(views, command.app, command.to, at_ms)
-    elif kind == "group":
+    elif kind != "peer":
         to = groups.addressed(command, views, now, rules)
     elif command.queue:
         copy = enqueue(views, command.app, recipient, now, rules, owns_body=not command.history)
@@ -67,6 +68,7 @@ def decide_send(command: SendMessage, views: ReadViews, headers: Headers, now: N
         dedup_expires_ms=ExpiryMs(max(now.wall_ms, now.expiry_ms) + DEDUP_TTL_MS if digest else 0),
         awaited=bool(digest) and command.wait_ack_ms is not None,
         number=to.number,
+        stream=to.stream,
     )
     wait: Wait = "offline"
     if command.wait_ack_ms is not None and online(views, command.app, recipient):
@@ -78,6 +80,7 @@ def decide_send(command: SendMessage, views: ReadViews, headers: Headers, now: N
         command.queue or command.history,
         wait,
         to.audience,
+        stream=to.number if to.stream else 0,
     )
 
 
@@ -130,17 +133,21 @@ def online(views: ReadViews, app: str, user: str) -> bool:
     return any(row.epoch == epoch for row in views.sessions(app, user))
 
 
-def apply_sent(views: Views, position: Position, event: MessageSent) -> list[Position]:
-    """Queue entries, history, dedup outcome."""
+def apply_sent(views: Views, position: Position, event: MessageSent, stamped_ms: ExpiryMs) -> list[Position]:
+    """Queue entries, or one in a stream; history, dedup outcome."""
     app = event.app
     ended = apply_queued(views, app, position, event.queued)
     views.count(app).newest_at_ms = event.at_ms
     if event.history:
         place = Place(event.at_ms, event.id)
         recipients = tuple(copy.user for copy in event.queued) if event.conversation.kind == "group" else ()
-        queued = bool(event.queued)
-        kept = Kept(event.conversation, event.sender, queued, recipients=recipients, number=event.number)
+        queued = bool(event.queued) or event.stream
+        kept = Kept(
+            event.conversation, event.sender, queued, recipients=recipients, number=event.number, stream=event.stream
+        )
         views.put_kept(app, place, kept)
+        if event.stream:
+            streams.apply_sent(views, position, event, stamped_ms)
         if event.number:
             groups.count_message(views, app, event.conversation, event.number)
     elif event.conversation.kind == "room":

@@ -24,11 +24,14 @@ def to_be_added(views: ReadViews, app: str, row: ConversationRow, users: Iterabl
 
 
 def to_speak(views: ReadViews, app: str, conversation: Conversation, user: str, now: Now) -> None:
-    """Raises Banned, or Silenced: for good, or for as long as the refusal says. In a peer conversation everybody may talk."""
+    """Raises Banned, or Silenced: for good, or for as long as the refusal says. In a peer conversation everybody may talk, in
+    a service nobody: what is sent there goes to all who subscribe, and is the service's alone to say."""
     row = None if conversation.kind == "peer" else views.conversation(app, conversation)
     if row is None:
         return
     to_enter(views, app, row, user)
+    if row.kind == "service":
+        raise Banned(f"{user!r} does not speak in service {row.id!r}: it does")
     if row.silenced and views.is_listed(app, row.number, "silenced", user):
         raise Silenced(f"{user!r} is silenced in {row.kind} {row.id!r}")
     until_ms = views.silence(app, row.number, user)

@@ -22,10 +22,10 @@ from ..ids import MessageId, Position, UnixMs, message_at
 from ..limits import DEDUP_EXPIRED_MAX, SESSIONS_PER_USER_MAX
 from ..model import Rules
 from ..ports import Headers, ReadViews, Views
-from ..rows import Entry, SessionRow
-from . import presence, rooms, users
-from .decision import Collected, Decision, Now, Welcome, parts
-from .queues import expired_count, leave, lost
+from ..rows import Entry, SessionRow, StreamEntry, UserRow
+from . import presence, rooms, streams, users
+from .decision import Collected, Decision, Now, Opening, Welcome, parts
+from .queues import expired_count, leave, lost, next_seq
 from .times import at, note
 
 
@@ -51,7 +51,12 @@ def decide_login(command: Login, views: ReadViews, headers: Headers, now: Now, r
     row = views.user(app, user)
     missed = lost(row, ends) + over - row.lost_at_ack if row else 0
     session = Position(now.position + len(events))
-    queued = ends.count - over
+    login = streams.opened(session, now.expiry_ms, rules)
+    acked = row.acked_through if row else Position(0)
+    passed = streams.passed(views, app, user, after=acked, through=session, login=login)
+    missed += passed.evicted + passed.expired
+    queued = ends.count - over + passed.streamed
+    conversations = tuple(conversation for _, conversation in streams.conversations(views, app, user))
     events.append(
         LoggedIn(
             app=app,
@@ -65,7 +70,8 @@ def decide_login(command: Login, views: ReadViews, headers: Headers, now: Now, r
             day=rules.day(at_ms),
         )
     )
-    return Decision(tuple(events), Welcome(session, queued, missed))
+    opening = Opening(conversations, lost=passed.evicted + passed.expired > 0)
+    return Decision(tuple(events), Welcome(session, queued, missed), opening=opening)
 
 
 def decide_logout(command: Logout, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
@@ -105,15 +111,27 @@ def decide_stale(command: EndStaleSessions, views: ReadViews, headers: Headers, 
 
 
 def decide_ack(command: Ack, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
-    """The prefix up to `through` leaves the queue; an entry among it that is past its expiry was handled all the same."""
+    """The prefix up to `through` leaves the queue; an entry among it that is past its expiry was handled all the same.
+
+    What streams had for the user between the ack before and this one is accounted for; nothing of it leaves them.
+    """
     app, user = command.app, command.user
     events: list[AnyEvent] = []
     covered: list[Entry] = []
     row = views.user(app, user)
-    if row is not None:
+    passed = streams.Passed()
+    if command.opened is not None:
+        after = row.acked_through if row else Position(0)
+        passed = streams.passed(views, app, user, after=after, through=command.through, login=command.opened)
+    if row is not None or passed.total:
         covered = list(takewhile(lambda entry: entry.position <= command.through, views.entries(app, user)))
-        if covered or command.through > row.acked_through or lost(row, views.queue_ends(app, user)) > row.lost_at_ack:
-            last = covered[-1] if covered else None
+        if (
+            row is None
+            or covered
+            or command.through > row.acked_through
+            or lost(row, views.queue_ends(app, user)) > row.lost_at_ack
+        ):
+            id, seq = _newest(views, covered[-1] if covered else None, passed.last)
             events.append(
                 Acked(
                     app=app,
@@ -121,8 +139,11 @@ def decide_ack(command: Ack, views: ReadViews, headers: Headers, now: Now, rules
                     session=command.session,
                     through=command.through,
                     count=len(covered),
-                    id=(views.change(last.position) or message_at(last.position)) if last else MessageId(0),
-                    seq=last.seq if last else 0,
+                    id=id,
+                    seq=seq,
+                    streamed=passed.streamed,
+                    evicted=passed.evicted,
+                    expired=passed.expired,
                 )
             )
     for id in (*(message_at(entry.position) for entry in covered), *command.confirmed):
@@ -130,6 +151,15 @@ def decide_ack(command: Ack, views: ReadViews, headers: Headers, now: Now, rules
         if awaited is not None:
             events.append(MessageConfirmed(app=app, id=id, sender=awaited[0], dedup=awaited[1]))
     return Decision(tuple(events), Collected(tuple(entry.position for entry in covered)))
+
+
+def _newest(views: ReadViews, entry: Entry | None, streamed: StreamEntry | None) -> tuple[MessageId, int]:
+    """The message that the newest of what is acknowledged is about, and its running number if it was in the queue."""
+    if streamed is not None and (entry is None or streamed.position > entry.position):
+        return streamed.id, 0
+    if entry is None:
+        return MessageId(0), 0
+    return views.change(entry.position) or message_at(entry.position), entry.seq
 
 
 def decide_expire(command: ExpireQueue, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
@@ -165,10 +195,12 @@ def apply_logout(views: Views, event: LoggedOut) -> None:
 
 
 def apply_acked(views: Views, event: Acked) -> list[Position]:
-    """The prefix leaves the queue; what was lost before is no longer news."""
+    """The prefix leaves the queue, what streams had is counted; what was lost before is no longer news."""
     app, user = event.app, event.user
     covered = list(takewhile(lambda entry: entry.position <= event.through, views.entries(app, user)))
     assert len(covered) == event.count
+    if event.streamed or event.evicted or event.expired:
+        _count_streamed(views, event)
     ended = leave(views, app, user, covered, "acked")
     row = views.user(app, user)
     assert row is not None
@@ -176,6 +208,23 @@ def apply_acked(views: Views, event: Acked) -> list[Position]:
     lost_now = lost(row, views.queue_ends(app, user))
     views.put_user(msgspec.structs.replace(row, acked_through=through, lost_at_ack=lost_now))
     return ended
+
+
+def _count_streamed(views: Views, event: Acked) -> None:
+    """What streams had for a user counts as accepted when something comes of it: each took a number, as a copy does."""
+    row = views.user(event.app, event.user) or UserRow(event.app, event.user)
+    accepted = event.streamed + event.evicted + event.expired
+    seq = next_seq(row, views.queue_ends(event.app, event.user)) + accepted
+    views.put_user(
+        msgspec.structs.replace(
+            row, next_seq=seq, acked=row.acked + event.streamed, expired=row.expired + event.expired
+        )
+    )
+    totals = views.count(event.app)
+    totals.accepted += accepted
+    totals.acked += event.streamed
+    totals.evicted += event.evicted
+    totals.expired += event.expired
 
 
 def apply_dedup_expired(views: Views, event: DedupExpired) -> None:

@@ -25,6 +25,7 @@ from .messages import (
     MessageRecalled,
     MessageSent,
     Queued,
+    StreamNoticesExpired,
     Withdrawn,
 )
 from .results import PresenceTaken, ResultCollected, ResultReserved, ResultsExpired
@@ -62,6 +63,7 @@ __all__ = [
     "RoomJoined",
     "RoomLeft",
     "StaysExpired",
+    "StreamNoticesExpired",
     "UserKicked",
     "Withdrawn",
 ]
@@ -94,6 +96,7 @@ AnyEvent = (
     | ConversationMuted
     | ConversationUnmuted
     | CopiesExpired
+    | StreamNoticesExpired
     | UserKicked
     | ListEvent
     | DeletionEvent

@@ -110,7 +110,7 @@ class MessageDeleted(Event, frozen=True, kw_only=True, tag="message-deleted.2"):
     withdrawn: tuple[Withdrawn, ...] = ()
     queued: tuple[Queued, ...] = ()
     stream: Conversation | None = None
-    """Out of whose stream it is taken."""
+    """In whose stream its members are told of it."""
     copies: tuple[str, ...] = ()
     """It is hidden from these recipients, and there for all others; none: it is gone."""
 
@@ -130,6 +130,14 @@ class CopiesExpired(Event, frozen=True, kw_only=True, tag="copies-expired.1"):
     app: str
     id: MessageId
     copies: tuple[Withdrawn, ...]
+
+
+class StreamNoticesExpired(Event, frozen=True, kw_only=True, tag="stream-notices-expired.1"):
+    """What an app's streams tell of messages deleted first, until this time at the latest, is forgotten."""
+
+    app: str
+    at_ms: UnixMs
+    count: int
 
 
 class HistoryExpired(Event, frozen=True, kw_only=True, tag="history-expired.1"):

@@ -49,8 +49,8 @@ class LoggedOut(Event, frozen=True, kw_only=True, tag="logged-out.2"):
     at_ms: UnixMs
 
 
-class Acked(Event, frozen=True, kw_only=True, tag="acked.1"):
-    """A session acknowledged a prefix of its user's queue."""
+class Acked(Event, frozen=True, kw_only=True, tag="acked.2"):
+    """A session acknowledged a prefix of its user's queue, and of what streams had for them."""
 
     app: str
     user: str
@@ -59,9 +59,15 @@ class Acked(Event, frozen=True, kw_only=True, tag="acked.1"):
     count: int
     """Entries that left the queue."""
     id: MessageId
-    """The message the last of them was about, or 0."""
+    """The message that the newest of what was acknowledged was about, or 0."""
     seq: int
-    """The running number of that entry, or 0."""
+    """The running number of that in the queue, or 0."""
+    streamed: int = 0
+    """What of streams was acknowledged; like the next two it counts as accepted with this event."""
+    evicted: int = 0
+    """What of streams was passed over, being too much as of the session's login."""
+    expired: int = 0
+    """Or being past its expiry."""
 
 
 class QueueExpired(Event, frozen=True, kw_only=True, tag="queue-expired.1"):

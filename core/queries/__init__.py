@@ -11,6 +11,7 @@ from .conversations import (
 )
 from .lists import FindBlocked, FindListed, FindRoles
 from .messages import Bound, CollectMessages, CountMessages, FindMessages, MessageQuery, ReserveMessages
+from .subscriptions import CountMembers, FindSubscribers, FindSubscriptions
 from .users import AppUsers, FindMembers, FindOnline, TakePresence
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Bound",
     "CollectMessages",
     "CountConversations",
+    "CountMembers",
     "CountMessages",
     "FindBlocked",
     "FindConversations",
@@ -29,6 +31,8 @@ __all__ = [
     "FindMessages",
     "FindOnline",
     "FindRoles",
+    "FindSubscribers",
+    "FindSubscriptions",
     "GetConversation",
     "MessageQuery",
     "Query",

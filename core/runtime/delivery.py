@@ -23,9 +23,11 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     at_ms: UnixMs = UnixMs(0)
     lane: Lane = "normal"
     queued: bool = False
-    """It waits in the recipient's queue until acknowledged."""
+    """It waits for the recipient until acknowledged."""
     seq: int | None = None
-    """Its running number there."""
+    """Its running number in the recipient's queue."""
+    stream: int | None = None
+    """Of a message that is kept once for all, or of a change of one: the message's running number in its conversation."""
     via: str = ""
     by: str = ""
     """Who edited, recalled or deleted it."""
@@ -38,9 +40,17 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 def delivery(
-    body: Body, type: DeliveryType, user: str, position: Position, seq: int | None, *, awaited: bool = False
+    body: Body,
+    type: DeliveryType,
+    user: str,
+    position: Position,
+    seq: int | None,
+    *,
+    stream: int | None = None,
+    awaited: bool = False,
 ) -> Delivery:
-    """The frame of a message, or of what became of it, for one receiver; `seq` if it is queued."""
+    """The frame of a message, or of what became of it, for one receiver: `seq` if it is in their queue, `stream` if it is kept
+    for all."""
     header = body.header
     return Delivery(
         type=type,
@@ -51,8 +61,9 @@ def delivery(
         format=header.format,
         at_ms=header.at_ms,
         lane=header.lane,
-        queued=seq is not None,
+        queued=seq is not None or stream is not None,
         seq=seq,
+        stream=stream,
         via=header.via,
         by="" if type == "message" else header.by,
         position=position,

@@ -10,11 +10,15 @@ import trio
 
 from ..commands import DeleteMessage, Join, SendMessage
 from ..domain import Collected, Entered, Welcome
+from ..domain.streams import opened
 from ..errors import Refusal
 from ..events import (
     Acked,
+    ConversationCreated,
     LoggedIn,
     LoggedOut,
+    MembersAdded,
+    MembersRemoved,
     MessageConfirmed,
     MessageDeleted,
     MessageEdited,
@@ -35,6 +39,7 @@ from .pending import Pending, Settled
 from .rooms import RoomIndex
 from .session import Session
 from .statistics import Counters
+from .streams import StreamIndex
 from .waits import Waiter, Waits
 
 T = TypeVar("T")
@@ -54,6 +59,7 @@ class Fanout:
         self._waits = waits
         self._counters = counters
         self._rooms = RoomIndex()
+        self._streams = StreamIndex()
         self._offered = 0
 
     @property
@@ -114,6 +120,7 @@ class Fanout:
             self._counters.sessions[session.app] -= 1
         if not sessions and self._sessions.pop(key, None) is not None:
             self._online[session.app] -= 1
+            self._streams.offline(*key)
         self._left.set()
 
     def _wait(self, pending: Pending, settled: Settled) -> None:
@@ -138,25 +145,43 @@ class Fanout:
                     self._offer_room(record, settled.body, pending)
                 else:
                     self._offer_group(record, event, settled)
+                    if settled.stream or (kind == "service" and not settled.body.header.queue):
+                        self._offer_stream(record, settled.body, settled.stream or None)
             case Acked() as event:
                 assert isinstance(settled.result, Collected)
                 self._waits.collected(event.app, event.user, settled.result.positions)
                 self._tell_acked(event)
             case MessageConfirmed() as event:
                 self._waits.confirmed(event.app, event.id)
-            case RoomJoined() as event:
-                self._rooms.joined(event)
-            case RoomLeft() as event:
-                self._rooms.left(event)
+            case RoomJoined() | RoomLeft() | ConversationCreated() | MembersAdded() | MembersRemoved() as event:
+                self._note_members(event)
             case ConversationDeleted() as event:
                 self._forget(record.position, event)
             case LoggedIn() | LoggedOut() | UserKicked() as event:
-                self._tell_of_sessions(event, pending)
+                self._tell_of_sessions(record, event, pending, settled)
 
-    def _tell_of_sessions(self, event: LoggedIn | LoggedOut | UserKicked, pending: Pending) -> None:
+    def _note_members(self, event: RoomJoined | RoomLeft | ConversationCreated | MembersAdded | MembersRemoved) -> None:
+        """Who is where, for what comes after."""
+        match event:
+            case RoomJoined():
+                self._rooms.joined(event)
+            case RoomLeft():
+                self._rooms.left(event)
+            case ConversationCreated():
+                self._streams.created(event.app, event.conversation, event.members)
+            case MembersAdded():
+                self._streams.added(event)
+            case MembersRemoved():
+                self._streams.removed(event)
+            case _:
+                assert_never(event)
+
+    def _tell_of_sessions(
+        self, record: Record, event: LoggedIn | LoggedOut | UserKicked, pending: Pending, settled: Settled
+    ) -> None:
         match event:
             case LoggedIn():
-                self._attach(pending, event)
+                self._attach(record, event, pending, settled)
             case LoggedOut():
                 if event.last:
                     self._waits.offline(event.app, event.user)
@@ -211,6 +236,18 @@ class Fanout:
                 self._offered += 1
                 _guarded(session, session.offer, frame)
 
+    def _offer_stream(self, record: Record, body: Body, number: int | None) -> None:
+        """To everyone here who has the conversation's stream, in one frame; a group's not to its own sender."""
+        header, frame = body.header, None
+        skipped = header.sender if header.conversation.kind == "group" else None
+        for user in tuple(self._streams.receivers(header.app, header.conversation)):
+            if user == skipped:
+                continue
+            for session in tuple(self._sessions.get((header.app, user), ())):
+                frame = frame or delivery(body, header.type, user, record.position, None, stream=number)
+                self._offered += 1
+                _guarded(session, session.offer, frame)
+
     def _to(self, user: str, record: Record, body: Body, seq: int | None, *, awaited: bool = False) -> None:
         sessions = self._sessions.get((body.header.app, user))
         if sessions:
@@ -219,29 +256,33 @@ class Fanout:
                 _guarded(session, session.offer, frame)
 
     def _tell_acked(self, event: Acked) -> None:
-        if not event.count:
+        if not (event.count or event.streamed):
             return
         others = [other for other in self._sessions.get((event.app, event.user), ()) if other.id != event.session]
-        frame = Delivery(type="acked", id=event.id, seq=event.seq, queued=True, position=event.through)
+        frame = Delivery(type="acked", id=event.id, seq=event.seq or None, queued=True, position=event.through)
         for session in others:
             _guarded(session, session.acked_elsewhere, frame)
 
     def _forget(self, position: Position, event: ConversationDeleted) -> None:
         """Any session may hold something of it: whoever was a member once, or is told of changes."""
+        self._streams.deleted(event.app, event.conversation)
         for session in self.sessions():
             if session.app == event.app:
                 self._offered += 1
                 _guarded(session, partial(session.forget, event.conversation), position)
 
-    def _attach(self, pending: Pending, event: LoggedIn) -> None:
-        session = pending.session
+    def _attach(self, record: Record, event: LoggedIn, pending: Pending, settled: Settled) -> None:
+        session, opening = pending.session, settled.opening
         if session is None:
             return
+        assert opening is not None
         sessions = self._sessions.setdefault((event.app, event.user), [])
         self._online[event.app] += not sessions
         sessions.append(session)
         self._counters.sessions[event.app] += 1
-        session.opened(Welcome(event.session, event.queued, event.missed))
+        self._streams.online(event.app, event.user, opening.conversations)
+        login = opened(event.session, record.clock_ms, pending.rules)
+        session.opened(Welcome(event.session, event.queued, event.missed), login, lost=opening.lost)
         if self._closing:
             session.close("shutdown")
 

@@ -21,6 +21,7 @@ from ..queries import (
     AppUsers,
     CollectMessages,
     CountConversations,
+    CountMembers,
     CountMessages,
     FindBlocked,
     FindConversations,
@@ -29,13 +30,15 @@ from ..queries import (
     FindMessages,
     FindOnline,
     FindRoles,
+    FindSubscribers,
+    FindSubscriptions,
     GetConversation,
     MessageQuery,
     Query,
     ReserveMessages,
     TakePresence,
 )
-from ..search import ConversationSearch, Search, info, lists, places
+from ..search import ConversationSearch, Search, info, lists, places, subscriptions
 from .clock import Clock, ExpiryClock
 from .pending import Settled
 from .reading import read_messages
@@ -122,6 +125,12 @@ class History:
                 return await self._read(lambda snapshot: lists.roles(query, snapshot.views))
             case FindBlocked():
                 return await self._read(lambda snapshot: lists.blocked(query, snapshot.views))
+            case FindSubscribers():
+                return await self._read(lambda snapshot: subscriptions.subscribers(query, snapshot.views))
+            case CountMembers():
+                return await self._read(lambda snapshot: subscriptions.count(query, snapshot.views))
+            case FindSubscriptions():
+                return await self._read(lambda snapshot: subscriptions.subscriptions(query, snapshot.views))
             case _:
                 raise InvalidCommand(f"{type(query).__name__} is no query")
 

@@ -8,6 +8,7 @@ from ..commands import Command, Join, Leave
 from ..domain import Entered
 from ..ids import MessageId, Position
 from ..ports import Snapshot, Store
+from ..rows import Opened
 from .clock import ExpiryClock
 from .pending import Settled
 from .reading import Missed, Page, read_missed, read_page
@@ -46,8 +47,8 @@ class SessionHost:
         self._readers = trio.CapacityLimiter(_READERS_MAX)
         self._pages = PageReads(store, self._readers)
 
-    async def read_page(self, app: str, user: str, after: Position) -> Page:
-        return await self._pages.read(lambda snapshot: read_page(snapshot, app, user, after, self._expiry.now()))
+    async def read_page(self, app: str, user: str, after: Position, login: Opened) -> Page:
+        return await self._pages.read(lambda snapshot: read_page(snapshot, app, user, after, self._expiry.now(), login))
 
     async def read_missed(
         self, app: str, user: str, room: str, since: MessageId, entered: Entered, size: int
@@ -77,11 +78,11 @@ class SessionHost:
     def dropped(self, app: str) -> None:
         self._counters.session_dropped[app] += 1
 
-    def acknowledge(self, session: Session, through: Position, handled: list[Sent]) -> None:
+    def acknowledge(self, session: Session, through: Position, handled: list[Sent], opened: Opened | None) -> None:
         unqueued = [frame for frame in handled if not frame.queued]
         self._waits.received(session.app, session.user, [frame.id for frame in unqueued if not frame.awaited])
         confirmed = [frame.id for frame in unqueued if frame.awaited]
-        self._writer.acknowledge(session, through, confirmed, len(handled) - len(unqueued))
+        self._writer.acknowledge(session, through, confirmed, len(handled) - len(unqueued), opened)
 
     async def acknowledged(self, session: Session) -> None:
         slot = self._writer.slot(session)

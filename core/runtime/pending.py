@@ -22,7 +22,7 @@ from ..commands import (
     UpdateConversation,
     UsersCommand,
 )
-from ..domain import Result, Wait
+from ..domain import Opening, Result, Wait
 from ..errors import StorageFailure
 from ..events import Record
 from ..model import Lane, Receipt, Rules
@@ -47,6 +47,10 @@ class Settled(msgspec.Struct, frozen=True):
     wait: Wait = "offline"
     audience: tuple[str, ...] = ()
     """As of the decision."""
+    stream: int = 0
+    """Of what stands in a stream: its message's running number there."""
+    opening: Opening | None = None
+    """Of a login."""
 
     def raise_refusal(self) -> None:
         """Raise the outcome, if it is a Refusal or StorageFailure."""

@@ -15,6 +15,7 @@ from ..errors import Corruption, Kicked, StorageFailure
 from ..ids import MessageId, Position
 from ..limits import PAGE_BYTES
 from ..model import Conversation, Joined, room
+from ..rows import Opened
 from .buffer import FrameBuffer
 from .delivery import Delivery
 from .reading import Missed, Page
@@ -39,8 +40,8 @@ class Sink(Protocol):
 class Host(Protocol):
     """What a session asks of its broker."""
 
-    async def read_page(self, app: str, user: str, after: Position) -> Page:
-        """A page of the user's queue."""
+    async def read_page(self, app: str, user: str, after: Position, login: Opened) -> Page:
+        """A page of what waits for the user."""
 
     async def read_missed(
         self, app: str, user: str, room: str, since: MessageId, entered: Entered, size: int
@@ -62,8 +63,8 @@ class Host(Protocol):
     def dropped(self, app: str) -> None:
         """A frame was dropped for a session."""
 
-    def acknowledge(self, session: "Session", through: Position, handled: list[Sent]) -> None:
-        """Put an ack in the session's slot."""
+    def acknowledge(self, session: "Session", through: Position, handled: list[Sent], opened: Opened | None) -> None:
+        """Put an ack in the session's slot; `opened` if it accounts for something of streams."""
 
     async def acknowledged(self, session: "Session") -> None:
         """Wait until what is in the session's slot now is on disk."""
@@ -84,6 +85,11 @@ class Session:
         self._cursor = Position(0)
         self._newest = Position(0)
         self._acked = Position(0)
+        self._login = Opened(Position(0), 0, 0)
+        self._streamed = Position(0)
+        """The newest it was sent of a stream, to be accounted for."""
+        self._streams_due = False
+        """Something of streams was sent, or passed over at the login, that no ack accounted for."""
         self._changes: list[Delivery] | None = None
         self._deleted: list[tuple[Conversation, Position]] = []
         """Conversations that were deleted while a page is on its way."""
@@ -158,7 +164,10 @@ class Session:
     def ack_id_soon(self, id: MessageId, seq: int | None = None) -> None:
         """`ack_soon` by a message's id."""
         through, handled = self._window.ack(id, seq)
-        self._host.acknowledge(self, through, handled)
+        opened = self._login if self._streams_due else None
+        if self._streams_due and through >= self._streamed:
+            self._streams_due = False
+        self._host.acknowledge(self, through, handled, opened)
 
     # Rooms.
 
@@ -204,9 +213,13 @@ class Session:
 
     # What the broker tells it, in the order of the log.
 
-    def opened(self, welcome: Welcome) -> None:
-        """Its login is on disk: read what waits, if anything does."""
+    def opened(self, welcome: Welcome, login: Opened, *, lost: bool) -> None:
+        """Its login is on disk: read what waits, if anything does. `lost`: something in streams is passed over."""
         self.welcome = welcome
+        self._login = login
+        self._streams_due = lost
+        if lost:
+            self._streamed = welcome.session
         self._newest = welcome.session
         if welcome.queued:
             self._read_on()
@@ -314,7 +327,7 @@ class Session:
                 self._room = trio.Event()
                 continue
             self._changes, self._deleted = [], []
-            page = await self._host.read_page(self.app, self.user, self._cursor)
+            page = await self._host.read_page(self.app, self.user, self._cursor, self._login)
             changes, self._changes = self._changes, None
             self._take(page, changes)
             if page.complete and page.as_of >= self._newest:
@@ -344,6 +357,9 @@ class Session:
     def _note(self, frame: Delivery) -> None:
         if frame.type not in ("dropped", "acked"):
             self._window.note(frame)
+            if frame.queued and frame.seq is None:
+                self._streamed = max(self._streamed, frame.position)
+                self._streams_due = True
             if frame.type == "message":
                 self._host.delivered(self.app)
 

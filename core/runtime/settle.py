@@ -150,7 +150,15 @@ def _carry_out_one(transaction: Transaction, pending: Pending, now: Now) -> Sett
         records.append(record)
     if decision.keeps_body and decision.body is not None:
         transaction.put_body(records[-1].position, decision.body)
-    return Settled(decision.result, tuple(records), decision.body, decision.wait, decision.audience)
+    return Settled(
+        decision.result,
+        tuple(records),
+        decision.body,
+        decision.wait,
+        decision.audience,
+        decision.stream,
+        decision.opening,
+    )
 
 
 def _internal(culprit: _Culprit) -> Settled:

@@ -10,7 +10,7 @@ from itertools import islice
 from ..commands import ChangeMessage, DeleteConversation, SendMessage
 from ..errors import Corruption
 from ..ids import POSITION_MAX, Place, position_of
-from ..limits import BATCH_ROWS_MAX, DELETED_LEAVES_MAX, INDEX_TERMS_MAX
+from ..limits import BATCH_ROWS_MAX, DELETED_LEAVES_MAX, GROUP_COPIES_MAX, INDEX_TERMS_MAX
 from ..ports import Snapshot, Store
 from ..space import STAY_ROWS
 from .pending import Pending
@@ -35,7 +35,8 @@ def _recipients(snapshot: Snapshot, command: object) -> int:
     """As things are before the batch: what it changes itself comes too late to be counted, and is within its bounds."""
     if isinstance(command, SendMessage):
         record = snapshot.views.conversation(command.app, command.to)
-        return record.members if record is not None else 0
+        # A larger group's message stands once, in its stream.
+        return record.members if record is not None and record.members <= GROUP_COPIES_MAX else 0
     if isinstance(command, DeleteConversation):
         return _found_by(snapshot, command)
     assert isinstance(command, ChangeMessage)

@@ -14,6 +14,7 @@ from ..ids import ExpiryMs, MessageId, Position
 from ..limits import BATCH_ROWS_MAX
 from ..model import Rules
 from ..ports import Store
+from ..rows import Opened
 from .fanout import Fanout
 from .inbox import Inbox
 from .pending import Group, Pending, Settled
@@ -36,6 +37,7 @@ class Slot:
         self.through = Position(0)
         self.confirmed: dict[MessageId, None] = {}
         self.count = 0
+        self.opened: Opened | None = None
         self.call = Group()
         self.settled: Settled | None = None
 
@@ -109,7 +111,14 @@ class Writer:
 
     # Acks.
 
-    def acknowledge(self, session: Session, through: Position, confirmed: list[MessageId], count: int) -> None:
+    def acknowledge(
+        self,
+        session: Session,
+        through: Position,
+        confirmed: list[MessageId],
+        count: int,
+        opened: Opened | None,
+    ) -> None:
         """Put an ack in the session's slot; it is never refused, and in vain if nothing will be written any more."""
         if self._abandoned is not None:
             return
@@ -119,6 +128,7 @@ class Writer:
         slot.through = max(slot.through, through)
         slot.confirmed.update(dict.fromkeys(confirmed))
         slot.count += count
+        slot.opened = slot.opened or opened
         self._inbox.arrived.set()
 
     def slot(self, session: Session) -> Slot | None:
@@ -190,6 +200,7 @@ class Writer:
             through=slot.through,
             confirmed=tuple(slot.confirmed),
             count=slot.count,
+            opened=slot.opened,
         )
         return Pending(command, self._rules(session.app), slot)
 

@@ -3,8 +3,8 @@
 A query goes through what is kept in slices, each in one short snapshot: whoever asks for a million messages holds up nobody.
 """
 
-from . import lists
+from . import lists, subscriptions
 from .conversations import ConversationSearch, info
 from .messages import Search, places
 
-__all__ = ["ConversationSearch", "Search", "info", "lists", "places"]
+__all__ = ["ConversationSearch", "Search", "info", "lists", "places", "subscriptions"]

@@ -125,7 +125,8 @@ class ConversationSearch:
 
     def _show(self, views: ReadViews, row: ConversationRow) -> int:
         self.found.append(info(views, self._app, row, self._horizon_ms))
-        return 2 + row.members + row.muted + len(row.attributes) // 256
+        members = row.members if row.kind == "group" else 0
+        return 2 + members + row.muted + len(row.attributes) // 256
 
     def _seen(self, views: ReadViews, row: ConversationRow) -> dict[str, Any]:
         """The row that filter and order look at, without what they do not."""
@@ -152,7 +153,8 @@ def info(views: ReadViews, app: str, row: ConversationRow, horizon_ms: UnixMs) -
         created_ms=row.created_ms,
         updated_ms=row.updated_ms,
         attributes=row.attributes,
-        members=tuple(views.listed(row.number, "members")),
+        members=tuple(views.listed(row.number, "members")) if row.kind == "group" else (),
+        member_count=row.members,
         muted=tuple(views.listed(row.number, "muted")),
         unique=row.unique,
         last_message_ms=last_ms if last_ms is not None and last_ms > horizon_ms else None,

@@ -21,6 +21,7 @@ from .report import Problems, Progress
 from .rows import MISFITS, queue_name, row_name
 
 _CHUNK: Final = 10_000
+_STREAM_KEY_BYTES: Final = 1 + 2 * U64.size
 _TIMELINES: Final = 3
 """Rows `t` of a kept message."""
 
@@ -33,6 +34,8 @@ class BodyCheck:
         self._owned = owned
         self._problems = problems
         self._views = live
+        self._streamed = 0
+        """Kept messages that are in streams."""
         self.queues = self.entries = self.kept = self.bodies = 0
 
     def run(self) -> Iterator[Progress]:
@@ -53,6 +56,7 @@ class BodyCheck:
             self._problems.add(
                 "history", f"{self.kept} kept messages have {timeline_rows} timeline rows, not {_TIMELINES} each"
             )
+        self._streams()
         for key, _ in self._engine.scan("live", keys.CHANGE, keys.CHANGE):
             # A notice that several queues share lies under its change; whose entry it is, the queues have said.
             self._owned.add(U64.unpack_from(key, 1)[0])
@@ -69,6 +73,31 @@ class BodyCheck:
             self._body(key, value)
             if self.bodies % _CHUNK == 0:
                 yield Progress("bodies", self.bodies, total)
+
+    def _streams(self) -> None:
+        """What stands in streams: kept messages that are in one, the newest change of such, and notices with their bodies."""
+        messages = 0
+        for key, value in self._engine.scan("live", keys.STREAM, keys.STREAM):
+            if len(key) != _STREAM_KEY_BYTES:
+                continue  # where a notice is found; who checks conversations has told
+            position = Position(U64.unpack_from(key, 1 + U64.size)[0])
+            try:
+                entry = self._views.stream_entry(Position(U64.unpack_from(key, 1)[0]), position)
+                changed = self._views.changed(entry.id) if entry is not None else None
+            except MISFITS:
+                entry = None
+            if entry is None:
+                self._problems.add("history", f"{row_name(key, value)} cannot be read")
+            elif entry.deleted:
+                self._owned.add(position)
+                if not self._has_body(position):
+                    self._problems.add("history", f"{row_name(key, value)}: the notice has no body")
+            elif position == position_of(entry.id):
+                messages += 1
+            elif changed is None or changed.changes != (position,):
+                self._problems.add("history", f"{row_name(key, value)} is not of the newest change of its message")
+        if messages != self._streamed:
+            self._problems.add("history", f"{self._streamed} kept messages are in streams, which have {messages}")
 
     def _queue(self, key: bytes) -> None:
         """One queue's entries are in order and have their bodies."""
@@ -119,10 +148,22 @@ class BodyCheck:
             app = decode_body(U64.pack(place), body).header.app
         except Corruption:
             return  # told when the bodies are walked
+        if kept.stream:
+            self._in_stream(row_name(key, value), app, id, kept)
         for timeline in keys.timeline_keys(app, kept.conversation, kept.sender):
             row = self._engine.get("live", timeline + at)
             if row is None or (row[0] == 1) != kept.recalled:
                 self._problems.add("history", f"{row_name(key, value)}: a timeline does not say the same of it")
+
+    def _in_stream(self, name: str, app: str, id: MessageId, kept: Kept) -> None:
+        self._streamed += 1
+        try:
+            row = self._views.conversation(app, kept.conversation)
+            entry = self._views.stream_entry(row.number, position_of(id)) if row is not None else None
+        except MISFITS:
+            entry = None
+        if entry is None or (entry.id, entry.number) != (id, kept.number):
+            self._problems.add("history", f"{name}: the stream of its conversation does not say the same of it")
 
     def _body(self, key: bytes, value: bytes) -> None:
         """It is what was written, and its header names the message that the rows lead from."""
@@ -143,10 +184,19 @@ class BodyCheck:
             return position_of(id) == position
         try:
             changed = self._views.changed(id)
-            about = self._views.change(position) if body.header.type == "deleted" else None
+            about = self._told_of(body, position) if body.header.type == "deleted" else None
         except MISFITS:
             return True  # told already
         return about == id if body.header.type == "deleted" else changed is not None and changed.body == position
+
+    def _told_of(self, body: Body, position: Position) -> MessageId | None:
+        """The message whose deletion is told of here: in queues, or in a stream."""
+        about = self._views.change(position)
+        if about is None:
+            row = self._views.conversation(body.header.app, body.header.conversation)
+            entry = self._views.stream_entry(row.number, position) if row is not None else None
+            about = entry.id if entry is not None and entry.deleted else None
+        return about
 
     def _has_body(self, position: Position) -> bool:
         return 0 <= position < 1 << 64 and self._engine.get("bodies", U64.pack(position)) is not None

@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from postroom.core.domain.attributes import terms
+from postroom.core.errors import Corruption
 from postroom.core.ids import Position
 from postroom.core.model import Conversation, Kind, UserList
 from postroom.core.rows import ConversationRow, RoleRow, Totals
@@ -17,6 +18,7 @@ from postroom.core.rows import ConversationRow, RoleRow, Totals
 from .. import keys
 from ..engine import Engine
 from ..keys import U64
+from ..records import decode_body
 from ..views import StoredViews
 from .report import Problems, Progress
 from .rows import MISFITS, row_name
@@ -35,6 +37,8 @@ _KINDS: Final = (
     keys.ROLE,
     keys.MESSAGE_COUNT,
     keys.DELETED,
+    keys.STREAM,
+    keys.SUBSCRIPTION,
 )
 
 
@@ -62,6 +66,7 @@ class ConversationCheck:
                 if self.records % _CHUNK == 0:
                     yield Progress("conversations", self.records)
             self._deleted(app, keys.DELETED + key[1:])
+            self._notices(app)
         for key, value in self._engine.scan("live", keys.BLOCK, keys.BLOCK):
             self._block(key, value)
         for letter in _KINDS:
@@ -117,6 +122,7 @@ class ConversationCheck:
             self._list(app, row, users, count)
         self._silences(app, row)
         self._roles(app, row)
+        self._stream(row, f"{row.kind} {row.id!r} of app {app!r}")
         if self._engine.get("live", keys.MESSAGE_COUNT + U64.pack(row.number)) is not None:
             self._expected[keys.MESSAGE_COUNT] += 1
 
@@ -133,8 +139,45 @@ class ConversationCheck:
             self._expected.update((keys.LISTED, keys.ON_LIST))
             if users == "members":
                 self._need(keys.MEMBER_OF + keys.user_key(app, user) + number, f"{name}: {user!r} does not know of it")
+                if row.kind == "service":
+                    self._subscription(app, row, user, key[len(prefix) : len(prefix) + U64.size])
         if found != count:
             self._tell(f"{name} counts {count} {users}, its list has {found}")
+
+    def _subscription(self, app: str, row: ConversationRow, user: str, place: bytes) -> None:
+        self._expected[keys.SUBSCRIPTION] += 1
+        found = self._views.subscription(app, user, Position(U64.unpack(place)[0]))
+        if found is None or (found.number, found.id) != (row.number, row.id):
+            self._tell(f"{row.kind} {row.id!r} of app {app!r}: {user!r} does not know of subscribing to it")
+
+    def _stream(self, row: ConversationRow, name: str) -> None:
+        """What stands there is in order, and numbered as the conversation's messages are; the rest is for who checks bodies."""
+        last, newest = None, self._views.message_count(row.number)
+        for entry in self._views.stream(row.number):
+            self._expected[keys.STREAM] += 1
+            if last is not None and (entry.ordinal <= last.ordinal or entry.stamp_s < last.stamp_s):
+                self._tell(f"{name}: entry {entry.position} of its stream is not in order behind {last.position}")
+            if not 0 < entry.number <= newest:
+                self._tell(f"{name}: entry {entry.position} of its stream has the number {entry.number} of {newest}")
+            last = entry
+
+    def _notices(self, app: str) -> None:
+        """Each tells of an entry. One of a conversation that was deleted and swept since is known by nothing else."""
+        prefix = keys.notice_prefix(app)
+        for key, value in self._engine.scan("live", prefix, prefix):
+            self._expected[keys.STREAM] += 1
+            try:
+                number, position = Position(U64.unpack(value)[0]), Position(U64.unpack(key[-U64.size :])[0])
+                entry = self._views.stream_entry(number, position)
+                body = self._engine.get("bodies", U64.pack(position))
+                about = decode_body(U64.pack(position), body).header.conversation if body is not None else None
+            except (*MISFITS, Corruption):
+                entry = about = None
+            if entry is None or not entry.deleted:
+                self._tell(f"{row_name(key, value)}: there is no such notice")
+            elif about is not None:
+                row = self._views.conversation(app, about) or self._views.deleted(app, about)
+                self._expected[keys.STREAM] += row is None or row.number != number
 
     def _silences(self, app: str, row: ConversationRow) -> None:
         name, prefix = f"{row.kind} {row.id!r} of app {app!r}", keys.SILENCE + U64.pack(row.number)

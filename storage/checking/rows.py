@@ -6,13 +6,14 @@ from typing import Any, Final
 
 import msgspec
 
-from postroom.core.ids import ExpiryMs, MessageId, UnixMs
+from postroom.core.ids import ExpiryMs, MessageId, Position, UnixMs
 from postroom.core.model import Kind, PresenceEvent
 from postroom.core.rows import ChangedRow, ConversationRow, DedupRow, Gap, Kept, ResultRow, RoleRow, Totals, UserRow
 
 from .. import keys
 from ..engine import Engine
-from ..keys import CLOCK_ROW
+from ..keys import CLOCK_ROW, U64
+from ..stream_views import StreamRow
 
 MISFITS: Final = (
     AssertionError,
@@ -63,6 +64,8 @@ KINDS: Final = {
     keys.ROLE: "role",
     keys.BLOCK: "block",
     keys.DELETED: "deleted conversation",
+    keys.STREAM: "stream entry",
+    keys.SUBSCRIPTION: "subscription",
 }
 """The kind of row by its key's first letter."""
 
@@ -96,6 +99,18 @@ def _timeline(value: bytes) -> bytes:
     return value
 
 
+def _stay(value: bytes) -> object:
+    """In a room; or as a member of something else."""
+    if msgspec.msgpack.decode(value, type=tuple[object, ...])[2:]:
+        return msgspec.msgpack.decode(value, type=tuple[str, Kind, Position])
+    return msgspec.msgpack.decode(value, type=tuple[str, UnixMs])
+
+
+def _streamed(value: bytes) -> object:
+    """An entry; or, of what is told of as deleted, whose stream it is in."""
+    return U64.unpack(value) if len(value) == U64.size else msgspec.msgpack.decode(value, type=StreamRow)
+
+
 FIELDS: Final[dict[bytes, Callable[[bytes], dict[str, object]]]] = {
     keys.CLOCK: _clock,
     keys.APP: _app,
@@ -120,7 +135,7 @@ _FORMS: Final[dict[bytes, Callable[[bytes], object]]] = {
     keys.CHANGE: keys.unpack_change,
     keys.TIMELINE: _timeline,
     keys.MEMBER: msgspec.msgpack.Decoder(tuple[str, UnixMs, MessageId]).decode,
-    keys.STAY: msgspec.msgpack.Decoder(tuple[str, UnixMs]).decode,
+    keys.STAY: _stay,
     keys.ENDED: struct.Struct("").unpack,
     keys.BEGAN: keys.U32.unpack,
     keys.RESULT_END: _names,
@@ -137,6 +152,8 @@ _FORMS: Final[dict[bytes, Callable[[bytes], object]]] = {
     keys.SILENCE: msgspec.msgpack.Decoder(tuple[str, ExpiryMs]).decode,
     keys.SILENCE_END: struct.Struct("").unpack,
     keys.BLOCK: msgspec.msgpack.Decoder(tuple[str, str, Kind, str]).decode,
+    keys.STREAM: _streamed,
+    keys.SUBSCRIPTION: msgspec.msgpack.Decoder(tuple[Position, str, UnixMs]).decode,
 }
 
 

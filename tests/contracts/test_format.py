@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from zlib import crc32
 
@@ -21,9 +22,12 @@ from postroom.core.rows import (
     Gap,
     Header,
     Kept,
+    Membership,
     ResultRow,
     RoleRow,
     Stay,
+    StreamEntry,
+    SubscriptionRow,
     Totals,
     UserRow,
 )
@@ -252,6 +256,32 @@ def test_a_silence_for_a_while() -> None:
     assert written(change) == {
         b"S" + NUMBER + BOB: msgspec.msgpack.encode(["bob", 7]),
         b"E" + (7).to_bytes(8) + NUMBER + BOB: b"",
+    }
+
+
+def test_an_entry_of_a_stream() -> None:
+    entry = StreamEntry(Position(9), MessageId(5), 3, 4, 200_000_000)
+    key = b"T" + NUMBER + (9).to_bytes(8)
+    for sender, deleted, told in (("", False, []), ("ann", False, ["ann"]), ("", True, ["", True])):
+        shown = msgspec.structs.replace(entry, sender=sender, deleted=deleted)
+        rows = written(partial(StoredViews.put_stream_entry, number=POSITION, entry=shown))
+        assert rows == {key: msgspec.msgpack.encode([5, 3, 4, 200_000_000, *told])}
+    assert written(lambda views: views.put_notice_end("demo", POSITION, UnixMs(7), Position(9))) == {
+        b"T" + bytes(8) + keys.digest("demo") + (7).to_bytes(8) + (9).to_bytes(8): NUMBER
+    }
+
+
+def test_a_subscription_and_a_membership_that_ended() -> None:
+    row = SubscriptionRow(Position(9), POSITION, "s", UnixMs(7))
+    assert written(lambda views: views.put_subscription("demo", "bob", row)) == {
+        b"P" + BOB + (9).to_bytes(8): msgspec.msgpack.encode([POSITION, "s", 7])
+    }
+    until, member = (8).to_bytes(8) + (10).to_bytes(8), keys.digest("demo", "bob", "member")
+    ended = Membership(POSITION, Conversation("service", "s"), Position(9), Position(10))
+    place = Place(UnixMs(8), MessageId(10))
+    assert written(lambda views: views.put_left("demo", "bob", ended, place)) == {
+        b"i" + member + until + (9).to_bytes(8): msgspec.msgpack.encode(["s", "service", POSITION]),
+        b"j" + keys.digest("demo") + until + member + (9).to_bytes(8): b"",
     }
 
 

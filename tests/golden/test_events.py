@@ -42,6 +42,7 @@ from postroom.core.events import (
     RoomJoined,
     RoomLeft,
     StaysExpired,
+    StreamNoticesExpired,
     UserKicked,
     Withdrawn,
 )
@@ -132,7 +133,19 @@ EVENTS: list[AnyEvent] = [
     RoomJoined(app="demo", room="rööm", user="bob", at_ms=AT_MS),
     RoomLeft(app="demo", room="rööm", user="bob", at_ms=AT_MS),
     PresenceTaken(app="demo", feed="rooms", count=17),
-    Acked(app="demo", user="bob", session=POSITION, through=Position(ID + 2), count=3, id=ID, seq=44),
+    Acked(
+        app="demo",
+        user="bob",
+        session=POSITION,
+        through=Position(ID + 2),
+        count=3,
+        id=ID,
+        seq=44,
+        streamed=4,
+        evicted=5,
+        expired=6,
+    ),
+    StreamNoticesExpired(app="demo", at_ms=AT_MS, count=4),
     QueueExpired(app="demo", user="bob", count=5),
     DedupExpired(expires_ms=ExpiryMs(1_790_086_400_123), position=Position(ID), count=9),
     ResultReserved(
@@ -238,6 +251,7 @@ OF_OLD: dict[str, AnyEvent] = {
     "logged-in.2": LoggedIn(
         app="demo", user="bob", session=POSITION, epoch=7, first=True, queued=3, missed=2, at_ms=AT_MS, day=0
     ),
+    "acked.1": Acked(app="demo", user="bob", session=POSITION, through=Position(ID + 2), count=3, id=ID, seq=44),
     "logged-out.1": LoggedOut(app="demo", user="bob", session=POSITION, last=True, at_ms=UNKNOWN_MS),
 }
 """What is written no more, in its present form."""

@@ -396,6 +396,7 @@ async def test_all_that_is_known_of_a_conversation() -> None:
             updated_ms=info.updated_ms,
             attributes=b'{"topic":"tea"}',
             members=("bob", "ann"),
+            member_count=2,
             muted=("dora", "ann"),
             unique=False,
             last_message_ms=None,

@@ -10,7 +10,7 @@ from postroom.core import Broker, BrokerThread, DeleteMessage, EditMessage, Reca
 from postroom.core.commands import AddMembers, Command, CreateConversation, SendMessage
 from postroom.core.errors import UnknownConversation
 from postroom.core.ids import MessageId
-from postroom.core.limits import BATCH_ROWS_MAX, MEMBERS_MAX
+from postroom.core.limits import BATCH_ROWS_MAX, GROUP_COPIES_MAX, MEMBERS_MAX
 from postroom.core.model import Rules
 from postroom.core.queries import CountMessages
 from postroom.core.runtime.pending import Group, Pending
@@ -167,10 +167,12 @@ def store_with(**sizes: int) -> Any:
 
 
 def test_sends_to_small_groups_are_one_batch_and_to_large_ones_are_not() -> None:
-    store = store_with(small=3, large=MEMBERS_MAX).store
+    store = store_with(small=3, large=GROUP_COPIES_MAX, huge=MEMBERS_MAX).store
     few = batch_of(*[say(to=group("small"))] * 200)
     assert cut(few, store) == (few, [])
-    many = batch_of(*[say(to=group("large"))] * 20)
+    streamed = batch_of(*[say(to=group("huge"))] * 200)
+    assert cut(streamed, store) == (streamed, [])
+    many = batch_of(*[say(to=group("large"))] * 40)
     now, later = cut(many, store)
     assert list(now) + later == many
     assert sum(pending.rows for pending in now[:-1]) < BATCH_ROWS_MAX <= sum(pending.rows for pending in now)
@@ -178,10 +180,10 @@ def test_sends_to_small_groups_are_one_batch_and_to_large_ones_are_not() -> None
 
 
 def test_changes_count_their_recipients_and_peers_are_not_looked_at() -> None:
-    machine = store_with(large=MEMBERS_MAX)
+    machine = store_with(large=GROUP_COPIES_MAX)
     receipt = machine.run(say(to=group("large"))).result
     assert isinstance(receipt, Receipt)
-    edits = batch_of(*[EditMessage(app=APP, id=receipt.id, by="ann", body=b"x")] * 20)
+    edits = batch_of(*[EditMessage(app=APP, id=receipt.id, by="ann", body=b"x")] * 40)
     assert cut(edits, machine.store)[1]
     unknown = batch_of(RecallMessage(app=APP, id=MessageId(0), by="ann"), say(to=group("none")))
     assert cut(unknown, machine.store) == (unknown, [])
@@ -192,11 +194,11 @@ def test_changes_count_their_recipients_and_peers_are_not_looked_at() -> None:
 
 async def test_a_batch_that_was_cut_is_carried_out_in_order() -> None:
     async with open_office() as (broker, store):
-        users = tuple(f"u{number}" for number in range(MEMBERS_MAX))
+        users = tuple(f"u{number}" for number in range(GROUP_COPIES_MAX))
         await broker.submit(CreateConversation(app=APP, conversation=G, members=users))
-        outcomes = await broker.submit_many([say(str(number)) for number in range(30)])
+        outcomes = await broker.submit_many([say(str(number)) for number in range(150)])
         ids = [outcome.id for outcome in outcomes if isinstance(outcome, Receipt)]
-        assert len(ids) == 30
+        assert len(ids) == 150
         assert ids == sorted(ids)
         with store.snapshot() as snapshot:
             assert [entry.position for entry in snapshot.views.entries(APP, "u7")] == ids

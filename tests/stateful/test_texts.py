@@ -15,6 +15,7 @@ from hypothesis.stateful import initialize, invariant, precondition, rule
 from postroom.core import Broker, Options, open_broker
 from postroom.core.commands import (
     Ack,
+    AddMembers,
     Command,
     CreateConversation,
     DeleteConversation,
@@ -25,15 +26,17 @@ from postroom.core.commands import (
     Login,
     Logout,
     RecallMessage,
+    RemoveMembers,
     SendMessage,
     StartEpoch,
     SweepConversation,
 )
 from postroom.core.domain import Welcome
+from postroom.core.domain.streams import opened
 from postroom.core.errors import Refusal
 from postroom.core.events.deletion import ConversationSwept
 from postroom.core.ids import ExpiryMs, MessageId, Position, UnixMs
-from postroom.core.model import Conversation, Receipt, Rules, group, peer, room
+from postroom.core.model import Conversation, Receipt, Rules, group, peer, room, service
 from postroom.core.queries import FindMessages
 from postroom.core.runtime.reading import read_messages, read_page
 from postroom.core.search import Search
@@ -51,8 +54,10 @@ USERS = ("ann", "bob", "cy")
 TEXT = re.compile(rb"<text-\d+>")
 
 users = st.sampled_from(USERS)
-names = st.sampled_from(["g", "h"])
-conversations = st.sampled_from([group("g"), group("g"), group("h"), room("r"), peer("bob"), peer("cy")])
+records = st.sampled_from([group("g"), group("h"), room("r"), service("s")])
+conversations = st.sampled_from(
+    [group("g"), group("g"), group("h"), service("s"), service("s"), room("r"), peer("bob"), peer("cy")]
+)
 flags = st.booleans()
 mostly = st.sampled_from([True, True, True, False])
 picks = st.integers(0, 30)
@@ -84,8 +89,8 @@ class Texts(StoreMachine):
         """Something was deleted."""
         self.texts = 0
         self.sessions: list[tuple[str, Position]] = []
-        for name in ("g", "h"):
-            self.create(name, set(USERS))
+        for conversation in (group("g"), group("h"), service("s")):
+            self.create(conversation, set(USERS))
 
     def text(self) -> bytes:
         self.texts += 1
@@ -100,9 +105,18 @@ class Texts(StoreMachine):
 
     # What happens.
 
-    @rule(name=names, members=st.sets(users))
-    def create(self, name: str, members: set[str]) -> None:
-        self.do(CreateConversation(app=APP, conversation=group(name), members=tuple(sorted(members))))
+    @rule(conversation=records, members=st.sets(users))
+    def create(self, conversation: Conversation, members: set[str]) -> None:
+        """And whoever is a member, or subscribes, from now on."""
+        users = tuple(sorted(members))
+        self.do(CreateConversation(app=APP, conversation=conversation))
+        if conversation.kind != "room":
+            self.do(AddMembers(app=APP, conversation=conversation, users=users))
+
+    @rule(conversation=records, user=users)
+    def leave(self, conversation: Conversation, user: str) -> None:
+        if conversation.kind != "room":
+            self.do(RemoveMembers(app=APP, conversation=conversation, users=(user,)))
 
     @rule(to=conversations, sender=users, queue=mostly, count=st.integers(1, 4))
     def send(self, to: Conversation, sender: str, queue: bool, count: int) -> None:
@@ -155,7 +169,7 @@ class Texts(StoreMachine):
         self.letters.remove(letter)
 
     @precondition(lambda self: len(self.letters) > len(self.hidden))
-    @rule(conversation=st.sampled_from([group("g"), group("h"), room("r")]))
+    @rule(conversation=records)
     def delete_conversation(self, conversation: Conversation) -> None:
         if self.do(DeleteConversation(app=APP, conversation=conversation, by="eve")) is not None:
             self.gone = True
@@ -163,7 +177,7 @@ class Texts(StoreMachine):
             self.letters = [letter for letter in self.letters if letter.to != conversation]
 
     @precondition(lambda self: self.gone)
-    @rule(conversation=st.sampled_from([group("g"), group("h"), room("r")]), limit=st.sampled_from([1, 2, 1_000]))
+    @rule(conversation=records, limit=st.sampled_from([1, 2, 1_000]))
     def sweep(self, conversation: Conversation, limit: int) -> None:
         command = SweepConversation(app=APP, conversation=conversation, limit=limit, unblocked=True)
         for event in self.machine.run(command).events:
@@ -230,8 +244,10 @@ class Texts(StoreMachine):
     def _check_queues(self, snapshot: Any) -> None:
         """A session that opens now is given no text but those of today, each by the message that has it."""
         now = {one.id: one for one in self.letters}
+        clock = self.machine.clock.expiry_ms
+        login = opened(snapshot.views.position, clock, self.machine.rules)
         for user in USERS:
-            page = read_page(snapshot, APP, user, Position(0), self.machine.clock.expiry_ms)
+            page = read_page(snapshot, APP, user, Position(0), clock, login)
             for frame in page.deliveries:
                 assert frame.body == (now[frame.id].text if frame.type in ("message", "edited") else b"")
 
@@ -239,7 +255,8 @@ class Texts(StoreMachine):
         """Every way to ask gives the messages that there are, as they are."""
         senders: list[dict[str, Any]] = [{"sender": user} for user in USERS]
         places: list[dict[str, Any]] = [
-            {"conversations": (to,)} for to in (group("g"), group("h"), room("r"), peer("bob"), peer("cy"))
+            {"conversations": (to,)}
+            for to in (group("g"), group("h"), room("r"), service("s"), peer("bob"), peer("cy"))
         ]
         for questions in ([{"everything": True}], senders, places):
             found = []

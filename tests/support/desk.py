@@ -158,6 +158,7 @@ class Desk(Machine):
         terms = count_terms(self, app, user)
         assert terms.accepted == sum(terms[1:]), terms
         users = {copy.user for event in self.events if isinstance(event, BRINGS_COPIES) for copy in event.queued}
+        users |= {event.user for event in self.events if isinstance(event, Acked)}
         every = [count_terms(self, app, one) for one in sorted(users)]
         totals = self.totals(app)
         for index, name in enumerate(terms._fields):
@@ -178,7 +179,10 @@ def count_terms(machine: Machine, app: str, user: str) -> Terms:
                 expired += copy.expired
         match event:
             case Acked(user=of) if of == user:
-                acked += event.count
+                accepted += event.streamed + event.evicted + event.expired
+                acked += event.count + event.streamed
+                evicted += event.evicted
+                expired += event.expired
             case QueueExpired(user=of) if of == user:
                 expired += event.count
             case CopiesExpired():

@@ -7,7 +7,7 @@ from postroom.core.commands import Command, DeleteMessage, EditMessage, Join, Le
 from postroom.core.errors import InvalidCommand
 from postroom.core.ids import MessageId, Position
 from postroom.core.limits import BODY_BYTES_MAX, NAME_BYTES_MAX, RECIPIENTS_MAX
-from postroom.core.model import Conversation, peer, room, service
+from postroom.core.model import Conversation, peer, room
 
 
 def send(**fields: object) -> SendMessage:
@@ -66,7 +66,7 @@ def test_good_ones_pass(command: Command) -> None:
         (send(to=room("r"), recipients=("\ud800",)), "recipients"),
         (send(to=room("r"), recipients=("bob",) * (RECIPIENTS_MAX + 1)), "recipients"),
         (send(recipients=("bob",)), "recipients"),
-        (send(to=service("s")), "to"),
+        (send(to=Conversation("crowd", "s")), "to"),
         (send(to=Conversation("peer", "bob", 1)), "to"),
         (send(body=b"x" * (BODY_BYTES_MAX + 1)), "body"),
         (send(body=b"\xff"), "body"),

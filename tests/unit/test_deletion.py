@@ -13,11 +13,13 @@ from postroom.core.commands import (
     DeleteConversation,
     DeleteMessage,
     EditMessage,
+    ExpireHistory,
     ExpireSilences,
     Join,
     Leave,
     MuteConversation,
     RecallMessage,
+    RemoveMembers,
     SendMessage,
     SetRole,
     SilenceUsers,
@@ -25,6 +27,7 @@ from postroom.core.commands import (
     UpdateConversation,
 )
 from postroom.core.domain import Decision, Entered
+from postroom.core.domain.streams import opened
 from postroom.core.errors import (
     ConversationExists,
     InvalidCommand,
@@ -35,17 +38,19 @@ from postroom.core.errors import (
 )
 from postroom.core.events import AnyEvent, ConversationCreated, RoomJoined, RoomLeft
 from postroom.core.events.deletion import ConversationDeleted, ConversationSwept, CopiesWithdrawn
-from postroom.core.ids import MessageId
+from postroom.core.ids import MessageId, Position
 from postroom.core.limits import (
     DEDUP_EXPIRED_MAX,
     DELETED_LEAVES_MAX,
+    GROUP_COPIES_MAX,
     HISTORY_COPIES_MAX,
     HISTORY_EXPIRED_MAX,
-    MEMBERS_MAX,
 )
 from postroom.core.model import Conversation, group, peer, room, service
-from postroom.core.queries import FindBlocked
+from postroom.core.queries import FindBlocked, FindSubscriptions
+from postroom.core.runtime.reading import read_page
 from postroom.core.search import lists
+from postroom.core.search.subscriptions import subscriptions
 from postroom.storage.checking.conversations import ConversationCheck
 from postroom.storage.checking.report import Problem, Problems
 from postroom.storage.engine import LIVE
@@ -71,7 +76,7 @@ class House(Desk):
         self.run(CreateConversation(app=APP, conversation=R))
 
     def say(self, text: str = "hi", to: Conversation = G) -> MessageId:
-        queue = to.kind == "group"
+        queue = to.kind != "room"
         command = SendMessage(app=APP, sender="ann", to=to, body=text.encode(), queue=queue, history=True)
         return self.receipt(self.run(command)).id
 
@@ -110,6 +115,16 @@ class House(Desk):
 
         self.read(look)
         return told
+
+    def waits(self, user: str) -> int:
+        """What a session that opens now is given."""
+        clock = self.clock.expiry_ms
+
+        def read(snapshot: Any) -> int:
+            login = opened(snapshot.views.position, clock, self.rules)
+            return len(read_page(snapshot, APP, user, Position(0), clock, login).deliveries)
+
+        return self.read(read)
 
     def members(self) -> list[str]:
         return self.read(lambda snapshot: sorted(snapshot.views.members(APP, "r")))
@@ -226,19 +241,19 @@ def test_steps_are_as_large_as_they_may_be(house: House, limit: int) -> None:
 
 
 def test_a_step_ends_with_so_many_recipients(house: House) -> None:
-    users = tuple(f"u{number}" for number in range(MEMBERS_MAX))
+    users = tuple(f"u{number}" for number in range(GROUP_COPIES_MAX))
     house.run(CreateConversation(app=APP, conversation=group("crowd"), members=users))
-    for _ in range(8):
+    for _ in range(30):
         house.say(to=group("crowd"))
     house.doom(group("crowd"))
     events = house.clear(group("crowd"))
     copies = [event for event in events if isinstance(event, CopiesWithdrawn)]
     assert max(len(event.copies) for event in copies) == HISTORY_EXPIRED_MAX
     withdrawn = sum(len(event.copies) for event in copies)
-    assert HISTORY_COPIES_MAX < withdrawn <= HISTORY_COPIES_MAX + MEMBERS_MAX
+    assert HISTORY_COPIES_MAX < withdrawn <= HISTORY_COPIES_MAX + GROUP_COPIES_MAX
     assert isinstance(events[-1], ConversationSwept)
     house.clear_all(group("crowd"))
-    assert house.terms("u7").withdrawn == 8
+    assert house.terms("u7").withdrawn == 30
 
 
 def test_a_room_that_nobody_used_is_swept_in_one_event(house: House) -> None:
@@ -256,6 +271,60 @@ def test_a_service_is_deleted_like_any_other(house: House) -> None:
         house.run(BanUsers(app=APP, conversation=s, users=("cy",)))
     assert [event.what for event in house.clear_all(s) if isinstance(event, ConversationSwept)] == ["banned", "record"]
     house.run(CreateConversation(app=APP, conversation=s))
+
+
+def test_a_service_goes_with_its_stream_and_its_subscribers(house: House) -> None:
+    """All but word of a message that was deleted before, which nobody finds a way to and age ends."""
+    s, users = service("s"), tuple(f"u{number}" for number in range(70))
+    house.run(CreateConversation(app=APP, conversation=s))
+    house.run(AddMembers(app=APP, conversation=s, users=users))
+    edited, recalled, gone, _ = (house.say(text, s) for text in ("<one>", "<two>", "<three>", "<four>"))
+    house.run(EditMessage(app=APP, id=edited, by="ann", body=b"<five>"))
+    house.run(RecallMessage(app=APP, id=recalled, by="ann"))
+    house.run(DeleteMessage(app=APP, id=gone, by="ann"))
+    house.run(RemoveMembers(app=APP, conversation=s, users=("u3",)))
+    assert [house.waits(user) for user in ("u3", "u4", "ann")] == [6, 6, 0]
+    assert house.login("u4").queued == 6
+    house.doom(s)
+    assert [house.waits(user) for user in ("u3", "u4")] == [0, 0]
+    assert house.login("u5").queued == 0
+    found = FindSubscriptions(app=APP, user="u4", limit=10)
+    assert house.read(lambda snapshot: subscriptions(found, snapshot.views)) == ()
+    with pytest.raises(UnknownConversation):
+        house.say("<no>", s)
+    whats: list[str] = []
+    while events := house.clear(s, limit=40):
+        whats += [event.what for event in events if isinstance(event, ConversationSwept)]
+        assert house.problems() == []
+    assert whats == ["messages", "members", "members", "record"]
+    assert not any(house.holds(b"<%s>" % text) for text in (b"one", b"two", b"three", b"four", b"five"))
+    assert house.letters().isdisjoint({b"X", b"P", b"N", b"h", b"t", b"m"})
+    assert len(house.body_places()) == 1
+    house.run(CreateConversation(app=APP, conversation=s))
+    house.run(AddMembers(app=APP, conversation=s, users=("u4",)))
+    house.say("<anew>", s)
+    assert [house.waits(user) for user in ("u4", "u5")] == [1, 0]
+    house.clock.run(181 * 86_400_000)
+    while house.run(ExpireHistory(app=APP)).events:
+        pass
+    assert house.problems() == []
+    assert house.body_places() == []
+
+
+def test_a_stream_that_age_shortens_while_it_is_swept(house: House) -> None:
+    s = service("s")
+    house.run(CreateConversation(app=APP, conversation=s))
+    house.run(AddMembers(app=APP, conversation=s, users=("bob",)))
+    for _ in range(3):
+        house.run(EditMessage(app=APP, id=house.say("<old>", s), by="ann", body=b"<new>"))
+    house.doom(s)
+    house.clear(s, limit=1)
+    house.clock.run(181 * 86_400_000)
+    house.run(ExpireHistory(app=APP, limit=1))
+    assert house.problems() == []
+    house.clear_all(s)
+    assert house.letters().isdisjoint({b"X", b"T", b"h", b"m"})
+    assert house.body_places() == []
 
 
 def everything_about(house: House, users: tuple[str, ...]) -> None:

@@ -20,7 +20,7 @@ from postroom.core.errors import DedupMismatch, UnknownConversation, UnknownMess
 from postroom.core.events import CopiesExpired, HistoryExpired, MessageDeleted, MessageSent
 from postroom.core.expiry import DAY_MS
 from postroom.core.ids import MessageId, Place
-from postroom.core.limits import HISTORY_COPIES_MAX, HISTORY_EXPIRED_MAX, MEMBERS_MAX
+from postroom.core.limits import GROUP_COPIES_MAX, HISTORY_COPIES_MAX, HISTORY_EXPIRED_MAX
 from postroom.core.model import Receipt, group, peer
 from postroom.core.rows import Kept
 from tests.support.desk import APP, Desk, Shown
@@ -268,17 +268,17 @@ def test_a_peer_s_copy_keeps_its_text_as_ever() -> None:
 
 def test_age_goes_on_in_bounded_steps() -> None:
     club = Club(history_ttl_ms=DAY_MS, queue_ttl_ms=7 * DAY_MS)
-    users = tuple(f"u{number}" for number in range(MEMBERS_MAX - 3))
+    users = tuple(f"u{number}" for number in range(GROUP_COPIES_MAX - 3))
     club.run(AddMembers(app=APP, conversation=G, users=users))
-    for number in range(8):
+    for number in range(30):
         club.say(f"text {number}", sender="eve")
     club.clock.run(2 * DAY_MS)
     events = club.run(ExpireHistory(app=APP, limit=250)).events
     swept = [event for event in events if isinstance(event, HistoryExpired)]
     copies = [event for event in events if isinstance(event, CopiesExpired)]
-    assert sum(event.count for event in swept) == HISTORY_COPIES_MAX // MEMBERS_MAX + 1
+    assert sum(event.count for event in swept) == HISTORY_COPIES_MAX // GROUP_COPIES_MAX + 1
     assert all(len(event.copies) <= HISTORY_EXPIRED_MAX for event in copies)
     while club.run(ExpireHistory(app=APP, limit=250)).events:
         pass
     assert (club.kept(), club.shown("u7")) == ([], [])
-    assert club.terms("u7").expired == 8
+    assert club.terms("u7").expired == 30

@@ -27,6 +27,7 @@ def info(of: Conversation = C1, **more: Any) -> ConversationInfo:
         "updated_ms": UnixMs(1_700_000_000_001),
         "attributes": b"{}",
         "members": (),
+        "member_count": 0,
         "muted": (),
         "unique": False,
         "last_message_ms": None,

@@ -13,6 +13,7 @@ from postroom.core.domain import (
     changes,
     conversations,
     deletion,
+    groups,
     history,
     messages,
     presence,
@@ -22,6 +23,7 @@ from postroom.core.domain import (
     rooms,
     sessions,
     silences,
+    streams,
     users,
 )
 from postroom.core.domain.decision import Now
@@ -49,6 +51,7 @@ MODULES = (
     changes,
     conversations,
     deletion,
+    groups,
     history,
     messages,
     presence,
@@ -58,9 +61,10 @@ MODULES = (
     rooms,
     sessions,
     silences,
+    streams,
     users,
 )
-PARTS = {"decide_expire_stays"}
+PARTS = {"decide_expire_stays", "decide_expire_notices", "decide_copies_expired"}
 """Of what is decided about an app's history."""
 DECIDES = {
     f"{module.__name__.rpartition('.')[2]}.{name}": what

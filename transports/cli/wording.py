@@ -38,6 +38,7 @@ from postroom.core.events import (
     RoomJoined,
     RoomLeft,
     StaysExpired,
+    StreamNoticesExpired,
     UserKicked,
 )
 from postroom.core.events.deletion import (
@@ -64,13 +65,14 @@ from postroom.core.model import Conversation
 _RECIPIENTS_SHOWN: Final = 3
 _IDS: Final = frozenset({"id", "ids", "session", "through", "position", "positions"})
 """Fields that are decimal strings in JSON: 64-bit readers aside, nobody may round them."""
+_SWEEPS: Final = (HistoryExpired, StaysExpired, StreamNoticesExpired)
 _START: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def line(record: Record) -> str:
     """One event for a person: position, time, app, what happened. A time by the expiry clock is marked with "~"."""
     # Sweeping names the time of what it ends; and earlier versions did not note every time.
-    at_ms = 0 if isinstance(record.event, HistoryExpired | StaysExpired) else getattr(record.event, "at_ms", 0)
+    at_ms = 0 if isinstance(record.event, _SWEEPS) else getattr(record.event, "at_ms", 0)
     when = moment(at_ms) if at_ms else "~" + moment(record.clock_ms)
     app = shown(getattr(record.event, "app", "")) if hasattr(record.event, "app") else "-"
     return f"{record.position}  {when:>25}  {app}  {words(record.event)}"
@@ -123,26 +125,42 @@ def words(event: AnyEvent) -> str:
         case MessageSent():
             return _joined(f"message {event.id} {shown(event.sender)} → {place(event.conversation)}", _sent(event))
         case MessageEdited():
-            return _joined(f"message {event.id} edited by {shown(event.by)}", _copies(event.queued))
+            what = f"message {event.id} edited by {shown(event.by)}"
+            return _joined(what, [*_streamed(event.stream), *_copies(event.queued)])
         case MessageRecalled():
-            return _joined(f"message {event.id} recalled by {shown(event.by)}", _copies(event.queued))
+            what = f"message {event.id} recalled by {shown(event.by)}"
+            return _joined(what, [*_streamed(event.stream), *_copies(event.queued)])
         case MessageDeleted():
             gone = (f"{counted(len(w.positions), 'entry')} withdrawn from {shown(w.user)}" for w in event.withdrawn)
-            return _joined(f"message {event.id} deleted by {shown(event.by)}", [*_few(gone), *_copies(event.queued)])
+            what = f"message {event.id} deleted by {shown(event.by)}"
+            return _joined(what, [*_few(gone), *_streamed(event.stream), *_copies(event.queued)])
         case MessageConfirmed():
             return f"message {event.id} acknowledged, a retry by {shown(event.sender)} will be told so"
         case LoggedIn() | LoggedOut() | UserKicked():
             return _words_of_sessions(event)
         case Acked():
-            which = f", the last seq {event.seq} of message {event.id}" if event.count else ""
-            through = f"through {event.through}, {counted(event.count, 'entry')}{which}"
-            return f"{shown(event.user)} acknowledged {through}, in session {event.session}"
+            return _acknowledged(event)
         case RoomJoined():
             return f"{shown(event.user)} joined room {shown(event.room)}"
         case RoomLeft():
             return f"{shown(event.user)} left room {shown(event.room)}"
         case _:
             return _words_of_the_house(event)
+
+
+def _acknowledged(event: Acked) -> str:
+    """What of the queue, and of streams."""
+    told = [f"{shown(event.user)} acknowledged through {event.through}", counted(event.count, "entry")]
+    if event.streamed:
+        told.append(f"{event.streamed:,} of streams")
+    if event.seq:
+        told.append(f"the last seq {event.seq} of message {event.id}")
+    elif event.id:
+        told.append(f"the last of message {event.id}")
+    passed = [f"{count:,} {how}" for count, how in ((event.evicted, "evicted"), (event.expired, "expired")) if count]
+    if passed:
+        told.append(f"of streams {' and '.join(passed)}")
+    return ", ".join([*told, f"in session {event.session}"])
 
 
 def _words_of_sessions(event: LoggedIn | LoggedOut | UserKicked) -> str:
@@ -201,6 +219,7 @@ def _words_of_the_house(
     | HistoryExpired
     | StaysExpired
     | GapsExpired
+    | StreamNoticesExpired
     | CopiesExpired
     | DeletionEvent
     | RecordEvent
@@ -222,8 +241,9 @@ def _words_of_the_house(
             return f"{counted(event.count, 'dedup key')} forgotten, up to {moment(event.expires_ms)}"
         case HistoryExpired():
             return f"{counted(event.count, 'message')} left the history, up to message {event.id}"
-        case StaysExpired():
-            return f"{counted(event.count, 'stay')} in rooms forgotten, up to {moment(event.at_ms)}"
+        case StaysExpired() | StreamNoticesExpired():
+            what = "stay" if isinstance(event, StaysExpired) else "notice"
+            return f"{counted(event.count, what)} in conversations forgotten, up to {moment(event.at_ms)}"
         case (
             ConversationCreated()
             | ConversationUpdated()
@@ -306,12 +326,18 @@ def _sent(event: MessageSent) -> list[str]:
     told: list[str] = [event.lane] if event.lane != "normal" else []
     if event.history:
         told.append("kept for history")
+    if event.stream:
+        told.append(f"number {event.number} of its stream")
     told += _copies(event.queued)
     if not event.queued and not event.history:
         told.append("for whoever is online only")
     if event.dedup is not None:
         told.append(f"dedup key {shown(event.dedup)}")
     return told
+
+
+def _streamed(conversation: Conversation | None) -> list[str]:
+    return [f"told in the stream of {place(conversation)}"] if conversation is not None else []
 
 
 def _copies(copies: Iterable[Queued]) -> list[str]:

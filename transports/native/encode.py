@@ -39,6 +39,7 @@ class _Message(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="type
     lane: Lane
     queued: bool = False
     seq: int | None = None
+    stream: int | None = None
     via: str
 
 
@@ -50,6 +51,7 @@ class _Edited(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="type"
     format: Format
     queued: bool = False
     seq: int | None = None
+    stream: int | None = None
 
 
 class _Recalled(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="type", tag="recalled"):
@@ -58,6 +60,7 @@ class _Recalled(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="typ
     by: str
     queued: bool = False
     seq: int | None = None
+    stream: int | None = None
 
 
 class _Deleted(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="type", tag="deleted"):
@@ -66,6 +69,7 @@ class _Deleted(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="type
     by: str = ""
     queued: bool = False
     seq: int | None = None
+    stream: int | None = None
 
 
 class _Acked(msgspec.Struct, omit_defaults=True, tag_field="type", tag="acked"):
@@ -135,6 +139,7 @@ def encode_delivery(delivery: Delivery) -> bytes:
                 lane=delivery.lane,
                 queued=delivery.queued,
                 seq=delivery.seq,
+                stream=delivery.stream,
                 via=delivery.via,
             )
         case "edited":
@@ -146,11 +151,26 @@ def encode_delivery(delivery: Delivery) -> bytes:
                 format=delivery.format,
                 queued=delivery.queued,
                 seq=delivery.seq,
+                stream=delivery.stream,
             )
         case "recalled":
-            frame = _Recalled(id=id, conversation=name, by=delivery.by, queued=delivery.queued, seq=delivery.seq)
+            frame = _Recalled(
+                id=id,
+                conversation=name,
+                by=delivery.by,
+                queued=delivery.queued,
+                seq=delivery.seq,
+                stream=delivery.stream,
+            )
         case "deleted":
-            frame = _Deleted(id=id, conversation=name, by=delivery.by, queued=delivery.queued, seq=delivery.seq)
+            frame = _Deleted(
+                id=id,
+                conversation=name,
+                by=delivery.by,
+                queued=delivery.queued,
+                seq=delivery.seq,
+                stream=delivery.stream,
+            )
         case "acked":
             frame = _Acked(id, delivery.seq)
         case "dropped":

@@ -77,7 +77,7 @@ def _evicts(event: dict[str, Any]) -> bool:
 
 
 def _acks_many(event: dict[str, Any]) -> bool:
-    return event["event"] == "acked.1" and bool(event["count"] > 1)
+    return event["event"] == "acked.2" and bool(event["count"] > 1)
 
 
 def _begins_again(event: dict[str, Any]) -> bool:

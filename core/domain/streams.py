@@ -1,0 +1,301 @@
+"""Streams: what is sent to a conversation of many is kept once, for all of them.
+
+A user reads the streams of what they are a member of, or were, from their one acknowledged position on. What is evicted or
+expired is a rule of the login: nothing is written for anybody until they acknowledge.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from heapq import merge
+from itertools import islice, takewhile
+from operator import attrgetter
+from typing import NamedTuple
+
+from ..events import MembersRemoved, MessageDeleted, MessageEdited, MessageRecalled, MessageSent, StreamNoticesExpired
+from ..expiry import expires_s
+from ..ids import EPOCH_MS, ExpiryMs, MessageId, Position, UnixMs, position_of
+from ..limits import HISTORY_EXPIRED_MAX, STREAM_COUNTED_MAX
+from ..model import Rules
+from ..ports import ReadViews, Views
+from ..rows import ConversationRow, Kept, Membership, Numbered, Opened, StreamEntry, SubscriptionRow
+from .decision import parts
+from .times import place_of
+
+
+def opened(session: Position, clock: ExpiryMs, rules: Rules) -> Opened:
+    """What a login at this position, by this expiry clock, decides."""
+    return Opened(session, (clock - rules.queue_ttl_ms - EPOCH_MS) // 1000, rules.queue_messages)
+
+
+# Whose it is.
+
+
+def memberships(views: ReadViews, app: str, user: str, after: Position) -> Iterator[Membership]:
+    """The streams in which something may stand beyond a position that is the user's; in no order."""
+    for number, conversation in conversations(views, app, user):
+        if next(views.stream(number, after=after), None) is not None:
+            since = views.member_since(app, number, user)
+            assert since is not None  # who knows of a conversation is on its list
+            yield Membership(number, conversation, since)
+    left = views.left(app, user, after=after)
+    yield from (each for each in left if not views.is_deleted(app, each.conversation))
+
+
+def conversations(views: ReadViews, app: str, user: str) -> Iterator[Numbered]:
+    """What a user is a member of or subscribes to, without what is deleted and not swept yet."""
+    return (each for each in views.conversations_of(app, user) if not views.is_deleted(app, each[1]))
+
+
+def in_conversation(views: ReadViews, app: str, user: str, row: ConversationRow) -> list[Membership]:
+    """When a user was, and is, a member of one conversation; the newest first, as far as it is remembered."""
+    since = views.member_since(app, row.number, user)
+    now = [Membership(row.number, row.conversation, since)] if since is not None else []
+    return now + [each for each in views.left(app, user) if each.number == row.number]
+
+
+# What is read.
+
+
+def sources(views: ReadViews, app: str, user: str, *, after: Position, login: Opened) -> list[Iterator[StreamEntry]]:
+    """What a session is to be given beyond a position, one iterator a stream, each in the order of positions.
+
+    A user's own messages to a group are among them (`sender`): pass over them.
+    """
+    found = []
+    for each in memberships(views, app, user, after):
+        span = _Span(views, each, user, after)
+        found.append(span.rows(span.begin(login)))
+    return found
+
+
+def waiting(views: ReadViews, app: str, user: str, *, after: Position, login: Opened) -> Iterator[StreamEntry]:
+    """The same as one, in the order of positions."""
+    found = sources(views, app, user, after=after, login=login)
+    return found[0] if len(found) == 1 else merge(*found, key=attrgetter("position"))
+
+
+class Passed(NamedTuple):
+    """What of a user's streams lies in a range of positions."""
+
+    streamed: int = 0
+    evicted: int = 0
+    expired: int = 0
+    last: StreamEntry | None = None
+    """The newest of those that were not evicted or expired."""
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.streamed + self.evicted + self.expired
+
+
+def passed(views: ReadViews, app: str, user: str, *, after: Position, through: Position, login: Opened) -> Passed:
+    """What lies between two positions, by the rules of a session's login.
+
+    Each stream is counted exactly up to a bound; beyond it, by its numbers, what was deleted since included.
+    """
+    streamed = evicted = expired = 0
+    last: StreamEntry | None = None
+    for each in memberships(views, app, user, after):
+        span = _Span(views, each, user, after)
+        over, begin = span.over(login), span.begin(login)
+        expired += span.count(span.low, min(over, through))
+        evicted += span.count(max(span.low, over), min(begin, through))
+        streamed += span.count(begin, through)
+        newest = span.newest(through)
+        if newest is not None and newest.position > begin and (last is None or newest.position > last.position):
+            last = newest
+    return Passed(streamed, evicted, expired, last)
+
+
+class _Span:
+    """A membership's part of its stream, beyond a position."""
+
+    def __init__(self, views: ReadViews, membership: Membership, user: str, after: Position) -> None:
+        self._views = views
+        self._number = membership.number
+        self._user = user
+        self.low = max(after, membership.since)
+        self._until = membership.until
+
+    def rows(self, after: Position) -> Iterator[StreamEntry]:
+        """What stands there beyond a position."""
+        until = self._until
+        found = self._views.stream(self._number, after=after)
+        return found if until is None else takewhile(lambda entry: entry.position < until, found)
+
+    def newest(self, through: Position) -> StreamEntry | None:
+        """The newest that stands there up to a position."""
+        entry = next(self._views.stream_back(self._number, self._high(through)), None)
+        return entry if entry is not None and entry.position > self.low else None
+
+    def begin(self, login: Opened) -> Position:
+        """Where reading begins: behind what is expired or, of too many, evicted as of the login."""
+        newest = self.newest(login.position)
+        if newest is None:
+            return self.low
+        first = newest.ordinal - login.most
+        return self._behind(lambda entry: entry.ordinal <= first or entry.stamp_s <= login.over_s, login.position)
+
+    def over(self, login: Opened) -> Position:
+        """Behind what is expired as of the login."""
+        return self._behind(lambda entry: entry.stamp_s <= login.over_s, login.position)
+
+    def count(self, after: Position, through: Position) -> int:
+        """How many stand there between two positions."""
+        if through <= after:
+            return 0
+        first, last = next(self.rows(after), None), self.newest(through)
+        if first is None or last is None or first.position > last.position:
+            return 0
+        if last.ordinal - first.ordinal >= STREAM_COUNTED_MAX:
+            return last.ordinal - first.ordinal + 1
+        between = takewhile(lambda entry: entry.position <= last.position, self.rows(after))
+        return sum(entry.sender != self._user for entry in between)
+
+    def _high(self, through: Position) -> Position:
+        return through if self._until is None else min(through, Position(self._until - 1))
+
+    def _behind(self, passes: Callable[[StreamEntry], bool], through: Position) -> Position:
+        """A position behind which stands the first that does not pass, of those up to another; what passes stands first.
+
+        Found by halves, however many there are.
+        """
+        low, high = self.low, self._high(through)
+        if high <= low:
+            return low
+        first = next(self.rows(low), None)
+        if first is None or first.position > high or not passes(first):
+            return low
+        low = first.position
+        while low < high:
+            middle = Position((low + high) // 2)
+            entry = next(self.rows(middle), None)
+            if entry is not None and entry.position <= high and passes(entry):
+                low = entry.position
+            else:
+                high = middle
+        return high
+
+
+# What changes them.
+
+
+def stamp(at_ms: UnixMs, stamped_ms: ExpiryMs) -> int:
+    """What an entry of this time is held against when its reader logs in."""
+    return expires_s(at_ms, stamped_ms, 0)
+
+
+def apply_sent(views: Views, position: Position, event: MessageSent, stamped_ms: ExpiryMs) -> None:
+    """The message stands in its conversation's stream."""
+    row = views.conversation(event.app, event.conversation)
+    assert row is not None  # nobody sends to what there is not
+    sender = event.sender if row.kind == "group" else ""
+    _append(views, row.number, position, event.id, event.number, stamp(event.at_ms, stamped_ms), sender)
+
+
+def apply_changed(
+    views: Views,
+    position: Position,
+    event: MessageEdited | MessageRecalled,
+    stamped_ms: ExpiryMs,
+    before: tuple[Position, ...],
+) -> tuple[Position, ...]:
+    """The change stands in the stream, in place of the message's changes before it, which would show the same.
+
+    Returns what stands there of the message besides itself.
+    """
+    assert event.stream is not None
+    row = views.conversation(event.app, event.stream)
+    assert row is not None
+    message = views.stream_entry(row.number, position_of(event.id))
+    assert message is not None  # it is there as long as it is kept
+    for change in before:
+        views.remove_stream_entry(row.number, change)
+    _append(views, row.number, position, event.id, message.number, stamp(event.at_ms, stamped_ms), message.sender)
+    return (position,)
+
+
+def apply_deleted(
+    views: Views,
+    position: Position,
+    event: MessageDeleted,
+    stamped_ms: ExpiryMs,
+    kept: Kept,
+    changes: tuple[Position, ...],
+) -> None:
+    """It is out of the stream; if its members are to be told, the notice stands there, and owns the body that tells it."""
+    number = forget(views, event.app, event.id, kept, changes)
+    if number is None or event.stream is None:
+        return
+    sender = kept.sender if kept.conversation.kind == "group" else ""
+    stamp_s = stamp(event.at_ms, stamped_ms)
+    _append(views, number, position, event.id, kept.number, stamp_s, sender, deleted=True)
+    views.put_notice_end(event.app, number, event.at_ms, position)
+
+
+def forget(views: Views, app: str, id: MessageId, kept: Kept, changes: tuple[Position, ...]) -> Position | None:
+    """A message that leaves the history leaves its stream. Returns the conversation's number, if there is one."""
+    row = views.conversation(app, kept.conversation) or views.deleted(app, kept.conversation)
+    if row is None:
+        return None
+    for position in (position_of(id), *changes):
+        views.remove_stream_entry(row.number, position)
+    return row.number
+
+
+def _append(
+    views: Views,
+    number: Position,
+    position: Position,
+    id: MessageId,
+    message_number: int,
+    stamp_s: int,
+    sender: str,
+    *,
+    deleted: bool = False,
+) -> None:
+    last = next(views.stream_back(number, position), None)
+    ordinal = last.ordinal + 1 if last is not None else 1
+    views.put_stream_entry(number, StreamEntry(position, id, message_number, ordinal, stamp_s, sender, deleted))
+
+
+def join(views: Views, app: str, row: ConversationRow, users: tuple[str, ...], position: Position) -> None:
+    """Users came: of a service, they subscribe. The record says when that was."""
+    if row.kind == "service":
+        for user in users:
+            views.put_subscription(app, user, SubscriptionRow(position, row.number, row.id, row.updated_ms))
+
+
+def unsubscribe(views: Views, app: str, row: ConversationRow, users: Iterable[str]) -> None:
+    """Subscribers are about to go with the service, and nothing of it stays theirs. Call it while they are on the list."""
+    for user in users:
+        since = views.member_since(app, row.number, user)
+        assert since is not None  # they are on it
+        views.remove_subscription(app, user, since)
+
+
+def leave(views: Views, position: Position, event: MembersRemoved, row: ConversationRow) -> None:
+    """Users are about to leave: what was sent while they were there stays theirs. Call it while they are on the list."""
+    app, until = event.app, place_of(event.at_ms, position)
+    for user in event.users:
+        since = views.member_since(app, row.number, user)
+        assert since is not None  # they leave what they are in
+        if row.kind == "service":
+            views.remove_subscription(app, user, since)
+        if next(views.stream(row.number, after=since), None) is not None:
+            views.put_left(app, user, Membership(row.number, row.conversation, since, position), until)
+
+
+# What age ends.
+
+
+def decide_expire_notices(app: str, views: ReadViews, horizon: UnixMs, limit: int) -> Iterator[StreamNoticesExpired]:
+    """Notices of deletions that are as old as the history gets."""
+    over = list(islice(takewhile(lambda end: end <= horizon, views.ended_notices(app)), limit))
+    for part in parts(over, HISTORY_EXPIRED_MAX):
+        yield StreamNoticesExpired(app=app, at_ms=part[-1], count=len(part))
+
+
+def apply_notices_expired(views: Views, event: StreamNoticesExpired) -> list[Position]:
+    """Nobody is told any more. Returns the positions whose bodies end."""
+    return views.remove_oldest_notices(event.app, event.count)
