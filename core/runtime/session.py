@@ -18,6 +18,7 @@ from ..model import Conversation, Joined, room
 from ..rows import Opened
 from .buffer import FrameBuffer
 from .delivery import Delivery
+from .handover import Handover
 from .reading import Missed, Page
 from .window import Sent, SentWindow
 
@@ -78,7 +79,7 @@ class Session:
         self.user = user
         self.welcome = Welcome(Position(0), 0, 0)
         self._host = host
-        self._sink: Sink = sink or _Handover(self)
+        self._sink: Sink = sink or Handover(self)
         self._buffer = FrameBuffer(budget_bytes, lambda: host.dropped(app))
         self._budget = budget_bytes
         self._window = SentWindow()
@@ -120,7 +121,7 @@ class Session:
 
         Raises Kicked once the user was, StorageFailure if the store failed, Corruption if a body did.
         """
-        assert isinstance(self._sink, _Handover)  # frames of a session with a sink of its own go there
+        assert isinstance(self._sink, Handover)  # frames of a session with a sink of its own go there
         return await self._sink.take()
 
     def resume(self) -> None:
@@ -292,7 +293,7 @@ class Session:
         """Nothing more goes to its sink; whoever iterates it stops."""
         self._closed = self._closed or reason
         self._room.set()
-        if isinstance(self._sink, _Handover):
+        if isinstance(self._sink, Handover):
             self._sink.close(reason)
 
     def raise_if_closed(self) -> None:
@@ -362,45 +363,3 @@ class Session:
                 self._streams_due = True
             if frame.type == "message":
                 self._host.delivered(self.app)
-
-
-class _Handover:
-    """The sink of an iterated session: takes a frame when somebody waits for one, so that sent means yielded."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._waiting = False
-        self._wanted = False
-        self._frame: Delivery | None = None
-        self._ready = trio.Event()
-
-    def offer(self, delivery: Delivery) -> bool:
-        if not self._wanted:
-            return False
-        self._wanted = False
-        self._frame = delivery
-        self._ready.set()
-        return True
-
-    def close(self, reason: CloseReason) -> None:
-        self._ready.set()
-
-    async def take(self) -> Delivery:
-        """The next frame, or what ended the session. Raises BusyResourceError if another task waits for it."""
-        await trio.lowlevel.checkpoint()
-        if self._waiting:
-            raise trio.BusyResourceError("another task iterates this session")
-        if self._frame is None:
-            self._session.raise_if_closed()
-            self._waiting = self._wanted = True
-            self._ready = trio.Event()
-            self._session.resume()
-            try:
-                await self._ready.wait()
-            finally:
-                self._waiting = self._wanted = False
-        frame, self._frame = self._frame, None
-        if frame is None:
-            self._session.raise_if_closed()
-        assert frame is not None
-        return frame
