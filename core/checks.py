@@ -81,13 +81,12 @@ def check_send(command: SendMessage) -> None:
         raise InvalidCommand(f"to: a {kind} conversation has no line but 0 in this version")
     if kind == "room":
         check_to_room(command)
-    else:
-        if kind in ("group", "service"):
-            check_to_group(command)
-        elif command.sender_copy != "none":
-            raise InvalidCommand("sender_copy: only a message to a group has one")
-        if command.recipients:
-            raise InvalidCommand("recipients: only a message to a room has them")
+    elif kind != "peer":
+        check_to_many(command)
+    elif command.sender_copy != "none":
+        raise InvalidCommand("sender_copy: only a message to a group or a service has one")
+    elif command.recipients:
+        raise InvalidCommand("recipients: only a message to a room or a service has them")
     if command.mentions:
         check_names("mentions", command.mentions, MENTIONS_MAX)
     if len(command.push) > PUSH_BYTES_MAX:
@@ -108,14 +107,14 @@ def check_to_room(command: SendMessage) -> None:
     if command.wait_ack_ms is not None:
         raise InvalidCommand("wait_ack_ms: a message to a room is not waited for")
     if command.sender_copy != "none":
-        raise InvalidCommand("sender_copy: only a message to a group has one")
+        raise InvalidCommand("sender_copy: only a message to a group or a service has one")
     if command.recipients and command.history:
         raise InvalidCommand("recipients: a message to some of a room cannot be kept for history")
     check_names("recipients", command.recipients, RECIPIENTS_MAX)
 
 
-def check_to_group(command: SendMessage) -> None:
-    """What is for many shares the body that the history keeps, and nobody waits for one member's ack."""
+def check_to_many(command: SendMessage) -> None:
+    """What is for many shares the body that the history keeps, and nobody waits for one of their acks."""
     kind = command.to.kind
     if command.queue and not command.history:
         raise InvalidCommand(
@@ -123,15 +122,19 @@ def check_to_group(command: SendMessage) -> None:
         )
     if command.wait_ack_ms is not None:
         raise InvalidCommand(f"wait_ack_ms: a message to a {kind} is not waited for")
-    if kind == "service" and command.sender_copy != "none":
-        raise InvalidCommand("sender_copy: who sends to a service gets it if they subscribe")
+    if kind == "service" and command.sender_copy != "none" and not command.recipients:
+        raise InvalidCommand("sender_copy: who sends to a service's subscribers gets it if they subscribe")
     if command.sender_copy not in ("none", "online"):
         raise InvalidCommand("sender_copy: must be none or online")
+    if kind == "group" and command.recipients:
+        raise InvalidCommand("recipients: only a message to a room or a service has them")
+    check_names("recipients", command.recipients, RECIPIENTS_MAX)
 
 
 def check_change(command: ChangeMessage) -> None:
     """The fields of a change of a message."""
     check_name("by", command.by)
+    check_names("recipients", command.recipients, RECIPIENTS_MAX)
     if isinstance(command, EditMessage):
         check_body(command.body, command.format)
     if isinstance(command, RecallMessage) and command.replacement:

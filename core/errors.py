@@ -99,6 +99,12 @@ class BlocksFull(Refusal):
     code = "blocks_full"
 
 
+class CopiesFull(Refusal):
+    """As many recipients of the message see something else of it than others as may."""
+
+    code = "copies_full"
+
+
 class UnknownId(Refusal):
     """An ack named a frame that this session was not sent, or not within its window."""
 

@@ -128,6 +128,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     mentions: tuple[str, ...] = ()
     """Users it is meant for in particular."""
     mention_all: bool = False
+    recipients: tuple[str, ...] = ()
+    """Of a message to some users of a service: who they are."""
 
 
 class ConversationInfo(msgspec.Struct, frozen=True, kw_only=True):

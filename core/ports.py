@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Final, Protocol
 
+from .copy_ports import Copies, ReadCopies
 from .deletion_ports import Deleted, ReadDeleted
 from .events import Record
 from .ids import POSITION_MAX, ExpiryMs, MessageId, Place, Position, UnixMs
@@ -38,7 +39,7 @@ LAST_PLACE: Final = Place(UnixMs((1 << 63) - 1), MessageId(POSITION_MAX))
 """Behind every message."""
 
 
-class ReadViews(ReadUsers, ReadLists, ReadRooms, ReadStreams, ReadDeleted, Protocol):
+class ReadViews(ReadUsers, ReadLists, ReadRooms, ReadStreams, ReadCopies, ReadDeleted, Protocol):
     """The state as of the last event applied."""
 
     @property
@@ -170,7 +171,7 @@ class ReadViews(ReadUsers, ReadLists, ReadRooms, ReadStreams, ReadDeleted, Proto
         """Reserved results in the order in which they end."""
 
 
-class Views(ReadViews, UserViews, Lists, Rooms, Streams, Deleted, Protocol):
+class Views(ReadViews, UserViews, Lists, Rooms, Streams, Copies, Deleted, Protocol):
     """The state, to be changed by `apply` alone."""
 
     def advance(self, record: Record) -> None:

@@ -14,6 +14,7 @@ from postroom.core.rows import ChangedRow, DedupRow, Entry, QueueEnds, SessionRo
 
 from . import keys
 from .conversation_views import ConversationViews
+from .copy_views import CopyViews
 from .deletion_views import DeletionViews
 from .engine import Engine, State
 from .history_views import HistoryViews
@@ -32,7 +33,9 @@ _names = msgspec.msgpack.Decoder(tuple[str, str]).decode
 _EMPTY = QueueEnds(0, None)
 
 
-class StoredViews(HistoryViews, RoomViews, ConversationViews, ListViews, StreamViews, DeletionViews, UserRows):
+class StoredViews(
+    HistoryViews, RoomViews, ConversationViews, ListViews, StreamViews, DeletionViews, UserRows, CopyViews
+):
     """One set of views, live or base, within one transaction or snapshot."""
 
     def __init__(self, engine: Engine, state: State) -> None:
@@ -209,7 +212,9 @@ class StoredViews(HistoryViews, RoomViews, ConversationViews, ListViews, StreamV
         return _changed(row) if row else None
 
     def put_changed(self, id: MessageId, row: ChangedRow) -> None:
-        self._engine.put(self._rows, keys.CHANGED + U64.pack(id), _encode(row))
+        # Without what says nothing, as `Kept` is: rows written before there were copies must equal what replay gives now.
+        value = _encode(row) if row.copies else _encode((row.body, row.changes))
+        self._engine.put(self._rows, keys.CHANGED + U64.pack(id), value)
 
     def remove_changed(self, id: MessageId) -> None:
         self._engine.delete(self._rows, keys.CHANGED + U64.pack(id))

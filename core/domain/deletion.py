@@ -18,7 +18,7 @@ from ..limits import DEDUP_EXPIRED_MAX, DELETED_LEAVES_MAX, HISTORY_COPIES_MAX, 
 from ..model import Conversation, Receipt, Rules, UserList
 from ..ports import Headers, ReadViews, Views
 from ..rows import ConversationRow, Kept
-from . import history, streams
+from . import copies, history, streams
 from .conversations import require
 from .decision import Decision, Now, parts
 from .groups import apply_copies_gone, waiting
@@ -81,13 +81,14 @@ def _messages(step: _Step) -> Iterator[AnyEvent]:
     """The copies that still wait of some messages, then the messages."""
     views, app = step.views, step.app
     over: list[tuple[Place, Kept]] = []
-    copies = 0
+    many = 0
     for place, kept in islice(_kept(views, app, step.row.conversation, HISTORY_COPIES_MAX), step.limit):
-        if copies > HISTORY_COPIES_MAX:
+        if many > HISTORY_COPIES_MAX:
             break
         over.append((place, kept))
-        copies += len(kept.recipients)
-    for part in parts(over, HISTORY_EXPIRED_MAX):
+        changed = views.changed(place.id)
+        many += len(kept.recipients) + (changed.copies if changed is not None else 0)
+    for part in history.portions(over):
         for place, kept in part:
             yield from _withdrawn(views, app, kept, place)
         last = part[-1][0]
@@ -119,7 +120,8 @@ def _kept(
 
 def _withdrawn(views: ReadViews, app: str, kept: Kept, place: Place) -> Iterator[CopiesWithdrawn]:
     """What still waits of a message: its text has no other owner than the history."""
-    for part in parts(tuple(waiting(views, app, kept.recipients, place.id)), HISTORY_EXPIRED_MAX):
+    users = copies.holders(views, place.id, kept.recipients)
+    for part in parts(tuple(waiting(views, app, users, place.id)), HISTORY_EXPIRED_MAX):
         yield CopiesWithdrawn(app=app, id=place.id, copies=tuple(part))
 
 
@@ -195,7 +197,7 @@ def apply_swept(views: Views, event: ConversationSwept) -> list[Position]:
         case "messages":
             over = list(islice(_kept(views, app, event.conversation), event.count))
             assert over[-1][0] == Place(event.at_ms, event.id)
-            return [history.end(views, app, place, kept) for place, kept in over]
+            return [position for each in over for position in history.end(views, app, *each)]
         case "members" | "muted" | "silenced" | "banned":
             users = list(islice(views.listed(number, event.what), event.count))
             if row.kind == "service" and event.what == "members":

@@ -1,18 +1,19 @@
 """What is kept for queries, and until when. Events of age come in parts, since each message lies on pages of its own."""
 
+from collections.abc import Iterator
 from itertools import islice
 
 import msgspec
 
 from ..commands import ExpireHistory
 from ..events import AnyEvent, HistoryExpired
-from ..ids import MessageId, Place, Position, position_of
+from ..ids import MessageId, Place, Position
 from ..limits import HISTORY_COPIES_MAX, HISTORY_EXPIRED_MAX
 from ..model import Rules
 from ..ports import Headers, ReadViews, Views
 from ..rows import Entry, Kept
-from . import streams
-from .decision import Decision, Now, parts
+from . import copies, streams
+from .decision import Decision, Now
 from .groups import decide_copies_expired
 from .queues import entries_about
 from .rooms import decide_expire_stays
@@ -28,10 +29,13 @@ def decide_expire(command: ExpireHistory, views: ReadViews, headers: Headers, no
             break
         over.append((place, kept))
         copies += len(kept.recipients)
+        if kept.conversation.kind == "service":
+            changed = views.changed(place.id)
+            copies += changed.copies if changed is not None else 0
     events: list[AnyEvent] = []
-    for part in parts(over, HISTORY_EXPIRED_MAX):
+    for part in portions(over):
         for place, kept in part:
-            if kept.recipients:
+            if kept.recipients or kept.conversation.kind == "service":
                 events += decide_copies_expired(views, command.app, kept, place.id)
         last = part[-1][0]
         events.append(HistoryExpired(app=command.app, at_ms=last.at_ms, id=last.id, count=len(part)))
@@ -40,6 +44,21 @@ def decide_expire(command: ExpireHistory, views: ReadViews, headers: Headers, no
     if not events:
         events += streams.decide_expire_notices(command.app, views, horizon, command.limit)
     return Decision(tuple(events))
+
+
+def portions(over: list[tuple[Place, Kept]]) -> Iterator[list[tuple[Place, Kept]]]:
+    """So many at a time, each with timelines of its own; one to many users by name, which is in a timeline of each, alone."""
+    part: list[tuple[Place, Kept]] = []
+    timelines = 0
+    for place, kept in over:
+        more = 1 + len(kept.recipients) if kept.named else 3
+        if part and (len(part) == HISTORY_EXPIRED_MAX or timelines + more > 3 * HISTORY_EXPIRED_MAX):
+            yield part
+            part, timelines = [], 0
+        part.append((place, kept))
+        timelines += more
+    if part:
+        yield part
 
 
 def mark_recalled(views: Views, app: str, place: Place) -> None:
@@ -56,16 +75,13 @@ def forget(views: Views, app: str, place: Place) -> None:
         views.remove_kept(app, place, kept)
 
 
-def end(views: Views, app: str, place: Place, kept: Kept) -> Position:
-    """A message of which no copy waits any more is forgotten altogether. Returns where its body lies, which ends."""
+def end(views: Views, app: str, place: Place, kept: Kept) -> list[Position]:
+    """A message of which nothing waits any more is forgotten altogether. Returns the positions whose bodies end."""
     views.remove_kept(app, place, kept)
-    changed = views.changed(place.id)
     if kept.stream:
+        changed = views.changed(place.id)
         streams.forget(views, app, place.id, kept, changed.changes if changed else ())
-    if changed is None:
-        return position_of(place.id)
-    views.remove_changed(place.id)
-    return changed.body
+    return copies.end(views, app, place.id)
 
 
 def apply_expired(views: Views, event: HistoryExpired) -> list[Position]:
@@ -81,7 +97,7 @@ def apply_expired(views: Views, event: HistoryExpired) -> list[Position]:
         if kept.queued and kept.conversation.kind == "peer" and _hand_over(views, app, kept.conversation.id, place.id):
             views.remove_kept(app, place, kept)
         else:
-            ended.append(end(views, app, place, kept))
+            ended += end(views, app, place, kept)
     return ended
 
 

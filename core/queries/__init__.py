@@ -10,7 +10,7 @@ from .conversations import (
     check_conversations,
 )
 from .lists import FindBlocked, FindListed, FindRoles
-from .messages import Bound, CollectMessages, CountMessages, FindMessages, MessageQuery, ReserveMessages
+from .messages import Bound, CollectMessages, CountMessages, FindMessages, GetMessage, MessageQuery, ReserveMessages
 from .subscriptions import CountMembers, FindSubscribers, FindSubscriptions
 from .users import AppUsers, FindMembers, FindOnline, TakePresence
 
@@ -34,6 +34,7 @@ __all__ = [
     "FindSubscribers",
     "FindSubscriptions",
     "GetConversation",
+    "GetMessage",
     "MessageQuery",
     "Query",
     "ReserveMessages",

@@ -75,6 +75,8 @@ class FindMessages(MessageQuery[tuple[Message, ...]], frozen=True, kw_only=True)
     limit: int = RESULT_MESSAGES_MAX
     """At most 1,000."""
     newest_first: bool = False
+    recipient: str | None = None
+    """Of one service, which `conversations` names: what it sent to this user, as the user sees it."""
     recalled: bool = False
     """Recalled ones are among them, with an empty body and so marked."""
     start: Bound | None = None
@@ -92,6 +94,24 @@ class FindMessages(MessageQuery[tuple[Message, ...]], frozen=True, kw_only=True)
         for field, bound in (("start", self.start), ("stop", self.stop)):
             if bound is not None:
                 bound.check(field)
+        if self.recipient is not None:
+            check_name("recipient", self.recipient)
+            if [conversation.kind for conversation in self.conversations] != ["service"]:
+                raise InvalidCommand("recipient: conversations must name one service")
+            if self.receiver is not None or self.sender is not None:
+                raise InvalidCommand("recipient: leaves no room for receiver or sender")
+
+
+class GetMessage(Query[Message | None], frozen=True, kw_only=True):
+    """A kept message as its conversation shows it, a recalled one included; None if there is none of this id there."""
+
+    id: MessageId
+    conversation: Conversation
+    """As its sender named it."""
+
+    def check(self) -> None:
+        """Raises InvalidCommand."""
+        check_name("conversation", self.conversation.id)
 
 
 class CountMessages(MessageQuery[int], frozen=True, kw_only=True):
@@ -115,6 +135,8 @@ class ReserveMessages(Query[str], frozen=True, kw_only=True):
             raise InvalidCommand("find: must be of the same app")
         if self.find.recalled:
             raise InvalidCommand("recalled: what is recalled is not in a result")
+        if self.find.recipient is not None:
+            raise InvalidCommand("recipient: a result holds messages as everybody sees them")
         if self.find.limit > RESULT_MESSAGES_MAX:
             raise InvalidCommand(f"limit: a result holds at most {RESULT_MESSAGES_MAX} messages")
         if not 1 <= self.ttl_ms <= LAST_PLACE.at_ms:

@@ -145,8 +145,9 @@ class Fanout:
                     self._offer_room(record, settled.body, pending)
                 else:
                     self._offer_group(record, event, settled)
-                    if settled.stream or (kind == "service" and not settled.body.header.queue):
-                        self._offer_stream(record, settled.body, settled.stream or None)
+                    to_all = kind == "service" and not (settled.body.header.queue or settled.audience)
+                    if settled.stream or to_all:
+                        self._offer_stream(record, settled)
             case Acked() as event:
                 assert isinstance(settled.result, Collected)
                 self._waits.collected(event.app, event.user, settled.result.positions)
@@ -236,12 +237,15 @@ class Fanout:
                 self._offered += 1
                 _guarded(session, session.offer, frame)
 
-    def _offer_stream(self, record: Record, body: Body, number: int | None) -> None:
-        """To everyone here who has the conversation's stream, in one frame; a group's not to its own sender."""
-        header, frame = body.header, None
-        skipped = header.sender if header.conversation.kind == "group" else None
+    def _offer_stream(self, record: Record, settled: Settled) -> None:
+        """To everyone here who has the conversation's stream, in one frame; a group's not to its own sender, and what became of
+        a message not to those from whom it is hidden."""
+        body, number, frame = settled.body, settled.stream or None, None
+        assert body is not None
+        header = body.header
+        skipped = (*settled.hidden_from, header.sender) if header.conversation.kind == "group" else settled.hidden_from
         for user in tuple(self._streams.receivers(header.app, header.conversation)):
-            if user == skipped:
+            if user in skipped:
                 continue
             for session in tuple(self._sessions.get((header.app, user), ())):
                 frame = frame or delivery(body, header.type, user, record.position, None, stream=number)

@@ -33,6 +33,7 @@ from ..queries import (
     FindSubscribers,
     FindSubscriptions,
     GetConversation,
+    GetMessage,
     MessageQuery,
     Query,
     ReserveMessages,
@@ -41,7 +42,7 @@ from ..queries import (
 from ..search import ConversationSearch, Search, info, lists, places, subscriptions
 from .clock import Clock, ExpiryClock
 from .pending import Settled
-from .reading import read_messages
+from .reading import read_message, read_messages
 from .snapshots import read_snapshot
 
 HANDLE_DIGITS: Final = 24
@@ -91,7 +92,13 @@ class History:
         found: Any
         match query:
             case FindMessages():
-                found = await self._messages(query.app, await self._find(query), recalled=query.recalled)
+                ids = await self._find(query)
+                found = await self._messages(query.app, ids, recalled=query.recalled, recipient=query.recipient)
+            case GetMessage():
+                horizon_ms = self._horizon(query.app)
+                found = await self._read(
+                    lambda snapshot: read_message(snapshot, query.app, query.conversation, query.id, horizon_ms)
+                )
             case CountMessages():
                 found = (await self._search(query)).count
             case ReserveMessages():
@@ -191,12 +198,14 @@ class History:
         await self._carry_out(CollectResult(app=query.app, handle=query.handle), Found)
         return messages
 
-    async def _messages(self, app: str, ids: tuple[MessageId, ...], *, recalled: bool = False) -> tuple[Message, ...]:
-        horizon_ms = self._horizon(app)
+    async def _messages(
+        self, app: str, ids: tuple[MessageId, ...], *, recalled: bool = False, recipient: str | None = None
+    ) -> tuple[Message, ...]:
+        read = partial(read_messages, horizon_ms=self._horizon(app), recalled=recalled, recipient=recipient)
         messages: list[Message] = []
         left = iter(ids)
         while part := tuple(islice(left, _BODIES)):
-            messages += await self._read(partial(read_messages, ids=part, horizon_ms=horizon_ms, recalled=recalled))
+            messages += await self._read(partial(read, ids=part))
         return tuple(messages)
 
     async def _read(self, read: Callable[[Snapshot], T]) -> T:

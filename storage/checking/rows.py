@@ -8,7 +8,18 @@ import msgspec
 
 from postroom.core.ids import ExpiryMs, MessageId, Position, UnixMs
 from postroom.core.model import Kind, PresenceEvent
-from postroom.core.rows import ChangedRow, ConversationRow, DedupRow, Gap, Kept, ResultRow, RoleRow, Totals, UserRow
+from postroom.core.rows import (
+    ChangedRow,
+    ConversationRow,
+    CopyRow,
+    DedupRow,
+    Gap,
+    Kept,
+    ResultRow,
+    RoleRow,
+    Totals,
+    UserRow,
+)
 
 from .. import keys
 from ..engine import Engine
@@ -64,6 +75,8 @@ KINDS: Final = {
     keys.ROLE: "role",
     keys.BLOCK: "block",
     keys.DELETED: "deleted conversation",
+    keys.COPY: "copy",
+    keys.COPY_BODY: "body of copies",
     keys.STREAM: "stream entry",
     keys.SUBSCRIPTION: "subscription",
 }
@@ -124,6 +137,7 @@ FIELDS: Final[dict[bytes, Callable[[bytes], dict[str, object]]]] = {
     keys.CONVERSATION: _struct(ConversationRow),
     keys.ROLE: _struct(RoleRow),
     keys.DELETED: _struct(ConversationRow),
+    keys.COPY: _struct(CopyRow),
 }
 """The fields of a value by the key's first letter, for rows that have some."""
 _FORMS: Final[dict[bytes, Callable[[bytes], object]]] = {
@@ -152,6 +166,7 @@ _FORMS: Final[dict[bytes, Callable[[bytes], object]]] = {
     keys.SILENCE: msgspec.msgpack.Decoder(tuple[str, ExpiryMs]).decode,
     keys.SILENCE_END: struct.Struct("").unpack,
     keys.BLOCK: msgspec.msgpack.Decoder(tuple[str, str, Kind, str]).decode,
+    keys.COPY_BODY: keys.unpack_change,
     keys.STREAM: _streamed,
     keys.SUBSCRIPTION: msgspec.msgpack.Decoder(tuple[Position, str, UnixMs]).decode,
 }

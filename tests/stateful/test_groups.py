@@ -449,7 +449,7 @@ class Groups(StoreMachine):
         assert [(entry.position, entry.seq) for entry in entries] == [(copy.position, copy.seq) for copy in box.copies]
         for entry, copy in zip(entries, box.copies, strict=True):
             assert 1_577_836_800_000 + entry.expires_s * 1000 == copy.deadline_ms
-            body, type = resolve(snapshot, entry)
+            body, type = resolve(snapshot, APP, user, entry)
             form = copy.message.form if copy.shows == "message" else "deleted"
             in_place = form == "edited" and copy.position == copy.message.id
             text = copy.message.text if form in ("message", "edited") else b""

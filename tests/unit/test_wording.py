@@ -1,10 +1,11 @@
-"""What `postroom log` says of who may come in, who may talk and who is what; and of deleted conversations."""
+"""What `postroom log` says of who may come in, who may talk and who is what, of some recipients' copies, and of deleted
+conversations."""
 
 from typing import Any
 
 import pytest
 
-from postroom.core.events import Withdrawn
+from postroom.core.events import MessageDeleted, MessageEdited, MessageRecalled, MessageSent, Queued, Withdrawn
 from postroom.core.events.deletion import ConversationDeleted, ConversationSwept, CopiesWithdrawn
 from postroom.core.events.lists import (
     ConversationBlocked,
@@ -18,7 +19,7 @@ from postroom.core.events.lists import (
     UsersUnsilenced,
 )
 from postroom.core.ids import ExpiryMs, MessageId, Position, UnixMs
-from postroom.core.model import group
+from postroom.core.model import group, service
 from postroom.transports.cli.wording import words
 
 UNTIL = ExpiryMs(1_790_000_000_123)
@@ -62,4 +63,39 @@ def test_lists_in_words(event: Any, says: str) -> None:
     ],
 )
 def test_the_end_of_a_conversation_in_words(event: Any, says: str) -> None:
+    assert words(event) == says
+
+
+CHANGE: dict[str, Any] = {"app": "demo", "id": MessageId(5), "by": "desk", "at_ms": UnixMs(7)}
+QUEUED = (Queued("bob", 2, 1),)
+
+
+@pytest.mark.parametrize(
+    ("event", "says"),
+    [
+        (MessageEdited(**CHANGE, queued=QUEUED), "message 5 edited by desk, queued for bob as seq 2"),
+        (MessageEdited(**CHANGE, copies=("al ice", "bob")), "message 5 edited by desk for 'al ice', bob"),
+        (MessageRecalled(**CHANGE, copies=("bob",)), "message 5 recalled by desk from bob"),
+        (MessageRecalled(**CHANGE), "message 5 recalled by desk"),
+        (
+            MessageDeleted(**CHANGE, copies=("a", "b", "c", "d"), withdrawn=(Withdrawn("a", (Position(5),)),)),
+            "message 5 hidden by desk from a, b, c, and 1 more, 1 entry withdrawn from a",
+        ),
+        (MessageDeleted(**CHANGE), "message 5 deleted by desk"),
+        (
+            MessageSent(
+                app="demo",
+                id=MessageId(5),
+                conversation=service("s"),
+                sender="desk",
+                lane="normal",
+                at_ms=UnixMs(7),
+                history=True,
+                recipients=("bob", "cy"),
+            ),
+            "message 5 desk → service s, kept for history, to bob, cy by name",
+        ),
+    ],
+)
+def test_copies_in_words(event: Any, says: str) -> None:
     assert words(event) == says

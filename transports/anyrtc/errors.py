@@ -8,6 +8,7 @@ from postroom.core.errors import (
     BlocksFull,
     ConversationExists,
     ConversationFull,
+    CopiesFull,
     DedupMismatch,
     Internal,
     InvalidCommand,
@@ -68,6 +69,7 @@ ANSWERS: Final[dict[type[Refusal], Answer]] = {
     SilencesFull: Answer(409, "conflict"),
     RolesFull: Answer(409, "conflict"),
     BlocksFull: Answer(409, "conflict"),
+    CopiesFull: Answer(409, "conflict"),
     OwnerNeeded: Answer(409, "conflict"),
     # No call here speaks for the sender themselves, or puts anybody anywhere.
     Banned: Answer(409, "conflict"),

@@ -124,16 +124,8 @@ def words(event: AnyEvent) -> str:
             return f"epoch {event.epoch} begins: a process took over, earlier sessions are offline"
         case MessageSent():
             return _joined(f"message {event.id} {shown(event.sender)} → {place(event.conversation)}", _sent(event))
-        case MessageEdited():
-            what = f"message {event.id} edited by {shown(event.by)}"
-            return _joined(what, [*_streamed(event.stream), *_copies(event.queued)])
-        case MessageRecalled():
-            what = f"message {event.id} recalled by {shown(event.by)}"
-            return _joined(what, [*_streamed(event.stream), *_copies(event.queued)])
-        case MessageDeleted():
-            gone = (f"{counted(len(w.positions), 'entry')} withdrawn from {shown(w.user)}" for w in event.withdrawn)
-            what = f"message {event.id} deleted by {shown(event.by)}"
-            return _joined(what, [*_few(gone), *_streamed(event.stream), *_copies(event.queued)])
+        case MessageEdited() | MessageRecalled() | MessageDeleted():
+            return _words_of_changes(event)
         case MessageConfirmed():
             return f"message {event.id} acknowledged, a retry by {shown(event.sender)} will be told so"
         case LoggedIn() | LoggedOut() | UserKicked():
@@ -146,6 +138,20 @@ def words(event: AnyEvent) -> str:
             return f"{shown(event.user)} left room {shown(event.room)}"
         case _:
             return _words_of_the_house(event)
+
+
+def _words_of_changes(event: MessageEdited | MessageRecalled | MessageDeleted) -> str:
+    """What became of a message, for everybody or for some."""
+    some = _names(event.copies)
+    verb, for_whom = ("edited", "for") if isinstance(event, MessageEdited) else ("recalled", "from")
+    gone: Iterable[str] = ()
+    if isinstance(event, MessageDeleted):
+        verb, for_whom = ("hidden", "from") if some else ("deleted", "")
+        gone = (f"{counted(len(w.positions), 'entry')} withdrawn from {shown(w.user)}" for w in event.withdrawn)
+    what = f"message {event.id} {verb} by {shown(event.by)}"
+    return _joined(
+        f"{what} {for_whom} {some}" if some else what, [*_few(gone), *_streamed(event.stream), *_copies(event.queued)]
+    )
 
 
 def _acknowledged(event: Acked) -> str:
@@ -326,6 +332,8 @@ def _sent(event: MessageSent) -> list[str]:
     told: list[str] = [event.lane] if event.lane != "normal" else []
     if event.history:
         told.append("kept for history")
+    if event.recipients:
+        told.append(f"to {_names(event.recipients)} by name")
     if event.stream:
         told.append(f"number {event.number} of its stream")
     told += _copies(event.queued)
