@@ -38,7 +38,7 @@ from postroom.core.errors import (
 )
 from postroom.core.events import AnyEvent, ConversationCreated, RoomJoined, RoomLeft
 from postroom.core.events.deletion import ConversationDeleted, ConversationSwept, CopiesWithdrawn
-from postroom.core.ids import MessageId, Position
+from postroom.core.ids import MessageId, Position, UnixMs
 from postroom.core.limits import (
     DEDUP_EXPIRED_MAX,
     DELETED_LEAVES_MAX,
@@ -47,9 +47,9 @@ from postroom.core.limits import (
     HISTORY_EXPIRED_MAX,
 )
 from postroom.core.model import Conversation, group, peer, room, service
-from postroom.core.queries import FindBlocked, FindSubscriptions
+from postroom.core.queries import FindBlocked, FindMessages, FindSubscriptions
 from postroom.core.runtime.reading import read_page
-from postroom.core.search import lists
+from postroom.core.search import Search, lists
 from postroom.core.search.subscriptions import subscriptions
 from postroom.storage.checking.conversations import ConversationCheck
 from postroom.storage.checking.report import Problem, Problems
@@ -123,6 +123,16 @@ class House(Desk):
         def read(snapshot: Any) -> int:
             login = opened(snapshot.views.position, clock, self.rules)
             return len(read_page(snapshot, APP, user, Position(0), clock, login).deliveries)
+
+        return self.read(read)
+
+    def found(self, query: FindMessages) -> list[MessageId]:
+        """What a query finds."""
+
+        def read(snapshot: Any) -> list[MessageId]:
+            search = Search(query, snapshot.views.position, UnixMs(-1))
+            assert not search.go_on(snapshot.views)
+            return search.ids
 
         return self.read(read)
 
@@ -478,3 +488,30 @@ def test_what_cannot_be_deleted(conversation: Conversation) -> None:
 def test_somebody_deletes_it() -> None:
     with pytest.raises(InvalidCommand, match="by"):
         check(DeleteConversation(app=APP, conversation=G, by=""))
+
+
+def test_messages_by_name_and_copies_go_too(house: House) -> None:
+    s = service("s")
+    house.run(CreateConversation(app=APP, conversation=s))
+    house.run(AddMembers(app=APP, conversation=s, users=("bob", "cy")))
+    to_all = house.say("<all>", s)
+    named = SendMessage(
+        app=APP, sender="ann", to=s, body=b"<named>", queue=True, history=True, recipients=("bob", "cy", "dan")
+    )
+    by_name = house.receipt(house.run(named)).id
+    house.login("bob")
+    for id in (to_all, by_name):
+        house.run(EditMessage(app=APP, id=id, by="ann", body=b"<bob's>", recipients=("bob",)))
+        house.run(RecallMessage(app=APP, id=id, by="ann", recipients=("cy",)))
+    assert [house.waits(user) for user in ("bob", "cy", "dan")] == [4, 2, 1]
+    found = FindMessages(app=APP, conversations=(s,), recipient="bob")
+    assert len(house.found(found)) == 2
+    house.doom(s)
+    assert house.found(found) == []
+    assert [house.waits(user) for user in ("bob", "cy", "dan")] == [0, 0, 0]
+    house.clear_all(s)
+    assert not any(house.holds(text) for text in (b"<all>", b"<named>", b"<bob's>"))
+    assert house.letters().isdisjoint({b"X", b"T", b"C", b"O", b"h", b"t", b"m", b"k"})
+    assert house.body_places() == []
+    assert house.terms("bob").queued == 0
+    assert house.problems() == []
