@@ -64,11 +64,16 @@ def decide_recall(command: RecallMessage, views: ReadViews, headers: Headers, no
         sent_ms=header.at_ms if found.kept is not None else UnixMs(0),
         stream=found.stream,
     )
+    return _changed(event, recalled(header, command), found, views)
+
+
+def recalled(header: Header, command: RecallMessage) -> Body:
+    """What is left of the message, and what the recall brings to be shown in its text's place."""
     header = msgspec.structs.replace(header, type="recalled", by=command.by, push=b"")
     payload = b""
     if command.replacement:
         payload = _encode(Replacement(command.via, command.format, command.replacement))
-    return _changed(event, Body(header, payload), found, views)
+    return Body(header, payload)
 
 
 def replacement(body: Body) -> Replacement | None:

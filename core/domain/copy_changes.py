@@ -52,8 +52,7 @@ def decide_recall(command: RecallMessage, views: ReadViews, headers: Headers, no
         return Decision(result=Receipt(id=command.id, at_ms=at_ms, duplicate=True))
     told = changes.tell(found, users, views, now, rules)
     event = MessageRecalled(app=command.app, id=command.id, by=command.by, at_ms=at_ms, queued=told, copies=users)
-    header = msgspec.structs.replace(found.header, type="recalled", by=command.by, push=b"")
-    return _decided(event, Body(header, b""), found)
+    return _decided(event, changes.recalled(found.header, command), found)
 
 
 def decide_delete(command: DeleteMessage, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:

@@ -53,7 +53,8 @@ def read_page(
             frame = broadcast_delivery(_broadcast(snapshot, entry), "message", entry.position)
         elif not expired(entry.expires_s, clock):
             body, type = resolve(snapshot, app, user, entry)
-            frame = delivery(body, type, user, entry.position, entry.seq)
+            if not _is_deleted(snapshot, body, type):
+                frame = delivery(body, type, user, entry.position, entry.seq)
         if frame is not None:
             deliveries.append(frame)
             size += len(frame.body)

@@ -136,6 +136,8 @@ class Search:
         """Each in order."""
         query = self._query
         if self._recipient is not None:
+            if views.is_deleted(query.app, query.conversations[0]):
+                return
             yield from self._sent_by_service(views, query.conversations[0], self._recipient)
             return
         conversations: list[Conversation | None] = list(dict.fromkeys(query.conversations))

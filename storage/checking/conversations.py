@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from postroom.core.domain.attributes import terms
+from postroom.core.errors import Corruption
 from postroom.core.ids import Position
 from postroom.core.model import Conversation, Kind, UserList
 from postroom.core.rows import ConversationRow, RoleRow, Totals
@@ -17,6 +18,7 @@ from postroom.core.rows import ConversationRow, RoleRow, Totals
 from .. import keys
 from ..engine import Engine
 from ..keys import U64
+from ..records import decode_body
 from ..views import StoredViews
 from .report import Problems, Progress
 from .rows import MISFITS, row_name
@@ -172,10 +174,15 @@ class ConversationCheck:
             try:
                 number, position = Position(U64.unpack(value)[0]), Position(U64.unpack(key[-U64.size :])[0])
                 entry = self._views.stream_entry(number, position)
-            except MISFITS:
-                entry = None
+                body = self._engine.get("bodies", U64.pack(position))
+                about = decode_body(U64.pack(position), body).header.conversation if body is not None else None
+            except (*MISFITS, Corruption):
+                entry = about = None
             if entry is None or not entry.deleted:
                 self._tell(f"{row_name(key, value)}: there is no such notice")
+            elif about is not None:
+                row = self._views.conversation(app, about) or self._views.deleted(app, about)
+                self._expected[keys.STREAM] += row is None or row.number != number
 
     def _silences(self, app: str, row: ConversationRow) -> None:
         name, prefix = f"{row.kind} {row.id!r} of app {app!r}", keys.SILENCE + U64.pack(row.number)

@@ -9,6 +9,7 @@ import random
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from operator import itemgetter
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ from tests.support.damage import send
 from tests.support.machine import Machine
 from tests.support.rows import rows
 from tests.support.victim import APP, RULES, USERS
-from tests.support.witness import PATIENCE_S, Child, Witness, check
+from tests.support.witness import PATIENCE_S, Child, Witness, check, waiting_in_streams
 
 SEED = int(os.environ.get("POSTROOM_SEED") or (1 if os.environ.get("CI") == "true" else random.randrange(10**6)))
 HOLDER = """
@@ -102,7 +103,9 @@ async def collect_all(directory: Path) -> None:
         async with open_broker(directory, rules=RULES) as broker:
             for user in (f"u{number}" for number in range(USERS)):
                 with broker.snapshot() as snapshot:
-                    waiting = [(entry.position, entry.seq) for entry in snapshot.views.entries(APP, user)]
+                    queued = [(entry.position, entry.seq) for entry in snapshot.views.entries(APP, user)]
+                    streamed = [(entry.position, None) for entry in waiting_in_streams(snapshot, user)]
+                    waiting = sorted([*queued, *streamed], key=itemgetter(0))
                 async with broker.connect(app=APP, user=user) as session:
                     assert session.welcome.queued == len(waiting)
                     frames = [await anext(session) for _ in waiting]

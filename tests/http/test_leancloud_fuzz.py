@@ -188,6 +188,9 @@ MEMBERS = {
     "convid": st.just(CID) | SCALARS,
     "msg_id": st.just(MID) | SCALARS,
     "msgid": st.just(MID) | SCALARS,
+    "conv-id": st.just(CID) | SCALARS,
+    "msg-id": st.just(MID) | SCALARS,
+    "data": st.text(max_size=20) | VALUES,
     "message": st.text(max_size=20) | VALUES,
     "timestamp": st.integers(0, 2**43) | SCALARS,
     "transient": st.booleans() | SCALARS,
@@ -221,6 +224,7 @@ OBJECTS = st.fixed_dictionaries({}, optional={**MEMBERS, "other": VALUES, "a.b":
 GOOD = (
     {"from_client": "alice", "message": "hi", "timestamp": 1_700_000_000_000},
     {"from_peer": "alice", "conv_id": CID, "message": "hi", "msg_id": MID, "timestamp": 1_700_000_000_000},
+    {"from": "alice", "conv-id": CID, "data": "hi", "msg-id": MID, "timestamp": 1_700_000_000_000},
     {"client_ids": ["alice", "carol"], "peers": ["alice"]},
     {
         "from_client": "alice",

@@ -36,6 +36,7 @@ from postroom.core.commands import (
     UpdateConversation,
 )
 from postroom.core.domain import Decision, Welcome
+from postroom.core.domain.streams import opened
 from postroom.core.errors import ConversationExists, MessageIsRecalled, Refusal, UnknownConversation, UnknownMessage
 from postroom.core.events.deletion import ConversationSwept
 from postroom.core.ids import ExpiryMs, MessageId, Position, UnixMs
@@ -498,8 +499,9 @@ class Groups(StoreMachine):
         every = [MessageId(one.id) for one in model.letters]
         shown = read_messages(snapshot, every, horizon, recalled=True)
         assert sorted(message.id for message in shown) == sorted(one.id for one in there)
+        login = opened(snapshot.views.position, clock, self.machine.rules)
         for (_, user), box in model.boxes.items():
-            page = read_page(snapshot, APP, user, Position(0), clock)
+            page = read_page(snapshot, APP, user, Position(0), clock, login)
             assert [frame.position for frame in page.deliveries] == [
                 copy.position
                 for copy in box.copies

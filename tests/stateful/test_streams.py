@@ -269,14 +269,27 @@ class Streams(StoreMachine):
 
     # Members.
 
-    @rule(place=places, user=users, what=st.sampled_from(["join", "leave", "leave", "ban", "unban"]))
-    def move(self, place: Conversation, user: str, what: str) -> None:
+    @rule(
+        place=places,
+        user=users,
+        what=st.sampled_from(["move", "move", "move", "join", "leave", "ban", "unban"]),
+        says=flags,
+    )
+    def move(self, place: Conversation, user: str, what: str, says: bool) -> None:
+        """Out of it or into it; or one of these, whether or not it does something. Something may be said before and after."""
+        if says:
+            self.send(place, "dora", queue=True, history=True)
+        line = self.model.lines[place]
+        if what == "move":
+            what = "leave" if user in line.members else "unban" if user in line.banned else "join"
         if what == "join":
             self.join(place, user)
         elif what == "unban":
             self.unban(place, user)
         else:
             self.leave(place, user, ban=what == "ban")
+        if says:
+            self.send(place, "dora", queue=True, history=True)
 
     def join(self, place: Conversation, user: str) -> None:
         line = self.model.lines[place]
@@ -336,7 +349,15 @@ class Streams(StoreMachine):
         if self.do(command, self.model.refuses_send(command)) is not None:
             self.model.send(command, self.machine.records[-1].position)
 
-    @rule(pick=picks, form=st.sampled_from(["edited", "edited", "recalled", "deleted", "silent"]))
+    @rule(
+        pick=picks,
+        forms=st.lists(st.sampled_from(["edited", "edited", "recalled", "deleted", "silent"]), min_size=1, max_size=3),
+    )
+    def change_often(self, pick: int, forms: list[str]) -> None:
+        """One and the same."""
+        for form in forms:
+            self.change(pick, form)
+
     def change(self, pick: int, form: str) -> None:
         model = self.model
         if not model.letters:

@@ -32,8 +32,9 @@ from postroom.core import (
     group,
     open_broker,
     peer,
+    service,
 )
-from postroom.core.commands import CreateConversation
+from postroom.core.commands import AddMembers, CreateConversation
 from postroom.core.errors import ConversationExists, ShuttingDown
 from postroom.core.ids import MessageId, Position
 
@@ -45,6 +46,8 @@ GROUPS: Final = {
     "g2": tuple(f"u{number}" for number in range(USERS)),
 }
 """Groups and their members."""
+SUBSCRIBERS: Final = tuple(f"u{number}" for number in range(0, USERS, 2))
+"""Of the one service."""
 RULES: Final = {APP: Rules(queue_messages=10_000)}
 """A cap that no round reaches: what is missing was lost, not evicted."""
 
@@ -56,13 +59,15 @@ def spec(key: str) -> SendMessage:
     to = peer(f"u{chance.randrange(USERS)}")
     if chance.random() < 0.2:
         to = group(chance.choice(tuple(GROUPS)))
+    elif chance.random() < 0.2:
+        to = service("s0")
     return SendMessage(
         app=APP,
         sender=f"p{key.split('.')[1]}",
         to=to,
         body=key.encode() + b" " * chance.choice((0, 40, 400, 2_000, 9_000)),
         queue=kept < 0.9,
-        history=kept < 0.4 or kept > 0.95 or to.kind == "group",
+        history=kept < 0.4 or kept > 0.95 or to.kind != "peer",
         lane=chance.choice(("high", "normal", "low")),
         dedup=key if chance.random() < 0.6 else None,
         wait_ack_ms=chance.choice((None, None, None, 30)) if to.kind == "peer" else None,
@@ -70,7 +75,9 @@ def spec(key: str) -> SendMessage:
 
 
 def recipients(command: SendMessage) -> tuple[str, ...]:
-    """Whose queues it goes to."""
+    """For whom it is kept until they acknowledge it."""
+    if command.to.kind == "service":
+        return SUBSCRIBERS
     return GROUPS[command.to.id] if command.to.kind == "group" else (command.to.id,)
 
 
@@ -154,10 +161,10 @@ class Victim:
             say("got", session.id, session.user, frame.position, frame.id, frame.type, frame.queued, text)
             if frame.type in ("acked", "dropped"):
                 continue
+            if frame.seq is None and frame.id in seen:
+                continue  # without a number, its ack would name the first frame of this id
             if frame.queued:
                 through = frame.position
-            elif frame.id in seen:
-                continue  # without a number, its ack would name the first frame of this id
             seen.add(frame.id)
             if chance.random() < 0.8:
                 continue
@@ -205,6 +212,9 @@ async def main(directory: Path, seed: str, options: Options, retries: list[str])
                 for name, members in GROUPS.items():
                     with suppress(ConversationExists):
                         await broker.submit(CreateConversation(app=APP, conversation=group(name), members=members))
+                with suppress(ConversationExists):
+                    await broker.submit(CreateConversation(app=APP, conversation=service("s0")))
+                await broker.submit(AddMembers(app=APP, conversation=service("s0"), users=SUBSCRIBERS))
                 say("up")
                 victim = Victim(broker, seed)
                 tasks: list[Task] = [partial(victim.retry, retries), *victim.sending, *victim.receiving]

@@ -13,10 +13,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
+from postroom.core.domain import streams
 from postroom.core.events import MessageSent, Record
 from postroom.core.ids import MessageId, Position
 from postroom.core.ports import Snapshot
-from postroom.core.runtime.reading import resolve
+from postroom.core.rows import Opened, StreamEntry
+from postroom.core.runtime.reading import resolve, resolve_streamed
 from postroom.storage.reading import Reader
 from postroom.storage.verify import Report, verify
 
@@ -32,6 +34,13 @@ def check(directory: Path, scratch: Path) -> Report:
     report = verify(directory, scratch=scratch, progress=lambda _: None)
     assert report.sound, report.problems
     return report
+
+
+def waiting_in_streams(snapshot: Snapshot, user: str) -> list[StreamEntry]:
+    """What streams have for a user, whatever rules a login might have."""
+    row = snapshot.views.user(APP, user)
+    after = row.acked_through if row is not None else Position(0)
+    return list(streams.waiting(snapshot.views, APP, user, after=after, login=Opened(Position(0), 0, 0)))
 
 
 class Child:
@@ -259,13 +268,18 @@ class Witness:
 
     def _check_queue(self, snapshot: Snapshot, user: str) -> None:
         entries = list(snapshot.views.entries(APP, user))
+        streamed = waiting_in_streams(snapshot, user)
         positions = [entry.position for entry in entries]
         assert positions == sorted(set(positions)), f"{user}'s queue is not in order"
         numbers = [entry.seq for entry in entries]
         assert numbers == sorted(set(numbers)), f"{user}'s numbers do not rise"
         back = [position for position in positions if position <= self._acked[user]]
         assert not back, f"{user} acknowledged these and they are back: {back}"
-        waiting = set(positions)
+        row = snapshot.views.user(APP, user)
+        assert self._acked[user] <= (row.acked_through if row is not None else 0), (
+            f"what {user} acknowledged is forgotten"
+        )
+        waiting = {*positions, *(entry.position for entry in streamed)}
         for key, id in self._sent.items():
             command = spec(key)
             if not command.queue or user not in recipients(command) or id <= self._acking[user]:
@@ -277,6 +291,9 @@ class Witness:
         for entry in entries:
             body, _ = resolve(snapshot, APP, user, entry)
             self._check_text(body.header.id, body.payload, body.header.type)
+        for standing in streamed:
+            body, _ = resolve_streamed(snapshot, standing)
+            self._check_text(standing.id, body.payload, body.header.type)
 
     def _check_history(self, snapshot: Snapshot) -> None:
         for key, id in self._sent.items():

@@ -26,9 +26,12 @@ APP_KEY = {
     ("POST", "/1.1/rtm/sign"),
     ("GET", "/1.1/rtm/transient_group/onlines"),
     ("GET", "/1.1/rtm/transient_group/members"),
+    ("GET", "/1.2/rtm/clients/{uid}/unread-count"),
+    ("GET", "/1.1/rtm/messages/unread/{uid}"),
+    ("GET", "/1.1/rtm/messages/unread/{uid}/{cid}"),
 }
 """For the app key in any case."""
-SENDING = ("/messages", "/messages/{mid}", "/messages/{mid}/recall", "/1.1/rtm/patch/message")
+SENDING = ("/messages", "/messages/{mid}", "/messages/{mid}/recall", "/1.1/rtm/patch/message", "/1.1/rtm/messages/logs")
 TO_SUBSCRIBERS = ("/service-conversations/{cid}/broadcasts", "/1.1/rtm/broadcast/subscriber")
 TO_EVERYONE = ("/1.2/rtm/broadcasts", "/1.2/rtm/broadcasts/{mid}", "/1.1/rtm/broadcast")
 CHANGES = "/service-conversations/{cid}/messages/{mid}"

@@ -1,7 +1,10 @@
 """Streams: what is kept once for many, who gets it, from where on, and how it is accounted for."""
 
+import tempfile
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from postroom.core.commands import (
@@ -24,8 +27,13 @@ from postroom.core.limits import GROUP_COPIES_MAX, STREAM_COUNTED_MAX
 from postroom.core.model import Conversation, group, service
 from postroom.core.rows import Opened
 from postroom.core.runtime.reading import read_page
+from postroom.storage.checking.bodies import BodyCheck
+from postroom.storage.checking.conversations import ConversationCheck
+from postroom.storage.checking.owned import Owned
+from postroom.storage.checking.report import Problem, Problems
 from postroom.storage.engine import LIVE
 from postroom.storage.memory import MemoryStore
+from postroom.storage.views import StoredViews
 
 from ..support.desk import APP, Desk
 from ..support.rows import engine_of, replayed, rows
@@ -326,3 +334,61 @@ def test_a_subscription_begins_once_and_ends() -> None:
     assert desk.has(b"P") == 1
     decision: Decision = desk.run(RemoveMembers(app=APP, conversation=S, users=("bob",)))
     assert desk.receipt(decision).duplicate
+
+
+def checked(desk: Newsroom, damage: Any = None) -> list[str]:
+    """What `verify` says of the rows, after something was done to them."""
+    if damage is not None:
+        with desk.store.transaction() as transaction:
+            damage(engine_of(transaction))
+    told: list[Problem] = []
+    with tempfile.TemporaryDirectory() as scratch, desk.store.snapshot() as snapshot:
+        engine, problems = engine_of(snapshot), Problems(told.append)
+        list(ConversationCheck(engine, StoredViews(engine, LIVE), problems).run())
+        with Owned(Path(scratch) / "owned") as owned:
+            list(BodyCheck(engine, StoredViews(engine, LIVE), owned, problems).run())
+    return [problem.what for problem in told]
+
+
+def damaged(prefix: bytes, *, length: int = 17, value: bytes | None = None, index: int = 0) -> Any:
+    """Takes a row away, or writes something else there."""
+
+    def damage(engine: Any) -> None:
+        found = [key for key, _ in engine.scan("live", prefix, prefix) if len(key) == length]
+        if value is None:
+            engine.delete("live", found[index])
+        else:
+            engine.put("live", found[index], value)
+
+    return damage
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (damaged(b"T"), "the stream of its conversation does not say the same of it"),
+        (damaged(b"T", index=2, value=msgspec.msgpack.encode([1, 1, 3, 1 << 30])), "is not of the newest change"),
+        (damaged(b"T", index=1), "there is no such notice"),
+        (damaged(b"T", value=msgspec.msgpack.encode([1, 9, 1, 1])), "has the number 9 of 2"),
+        (damaged(b"T", index=1, value=msgspec.msgpack.encode([1, 1, 1, 1])), "is not in order behind"),
+        (damaged(b"T", length=41), "rows 'T', the records need"),
+        (damaged(b"P", length=25), "does not know of subscribing to it"),
+        (damaged(b"P", length=25, value=msgspec.msgpack.encode([1, "news", 1])), "does not know of subscribing to it"),
+    ],
+    ids=["message", "change", "notice", "number", "order", "end", "subscription", "another"],
+)
+def test_verify_finds_what_is_wrong_with_a_stream(damage: Any, says: str) -> None:
+    desk = Newsroom()
+    first, second = desk.say("1"), desk.say("2")
+    desk.delete(second)
+    desk.edit(first, "one")
+    assert checked(desk) == []
+    assert any(says in text for text in checked(desk, damage)), checked(desk)
+
+
+def test_verify_finds_a_notice_without_its_body() -> None:
+    desk = Newsroom()
+    desk.delete(desk.say("1"))
+    (notice,) = desk.body_places()
+    told = checked(desk, lambda engine: engine.delete("bodies", notice.to_bytes(8)))
+    assert any("the notice has no body" in text for text in told)

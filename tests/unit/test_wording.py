@@ -1,5 +1,5 @@
 """What `postroom log` says of who may come in, who may talk, who is what, who has read what; of broadcasts, quotas,
-imports and some recipients' copies."""
+imports, some recipients' copies and deleted conversations."""
 
 from typing import Any
 
@@ -13,6 +13,7 @@ from postroom.core.events.broadcasts import (
     BroadcastsExpired,
     QuotaUsed,
 )
+from postroom.core.events.deletion import ConversationDeleted, ConversationSwept, CopiesWithdrawn
 from postroom.core.events.imports import AliasesExpired, ConversationImported, MessageImported
 from postroom.core.events.lists import (
     ConversationBlocked,
@@ -116,6 +117,24 @@ def test_imports_in_words() -> None:
     assert words(swept) == "2 deleted imports forgotten, up to 1970-01-01T00:00:00.001Z"
     for event in (swept, MessageImported(**of)):  # it says when it happened, not when what it is about did
         assert line(Record(Position(9), UNTIL, event)).split()[1] == "~2026-09-21T14:13:20.123Z"
+
+
+@pytest.mark.parametrize(
+    ("event", "says"),
+    [
+        (ConversationDeleted(**ABOUT, by="eve"), "group g deleted by eve"),
+        (
+            CopiesWithdrawn(app="demo", id=MessageId(9), copies=(Withdrawn("bob", (Position(9), Position(11))),)),
+            "message 9 goes with its conversation, 2 entries of bob withdrawn",
+        ),
+        (ConversationSwept(**ABOUT, what="messages", count=25), "25 messages of deleted group g forgotten"),
+        (ConversationSwept(**ABOUT, what="members", count=1), "1 member of deleted group g forgotten"),
+        (ConversationSwept(**ABOUT, what="silences", count=2), "2 temporary silences of deleted group g forgotten"),
+        (ConversationSwept(**ABOUT, what="record"), "nothing is left of deleted group g"),
+    ],
+)
+def test_the_end_of_a_conversation_in_words(event: Any, says: str) -> None:
+    assert words(event) == says
 
 
 CHANGE: dict[str, Any] = {"app": "demo", "id": MessageId(5), "by": "desk", "at_ms": UnixMs(7)}

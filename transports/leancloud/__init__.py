@@ -254,6 +254,7 @@ class _Bound:
         yield self._route("GET", f"{RTM}/messages/history", find, history.render)
         yield self._route("GET", logs, find, history.render)
         yield self._route("DELETE", logs, realtime.parse_delete, messages.render_deleted)
+        yield self._route("PUT", logs, realtime.parse_put, messages.render_deleted, limit=NORMAL)
         of_client = f"{RTM}/messages/unread/{{uid}}"
         yield self._route("GET", of_client, unread.parse_all, unread.render, everyone)
         yield self._route("GET", f"{of_client}/{{cid}}", unread.parse_one, unread.render, everyone)

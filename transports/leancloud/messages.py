@@ -170,14 +170,18 @@ def render_deleted(call: Call, receipt: Receipt) -> HttpReply:
 
 def text_of(given: Parameters) -> bytes:
     """`message`, which people also send as an object: then its JSON. Raises InvalidCommand, MessageTooLong."""
-    value = given.value("message")
+    return text_in("message", given.value("message"))
+
+
+def text_in(name: str, value: Any) -> bytes:
+    """A parameter that is a text or an object. Raises InvalidCommand, MessageTooLong."""
     if isinstance(value, dict | list):
         try:
             text = msgspec.json.encode(value)
         except RecursionError:
-            raise InvalidCommand("message: nested too deeply") from None
+            raise InvalidCommand(f"{name}: nested too deeply") from None
     else:
-        text = given.text("message").encode()
+        text = Parameters({name: value}).text(name).encode()
     if len(text) > MESSAGE_BYTES_MAX:
         raise MessageTooLong
     return text

@@ -15,7 +15,7 @@ from .clients import kick, refuse_token
 from .clients import parse_online as parse_online_of
 from .history import check_signature, find, of_conversation
 from .known import conversation, nowhere, of_any_kind
-from .messages import change, message_of, sent, text_of, which
+from .messages import change, message_of, sent, text_in, text_of, which
 from .parameters import Parameters, arguments_of, body_of
 from .times import date
 
@@ -104,6 +104,18 @@ def parse_delete(call: Call) -> Steps:
 def _delete(app: str, id: str, mid: str, sender: str, sent_ms: int) -> Steps:
     target = yield from _existing(app, id)
     return (yield from change(DeleteMessage(**which(app, target, mid, sender, sent_ms), silent=True), mid))
+
+
+def parse_put(call: Call) -> Steps:
+    """`PUT rtm/messages/logs`: a record of the history with another text. Raises InvalidCommand, MessageTooLong."""
+    given = Parameters(body_of(call.request))
+    sender, mid, sent_ms = given.client("from"), given.text("msg-id"), given.time("timestamp")
+    return _put(call.caller.app, given.text("conv-id"), mid, sender, sent_ms, text_in("data", given.value("data")))
+
+
+def _put(app: str, id: str, mid: str, sender: str, sent_ms: int, body: bytes) -> Steps:
+    target = yield from _existing(app, id)
+    return (yield from change(EditMessage(**which(app, target, mid, sender, sent_ms), body=body)))
 
 
 def parse_patch(call: Call) -> Steps:
