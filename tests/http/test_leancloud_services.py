@@ -455,3 +455,31 @@ async def test_the_quota_of_messages_to_subscribers() -> None:
         await lean.broadcast(sid, "x")
         clock.pass_ms(86_400_000)
         await lean.publish(sid, "four")
+
+
+# Deleting.
+
+
+async def test_a_service_that_is_deleted(lean: Lean) -> None:
+    """With what it sent, whether or not anybody has received it."""
+    sid, other = await lean.service("alice"), await lean.service("alice")
+    base = f"/service-conversations/{sid}"
+    await lean.publish(sid, "to subscribers")
+    await lean.send(base, "by name", "news", to_clients=["alice"])
+    mid, _ = await lean.broadcast(sid, "to everyone")
+    assert await lean.ok("DELETE", base, by=A) == {}
+    wire = {"from_client": "news", "message": "x", "to_clients": ["alice"], "conv_id": sid}
+    for path in (f"{base}/messages", f"{base}/broadcasts", "/broadcasts"):
+        assert await lean.bad("POST", path, wire) == (404, 4401)
+    gone = (404, 4303)
+    assert await lean.bad("POST", f"{base}/subscribers", {"client_id": "bob"}) == gone
+    for path in ("/subscribers", "/subscribers/count", "/subscribers/alice/messages", "/blacklists"):
+        assert await lean.bad("GET", f"{base}{path}") == gone
+    assert await lean.bad("GET", "/broadcasts", params={"conv_id": sid}) == gone
+    assert await lean.bad("DELETE", f"/broadcasts/{mid}") == (404, 4404)
+    assert await lean.texts("/messages") == []
+    rows = await lean.ok("GET", "/clients/alice/service-conversations")
+    assert [row["conv_id"] for row in rows] == [other]
+    await lean.publish(other, "what is left")
+    async with lean.broker.connect(app="shop", user="alice") as alice:
+        assert await next_of(alice, 1) == [("message", "what is left")]
