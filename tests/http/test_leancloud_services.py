@@ -246,6 +246,10 @@ async def test_the_calls_of_1_1(lean: Lean) -> None:
 async def test_whether_a_client_subscribes(lean: Lean) -> None:
     services = [await lean.service() for _ in range(4)]
     path = "/1.1/rtm/conversation/subscription/subscribed"
+    for name in ("subscribers", "subscribers/count"):
+        query = {"conv_id": services[0], "client_id": "alice"}
+        for base in ("/1.1/rtm/conversation", "/1.1/rtm/conversation/subscription"):
+            assert await lean.ok("GET", f"{base}/{name}", params=query, by=A) in ([], {"count": 0})
 
     async def subscribed(user: str, sid: str) -> bool:
         said = await lean.ok("GET", path, params={"conv_id": sid, "client_id": user}, by=A)
