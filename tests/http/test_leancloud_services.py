@@ -256,6 +256,7 @@ async def test_whether_a_client_subscribes(lean: Lean) -> None:
         assert type(said) is bool
         return said
 
+    assert await lean.ok("GET", path, params={"conv_id": services[0]}, by=A) == {"count": 0}
     for sid in services[1:3]:
         await lean.ok("POST", f"/service-conversations/{sid}/subscribers", {"client_id": "alice"})
     assert [await subscribed("alice", sid) for sid in services] == [False, True, True, False]
