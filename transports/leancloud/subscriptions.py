@@ -147,7 +147,7 @@ def _subscribed(app: str, service: Conversation, user: str) -> Steps:
     return bool((yield before))
 
 
-def render_subscribed(call: Call, subscribed: bool | int) -> HttpReply:
+def render_subscribed(call: Call, subscribed: bool | int) -> HttpReply:  # noqa: FBT001  what the steps came to
     """True or false, bare; or a number."""
     return json_reply(200, subscribed) if isinstance(subscribed, bool) else render_count(call, subscribed)
 
