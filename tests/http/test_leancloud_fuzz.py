@@ -319,7 +319,7 @@ TARGETS = st.one_of(
     st.tuples(st.sampled_from(["/1.2/rtm", "/1.1", "/1.1/rtm"]), st.lists(SEGMENTS, max_size=6)).map(
         lambda parts: "/".join([parts[0] + "/", *parts[1]])
     ),
-    st.tuples(st.sampled_from(ROUTES), st.lists(SEGMENTS, min_size=2, max_size=2)).map(
+    st.tuples(st.sampled_from(ROUTES), st.lists(SEGMENTS, min_size=3, max_size=3)).map(
         lambda parts: filled(parts[0][1], parts[1])
     ),
 )
@@ -352,7 +352,7 @@ def test_anything_is_answered(
 @settings(limited, max_examples=500)
 @given(
     route=st.sampled_from(ROUTES),
-    segments=st.lists(SEGMENTS, min_size=2, max_size=2),
+    segments=st.lists(SEGMENTS, min_size=3, max_size=3),
     query=QUERIES,
     keys=st.lists(st.text(OCTETS, max_size=20).map(lambda text: text.strip()), max_size=1),
     body=BODIES,
