@@ -122,7 +122,7 @@ class House(Desk):
 
         def read(snapshot: Any) -> int:
             login = opened(snapshot.views.position, clock, self.rules)
-            return len(read_page(snapshot, APP, user, Position(0), clock, login).deliveries)
+            return len(read_page(snapshot, APP, user, Position(0), clock, login, self.clock.wall_ms).deliveries)
 
         return self.read(read)
 

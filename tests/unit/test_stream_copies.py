@@ -54,7 +54,11 @@ class Press(Bureau):
     def reads(self, user: str) -> list[tuple[str, str]]:
         """What a session opened now would be given: type and text. Nothing is acknowledged, and nobody logs in."""
         login = streams.opened(Position(self.records[-1].position + 1), self.clock.expiry_ms, self.rules)
-        frames = self.read(lambda snapshot: read_page(snapshot, APP, user, Position(0), self.clock.expiry_ms, login))
+        frames = self.read(
+            lambda snapshot: read_page(
+                snapshot, APP, user, Position(0), self.clock.expiry_ms, login, self.clock.wall_ms
+            )
+        )
         return [(frame.type, frame.body.decode()) for frame in frames.deliveries]
 
     def acks(self, user: str) -> None:
