@@ -74,8 +74,7 @@ MODULES = (
     unread,
     users,
 )
-PARTS = {"decide_expire_stays", "decide_expire_notices", "decide_copies_expired"}
-PARTS = {"decide_expire_stays", "decide_expire_aliases"}
+PARTS = {"decide_expire_stays", "decide_expire_aliases", "decide_expire_notices", "decide_copies_expired"}
 """Of what is decided about an app's history."""
 DECIDES = {
     f"{module.__name__.rpartition('.')[2]}.{name}": what

@@ -12,12 +12,14 @@ from postroom.core.commands import (
     AddMembers,
     BanUsers,
     CreateConversation,
+    DeleteConversation,
     DeleteMessage,
     EditMessage,
     ExpireHistory,
     RecallMessage,
     RemoveMembers,
     SendMessage,
+    SweepConversation,
 )
 from postroom.core.domain import Decision, streams
 from postroom.core.errors import Banned, UnknownConversation, UnknownMessage
@@ -392,3 +394,36 @@ def test_verify_finds_a_notice_without_its_body() -> None:
     (notice,) = desk.body_places()
     told = checked(desk, lambda engine: engine.delete("bodies", notice.to_bytes(8)))
     assert any("the notice has no body" in text for text in told)
+
+
+def test_a_service_that_is_deleted_has_nothing_for_anybody_and_its_name_begins_anew() -> None:
+    desk = Newsroom(history_ttl_ms=7 * DAY_MS)
+    desk.join("dan")
+    gone, first = desk.say("gone"), desk.say("1")
+    desk.edit(first, "one")
+    desk.leave("dan")
+    desk.delete(gone)
+    login = desk.open()
+    desk.run(DeleteConversation(app=APP, conversation=S, by="press"))
+    for user in ("bob", "dan"):
+        welcome = desk.login(user)
+        assert (welcome.queued, welcome.missed) == (0, 0)
+        assert desk.texts(desk.open(user), user) == []
+    assert desk.texts(login) == []
+    assert desk.acked(login, first) is None
+    while desk.run(SweepConversation(app=APP, conversation=S, limit=1, unblocked=True)).events:
+        pass
+    assert checked(desk) == []
+    assert (desk.has(b"P"), desk.has(b"h"), desk.has(b"o")) == (0, 0, 0)
+    desk.run(CreateConversation(app=APP, conversation=S))
+    desk.join("carol")
+    desk.say("new")
+    assert (desk.login().queued, desk.texts(desk.open("carol"), "carol")) == (0, ["message new"])
+    assert checked(desk) == []
+    desk.clock.run(8 * DAY_MS)
+    while desk.run(ExpireHistory(app=APP)).events:
+        pass
+    assert {letter: desk.has(letter) for letter in (b"T", b"i", b"j")} == dict.fromkeys((b"T", b"i", b"j"), 0)
+    assert (desk.kept(), checked(desk)) == ([], [])
+    with desk.store.snapshot() as snapshot:
+        assert replayed(snapshot) == rows(engine_of(snapshot), LIVE)
