@@ -166,7 +166,7 @@ class BodyCheck:
     def _in_stream(self, name: str, app: str, id: MessageId, kept: Kept) -> None:
         self._streamed += 1
         try:
-            row = self._views.conversation(app, kept.conversation)
+            row = self._views.conversation(app, kept.conversation) or self._views.deleted(app, kept.conversation)
             entry = self._views.stream_entry(row.number, position_of(id)) if row is not None else None
         except MISFITS:
             entry = None
@@ -224,8 +224,9 @@ class BodyCheck:
         """The message whose deletion is told of here: in queues, or in a stream."""
         about = self._views.change(position)
         if about is None:
-            row = self._views.conversation(body.header.app, body.header.conversation)
-            entry = self._views.stream_entry(row.number, position) if row is not None else None
+            found = self._engine.get("live", keys.notice_prefix(body.header.app) + U64.pack(position))
+            number = Position(PAIR.unpack(found)[0]) if found is not None else Position(0)
+            entry = self._views.stream_entry(number, position)
             about = entry.id if entry is not None and entry.deleted else None
         return about
 

@@ -16,7 +16,7 @@ from postroom.core.rows import ConversationRow, RoleRow, Totals
 
 from .. import keys
 from ..engine import Engine
-from ..keys import U64
+from ..keys import PAIR, U64
 from ..views import StoredViews
 from .report import Problems, Progress
 from .rows import MISFITS, row_name
@@ -165,13 +165,13 @@ class ConversationCheck:
             last = entry
 
     def _notices(self, app: str) -> None:
-        """Each tells of an entry, which may have outlived its conversation."""
+        """Each tells of an entry."""
         prefix = keys.notice_prefix(app)
         for key, value in self._engine.scan("live", prefix, prefix):
             self._expected[keys.STREAM] += 2
             try:
-                number, position = Position(U64.unpack(value)[0]), Position(U64.unpack(key[-U64.size :])[0])
-                entry = self._views.stream_entry(number, position)
+                number, position = PAIR.unpack(value)[0], U64.unpack(key[-U64.size :])[0]
+                entry = self._views.stream_entry(Position(number), Position(position))
             except MISFITS:
                 entry = None
             if entry is None or not entry.deleted:

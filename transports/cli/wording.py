@@ -345,6 +345,7 @@ def _words_of_ends(event: CopiesExpired | DeletionEvent) -> str:
 
 _REMAINS: Final[dict[Remains, str]] = {
     "messages": "message",
+    "notices": "notice",
     "members": "member",
     "muted": "mute",
     "silenced": "silence",
