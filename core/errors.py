@@ -111,6 +111,12 @@ class InTheFuture(Refusal):
     code = "in_the_future"
 
 
+class CopiesFull(Refusal):
+    """As many recipients of the message see something else of it than others as may."""
+
+    code = "copies_full"
+
+
 class UnknownId(Refusal):
     """An ack named a frame that this session was not sent, or not within its window."""
 

@@ -27,6 +27,8 @@ ROOMS_PER_USER_MAX: Final = 256
 """Rooms a user is in at a time; a logout leaves all of them, in one command if the disk has room."""
 RECIPIENTS_MAX: Final = 10_000
 """Explicit recipients of one message."""
+COPIES_MAX: Final = 10_000
+"""Recipients of one message who see another text of it than others do, or nothing: a change of the message looks at each."""
 RECOVERED_ROWS_MAX: Final = 10_000
 """What is looked at for that, the user's own messages included: some 20 ms."""
 RECOVERED_MESSAGES_MAX: Final = 1_000
@@ -144,8 +146,9 @@ PRESENCE_TAKEN_MAX: Final = 50
 """Of these, how many one event takes: folding it must fit a small reserve; see DEDUP_EXPIRED_MAX."""
 
 # One command, one batch
-COMMAND_ROWS_MAX: Final = 30_010
-"""Row writes of the largest command: entry, drop and user row for each of 10,000 recipients, and its own few."""
+COMMAND_ROWS_MAX: Final = 110_100
+"""Row writes of the largest command: an edit of a message to 10,000 users by name, whose queues are full and each of whom had
+a copy of their own. A message to so many users whose queues have room is entry, timeline and user row for each."""
 BATCH_ROWS_MAX: Final = 10_000
 """A batch takes no further command beyond this: 10,000 puts on cold queues are some 0.15 s."""
 BATCH_BYTES_MAX: Final = 16 * MIB

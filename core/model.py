@@ -142,6 +142,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Of a broadcast: until when it is delivered, by the wall clock; None: until it is deleted."""
     alias: str | None = None
     """Of a message that was imported: what it is called where it came from."""
+    recipients: tuple[str, ...] = ()
+    """Of a message to some users of a service: who they are."""
 
 
 class ConversationInfo(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from typing import Final, Protocol
 
 from .broadcast_ports import BroadcastViews, ReadBroadcasts
+from .copy_ports import Copies, ReadCopies
 from .deletion_ports import Deleted, ReadDeleted
 from .events import Record
 from .ids import POSITION_MAX, ExpiryMs, MessageId, Place, Position, UnixMs
@@ -42,7 +43,16 @@ LAST_PLACE: Final = Place(UnixMs((1 << 63) - 1), MessageId(POSITION_MAX))
 
 
 class ReadViews(
-    ReadUsers, ReadLists, ReadRooms, ReadStreams, ReadDeleted, ReadUnread, ReadBroadcasts, ReadImports, Protocol
+    ReadUsers,
+    ReadLists,
+    ReadRooms,
+    ReadStreams,
+    ReadDeleted,
+    ReadUnread,
+    ReadBroadcasts,
+    ReadImports,
+    ReadCopies,
+    Protocol,
 ):
     """The state as of the last event applied."""
 
@@ -177,7 +187,7 @@ class ReadViews(
         """Reserved results in the order in which they end."""
 
 
-class Views(ReadViews, UserViews, Lists, Rooms, Streams, Deleted, Unread, BroadcastViews, Imports, Protocol):
+class Views(ReadViews, UserViews, Lists, Rooms, Streams, Deleted, Unread, BroadcastViews, Imports, Copies, Protocol):
     """The state, to be changed by `apply` alone."""
 
     def advance(self, record: Record) -> None:

@@ -4,7 +4,7 @@ Values that a message makes many of are made with `gc=False`: they can be in no 
 are alive at once cost a batch up to a sixth of its time.
 """
 
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
@@ -103,6 +103,24 @@ class ChangedRow(msgspec.Struct, frozen=True, array_like=True):
     """Where its current body lies."""
     changes: tuple[Position, ...] = ()
     """Changes that lie in somebody's queue as entries of their own."""
+    copies: int = 0
+    """Recipients whose copies have rows of their own."""
+
+
+class CopyRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What one recipient of a service's message sees of it that others do not."""
+
+    user: str
+    body: Position | None
+    """Where what they see lies; 0: they see nothing of it; None: they see what everybody does."""
+    recalled: bool = False
+    """It was taken back from them."""
+    changes: tuple[Position, ...] = ()
+    """Changes of their copy that may lie in their queue as entries of their own."""
+
+
+HIDDEN: Final = Position(0)
+"""In the place of a copy's body: there is none for this recipient."""
 
 
 class Kept(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -114,13 +132,18 @@ class Kept(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """It was queued for its recipients, too."""
     recalled: bool = False
     recipients: tuple[str, ...] = ()
-    """Of a message to a group: for whom."""
+    """Of a message to a group, or to some users of a service: for whom."""
     number: int = 0
     """Its running number in its conversation; 0 if it has none."""
     stream: bool = False
     """It is in the conversation's stream."""
     alias: str = ""
     """Of a message that was imported: its name elsewhere."""
+
+    @property
+    def named(self) -> bool:
+        """A service sent it to users whom it named: it is in their timelines, and not in the service's."""
+        return bool(self.recipients) and self.conversation.kind == "service"
 
 
 class Stay(NamedTuple):
@@ -170,6 +193,10 @@ class Membership(NamedTuple):
     since: Position
     until: Position | None = None
     """None while it lasts."""
+
+    def holds(self, position: Position) -> bool:
+        """Whether what was sent there is theirs."""
+        return self.since < position and (self.until is None or position < self.until)
 
 
 class SubscriptionRow(NamedTuple):

@@ -48,11 +48,13 @@ from .limits import (
     ATTRIBUTES_BYTES_MAX,
     BODY_BYTES_MAX,
     COMMAND_ROWS_MAX,
+    COPIES_MAX,
     INDEX_TERMS_MAX,
     KIB,
     MEMBERS_MAX,
     NAME_BYTES_MAX,
     QUEUE_MESSAGES_MAX,
+    RECIPIENTS_MAX,
     SWEEP_STEP_MIN,
 )
 from .model import Rules
@@ -94,6 +96,9 @@ _TAKEN_ROWS: Final = 40
 _COPY_ROWS: Final = 5
 """Of each copy of a group's message, or of a change: the entry, one it pushes out with what was known of that, the user's row,
 and the entry that a deletion withdraws."""
+_OWN_ROWS: Final = 3
+"""Of each user whom a service's message names, or of whose copy a change has to do: the message in their timeline, or their
+copy's row, the body that it showed, and how many showed that."""
 _RECORD_ROWS: Final = 8
 """The event, a conversation's record, its place in the order of creation, the list it is the one of its members by, totals."""
 _LISTED_ROWS: Final = 4
@@ -124,6 +129,8 @@ _SWEPT_ROWS: Final[dict[type[Command], int]] = {
     ExpireBroadcasts: _BROADCAST_ROWS,
 }
 """Of each thing that a sweep ends."""
+_BRING_BODIES: Final = (SendMessage, EditMessage, SendBroadcast, EditBroadcast, ImportMessage)
+"""What always does."""
 _LONG_BODY_BYTES: Final = 2_500
 """A body longer than this may not fit one page with its header. Its pages must lie side by side: at the file's end."""
 
@@ -184,12 +191,13 @@ class Room(NamedTuple):
         return self.tail + self.free - BATCH_BYTES - size >= leaving
 
 
-def estimate(command: Command, rules: Rules, recipients: int = 0) -> tuple[int, int]:
+def estimate(command: Command, rules: Rules, recipients: int = 0, copies: int = 0) -> tuple[int, int]:
     """How many rows the command writes or removes at most, and how many bytes of the disk that will hardly exceed.
 
     Of a login or a deletion the bytes are those of the usual case: what it finds to expire or to withdraw is seldom much.
-    `recipients`: of a message to a group, or of a change of one, in how many queues it has to do; of the deletion of a
-    conversation, how many rows go with its record.
+    `recipients`: of a message to a group, or of a change of one or of a service's, in how many queues it has to do; of the
+    deletion of a conversation, how many rows go with its record. `copies`: of a change of a service's message, with how many
+    copies and timelines of users.
     """
     rows = usual = _FEW_ROWS.get(type(command), _CHANGE_ROWS)
     match command:
@@ -223,14 +231,19 @@ def estimate(command: Command, rules: Rules, recipients: int = 0) -> tuple[int, 
             return _of_record(command, recipients)
         case Logout():
             rows = usual = STAY_ROWS * min(command.rooms, command.rooms_max) + _CHANGE_ROWS
-    more = _COPY_ROWS * recipients + _QUOTA_ROWS * (getattr(command, "quota", None) is not None)
+    more = _spread(command, recipients, copies) + _QUOTA_ROWS * (getattr(command, "quota", None) is not None)
     rows, usual = rows + more, usual + more
     size = usual * ROW_BYTES
-    if isinstance(command, SendMessage | EditMessage | SendBroadcast | EditBroadcast | ImportMessage) or _body_bytes(
-        command
-    ):
+    if isinstance(command, _BRING_BODIES) or _body_bytes(command):
         size += _body_bytes(command) + ROW_BYTES
     return rows, size
+
+
+def _spread(command: Command, recipients: int, copies: int) -> int:
+    """What it writes for each of many."""
+    if isinstance(command, SendMessage) and command.to.kind == "service":
+        recipients = copies = len(command.recipients)
+    return _COPY_ROWS * recipients + _OWN_ROWS * copies
 
 
 def _of_record(command: ConversationCommand, going: int) -> tuple[int, int]:
@@ -319,5 +332,6 @@ assert (
     _SEND_ROWS + _KEPT_ROWS + _NUMBERED_ROWS
 ) * ROW_BYTES + BODY_BYTES_MAX < 1 << 20  # one message fits the least room a disk is asked for
 assert _CHANGE_ROWS + _COPY_ROWS * MEMBERS_MAX <= COMMAND_ROWS_MAX
+assert _CHANGE_ROWS + _COPY_ROWS * RECIPIENTS_MAX + _OWN_ROWS * (RECIPIENTS_MAX + COPIES_MAX) <= COMMAND_ROWS_MAX
 assert QUEUE_MESSAGES_MAX + _QUEUE_ROWS <= COMMAND_ROWS_MAX
 assert BATCH_BYTES + (max(STAY_ROWS, _FORGET_ROWS) * SWEEP_STEP_MIN + _QUEUE_ROWS) * ROW_BYTES <= _STEP_BYTES

@@ -38,10 +38,11 @@ class DeletionViews:
             yield _row(value).conversation
 
     def sent_to(self, app: str, conversation: Conversation) -> Iterator[Place]:
-        prefix = keys.to_key(app, conversation)  # its own timeline comes first, then those by sender
-        for key, _ in self._engine.scan(self._rows, prefix, prefix):
-            at_ms, id = PAIR.unpack_from(key, len(key) - PAIR.size)
-            yield Place(UnixMs(at_ms), MessageId(id))
+        # Its own timeline comes first, then those by sender; last those of whom it named.
+        for prefix in (keys.to_key(app, conversation), keys.for_key(app, conversation)):
+            for key, _ in self._engine.scan(self._rows, prefix, prefix):
+                at_ms, id = PAIR.unpack_from(key, len(key) - PAIR.size)
+                yield Place(UnixMs(at_ms), MessageId(id))
 
     def silenced_for_a_while(self, number: Position) -> Iterator[str]:
         prefix = keys.SILENCE + U64.pack(number)

@@ -1,6 +1,6 @@
 """The part of the views that queries read: kept messages in their timelines, and results that wait under a handle."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final
 
 import msgspec
@@ -27,7 +27,7 @@ Row = tuple[bytes, bytes]
 
 
 class HistoryViews:
-    """Rows `h` and `t` (a message each in the one, three in the other), `q` and `z`."""
+    """Rows `h` and `t` (a message each in the one; three in the other, or one a user it was sent to by name), `q` and `z`."""
 
     def __init__(self, engine: Engine, rows: Table) -> None:
         self._engine = engine
@@ -88,8 +88,33 @@ class HistoryViews:
     def remove_kept(self, app: str, place: Place, kept: Kept) -> None:
         at = PAIR.pack(*place)
         self._engine.delete(self._rows, keys.KEPT + keys.app_digest(app) + at)
-        for key in keys.timeline_keys(app, kept.conversation, kept.sender):
+        for key in keys.timeline_keys(app, kept):
             self._engine.delete(self._rows, key + at)
+
+    # Messages to users by name.
+
+    def received(
+        self,
+        app: str,
+        conversation: Conversation,
+        user: str,
+        *,
+        first: Place,
+        last: Place,
+        newest_first: bool,
+        recalled: bool,
+    ) -> Iterator[tuple[Place, bool]]:
+        prefix = keys.for_key(app, conversation) + user_key(app, user)
+        for place, value in self._between(prefix, first, last, newest_first=newest_first):
+            yield place, recalled or not value[0] & RECALLED
+
+    def remove_recipients(self, app: str, place: Place, kept: Kept, users: Collection[str]) -> None:
+        at, to = PAIR.pack(*place), keys.for_key(app, kept.conversation)
+        left = tuple(user for user in kept.recipients if user not in users)
+        kept = msgspec.structs.replace(kept, recipients=left)
+        self._engine.put(self._rows, keys.KEPT + keys.app_digest(app) + at, _encode_kept(kept))
+        for user in users:
+            self._engine.delete(self._rows, to + user_key(app, user) + at)
 
     # Results.
 
@@ -120,11 +145,14 @@ class HistoryViews:
         return app
 
 
-def kept_rows(app: str, place: Place, kept: Kept) -> tuple[Row, Row, Row, Row]:
+def kept_rows(app: str, place: Place, kept: Kept) -> tuple[Row, ...]:
     """What is written of a message that is kept."""
     at = PAIR.pack(*place)
     flag = timeline_flags(kept).to_bytes()
-    to, to_from, sent = keys.timeline_keys(app, kept.conversation, kept.sender)
+    if kept.named:
+        listed = ((key + at, flag) for key in keys.timeline_keys(app, kept))
+        return (keys.KEPT + keys.app_digest(app) + at, _encode_kept(kept)), *listed
+    to, to_from, sent = keys.timeline_keys(app, kept)
     return (
         (keys.KEPT + keys.app_digest(app) + at, _encode_kept(kept)),
         (to + at, flag + user_key(app, kept.sender)),

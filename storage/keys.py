@@ -8,7 +8,7 @@ from typing import Final
 
 from postroom.core.ids import MessageId, Place, Position, UnixMs
 from postroom.core.model import Conversation, Feed, Kind, UserList
-from postroom.core.rows import Entry, Stay
+from postroom.core.rows import Entry, Kept, Stay
 
 U32: Final = Struct(">I")
 U64: Final = Struct(">Q")
@@ -64,6 +64,8 @@ SILENCE: Final = b"S"
 SILENCE_END: Final = b"E"
 ROLE: Final = b"R"
 BLOCK: Final = b"B"
+COPY: Final = b"C"
+COPY_BODY: Final = b"O"
 STREAM: Final = b"T"
 SUBSCRIPTION: Final = b"P"
 DELETED: Final = b"X"
@@ -123,10 +125,25 @@ def from_key(app: str, sender: str) -> bytes:
     return TIMELINE + digest(app, "from", sender) + ANYBODY
 
 
-def timeline_keys(app: str, conversation: Conversation, sender: str) -> tuple[bytes, bytes, bytes]:
-    """Where a message is listed, but for its place: to its conversation; to it from its sender; from its sender."""
-    to = to_key(app, conversation)
-    return to + ANYBODY, to + user_key(app, sender), from_key(app, sender)
+@lru_cache(maxsize=65_536)
+def for_key(app: str, conversation: Conversation) -> bytes:
+    """What the keys of all that a service sent to users by name begin with; theirs follows."""
+    return TIMELINE + digest(app, "for", conversation.kind, str(conversation.line), conversation.id)
+
+
+def timeline_keys(app: str, kept: Kept) -> tuple[bytes, ...]:
+    """Where a message is listed, but for its place: to its conversation; to it from its sender; from its sender. One to users
+    by name: from its sender; and for each of them."""
+    if kept.named:
+        to = for_key(app, kept.conversation)
+        return from_key(app, kept.sender), *(to + user_key(app, user) for user in kept.recipients)
+    to = to_key(app, kept.conversation)
+    return to + ANYBODY, to + user_key(app, kept.sender), from_key(app, kept.sender)
+
+
+def copy_key(app: str, user: str, id: int) -> bytes:
+    """What a recipient sees of a message."""
+    return COPY + U64.pack(id) + user_key(app, user)
 
 
 @lru_cache(maxsize=65_536)

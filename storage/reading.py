@@ -15,7 +15,6 @@ import lmdb
 from postroom.core.errors import Corruption, StorageFailure
 from postroom.core.events import Record
 from postroom.core.ids import MessageId, Position, message_at
-from postroom.core.ports import ReadViews
 from postroom.core.rows import Entry
 
 from .engine import BASE
@@ -114,8 +113,14 @@ def require_data(directory: Path) -> None:
         raise NotADataDirectory(f"{directory} is not a data directory of postroom: there is no {file.name} in it")
 
 
-def shown_by(views: ReadViews, entry: Entry) -> tuple[MessageId, Position]:
-    """The message that an entry is about, and where the body lies that a reader gets for it."""
-    message = views.change(entry.position)
-    changed = views.changed(message or message_at(entry.position))
-    return message or message_at(entry.position), changed.body if changed else entry.position
+def shown_by(views: StoredViews, queue: bytes, entry: Entry) -> tuple[MessageId, Position]:
+    """The message that an entry of the queue with this key is about, and where the body lies that a reader gets for it."""
+    about = views.change(entry.position)
+    id = about or message_at(entry.position)
+    changed = views.changed(id)
+    if changed is None:
+        return id, entry.position
+    copy = views.copy_of(queue, id) if changed.copies else None
+    if about is not None and entry.position not in (*changed.changes, *(copy.changes if copy else ())):
+        return id, entry.position  # a notice that it was hidden
+    return id, copy.body if copy is not None and copy.body else changed.body

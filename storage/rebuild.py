@@ -202,7 +202,9 @@ class _Rebuild:
 
 def _rows_written(event: AnyEvent) -> int:
     """Rows that an event adds or changes at most. Whom a message is queued for gets an entry and perhaps a row of numbers,
-    who comes onto a list three rows at most; what events take away takes no room in pages that are this transaction's own."""
+    who comes onto a list three rows at most, whom it names a row of a timeline, or of their copy; what events take away takes
+    no room in pages that are this transaction's own."""
     copies = getattr(event, "queued", ())
+    named = len(getattr(event, "recipients", ())) + len(getattr(event, "copies", ()))
     listed = [user for field in ("users", "members", "muted") for user in getattr(event, field, ())]
-    return 8 + 3 * len(listed) + (2 * len(copies) if isinstance(copies, tuple) else 0)
+    return 8 + 3 * len(listed) + named + (2 * len(copies) if isinstance(copies, tuple) else 0)

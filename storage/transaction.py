@@ -91,9 +91,12 @@ class StoredTransaction(StoredSnapshot):
 def _copies_for_many(event: AnyEvent) -> int:
     """The copies that an event made, if it made several: each lies on pages of its own."""
     match event:
-        case MessageSent() | MessageEdited() | MessageRecalled() | MessageDeleted() if len(event.queued) > 1:
-            return len(event.queued)
+        case MessageSent():
+            copies = max(len(event.queued), len(event.recipients))
         case ConversationImported():
-            return len(event.members) + len(event.muted)
+            copies = len(event.members) + len(event.muted)
+        case MessageEdited() | MessageRecalled() | MessageDeleted():
+            copies = max(len(event.queued), len(event.copies))
         case _:
             return 0
+    return copies if copies > 1 else 0

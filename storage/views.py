@@ -15,6 +15,7 @@ from postroom.core.rows import ChangedRow, DedupRow, Entry, QueueEnds, SessionRo
 from . import keys
 from .broadcast_views import StoredBroadcasts
 from .conversation_views import ConversationViews
+from .copy_views import CopyViews
 from .deletion_views import DeletionViews
 from .engine import Engine, State
 from .history_views import HistoryViews
@@ -46,6 +47,7 @@ class StoredViews(
     UserRows,
     StoredBroadcasts,
     ImportViews,
+    CopyViews,
 ):
     """One set of views, live or base, within one transaction or snapshot."""
 
@@ -223,7 +225,9 @@ class StoredViews(
         return _changed(row) if row else None
 
     def put_changed(self, id: MessageId, row: ChangedRow) -> None:
-        self._engine.put(self._rows, keys.CHANGED + U64.pack(id), _encode(row))
+        # Without what says nothing, as `Kept` is: rows written before there were copies must equal what replay gives now.
+        value = _encode(row) if row.copies else _encode((row.body, row.changes))
+        self._engine.put(self._rows, keys.CHANGED + U64.pack(id), value)
 
     def remove_changed(self, id: MessageId) -> None:
         self._engine.delete(self._rows, keys.CHANGED + U64.pack(id))

@@ -98,7 +98,8 @@ class RawLmdb:
         self._position: int = self._sample.position
         self._picks = settings.picks()
         self._queue_keys = [keys.user_key(APP, name) for name in names]
-        self._timelines = [keys.timeline_keys(APP, peer(name), SENDER) for name in names] if settings.history else []
+        kept = [Kept(peer(name), SENDER) for name in names] if settings.history else []
+        self._timelines = [keys.timeline_keys(APP, each) for each in kept]
         self._seqs = [0] * len(names)
         self._lengths = [0] * len(names)
         self._put = 0

@@ -11,7 +11,8 @@ class SendMessage(Command, frozen=True, kw_only=True):
     With neither `queue` nor `history` the message is transient: sessions open now get it, nobody else ever does. A message to
     a room goes to whoever is in it now, its sender excepted, and never queues. A message to a group goes to every member but
     its sender, who need not be one; without `queue`, to their sessions open now. A message to a service goes to whoever
-    subscribes to it, be it its sender. Raises UnknownConversation for a group or a service that nobody created.
+    subscribes to it, be it its sender, or to its `recipients`. Raises UnknownConversation for a group or a service that
+    nobody created.
     """
 
     sender: str
@@ -31,11 +32,12 @@ class SendMessage(Command, frozen=True, kw_only=True):
     """Answer only when a session of the recipient acknowledged it, went offline, or this time (at most a minute) passed.
     For peer messages."""
     recipients: tuple[str, ...] = ()
-    """Of a message to a room: only these, as far as they are in it; at most 10,000. Such a message cannot be kept."""
+    """Of a message to a room: only these, as far as they are in it; such a message cannot be kept. Of a message to a
+    service: these users, whether they subscribe to it or not. At most 10,000."""
     via: str = "embedded"
     """Which transport brought it."""
     sender_copy: SenderCopy = "none"
-    """Of a message to a group: whether the sender's own sessions get it, if they are open now."""
+    """Of a message to a group or a service: whether the sender's own sessions get it, if they are open now."""
     mentions: tuple[str, ...] = ()
     """Users it is meant for in particular, at most 20; they are told no differently."""
     mention_all: bool = False
@@ -59,6 +61,9 @@ class ChangeMessage(Command, frozen=True, kw_only=True):
     sent_ms: UnixMs | None = None
     quota: Quota | None = None
     """One of so many a day. Raises QuotaExceeded."""
+    recipients: tuple[str, ...] = ()
+    """Of a message of a service: only the copies of these users change, as they see it; everybody else's, and what the
+    conversation and the app show of it, stay as they are. Raises UnknownMessage if one of them never was to have it."""
 
 
 class EditMessage(ChangeMessage, frozen=True, kw_only=True):

@@ -107,7 +107,7 @@ from ..events.lists import (
     UsersUnbanned,
     UsersUnsilenced,
 )
-from ..ids import Position
+from ..ids import ExpiryMs, Position
 from ..model import Rules
 from ..ports import Headers, ReadViews, Views
 from . import (
@@ -116,6 +116,7 @@ from . import (
     broadcasts,
     changes,
     conversations,
+    copy_changes,
     deletion,
     groups,
     history,
@@ -152,9 +153,9 @@ __all__ = [
 
 _DECIDE: Final[dict[type[Command], Callable[[Any, ReadViews, Headers, Now, Rules], Decision]]] = {
     SendMessage: messages.decide_send,
-    EditMessage: changes.decide_edit,
-    RecallMessage: changes.decide_recall,
-    DeleteMessage: changes.decide_delete,
+    EditMessage: copy_changes.decide_edit,
+    RecallMessage: copy_changes.decide_recall,
+    DeleteMessage: copy_changes.decide_delete,
     StartEpoch: sessions.decide_epoch,
     Kick: users.decide_kick,
     Login: sessions.decide_login,
@@ -223,10 +224,8 @@ def _apply(views: Views, record: Record) -> list[Position]:
             return messages.apply_sent(views, position, event, record.clock_ms)
         case Acked():
             return sessions.apply_acked(views, event)
-        case MessageEdited() | MessageRecalled():
-            return changes.apply_changed(views, position, event, record.clock_ms)
-        case MessageDeleted():
-            return changes.apply_deleted(views, position, event, record.clock_ms)
+        case MessageEdited() | MessageRecalled() | MessageDeleted():
+            return _apply_change(views, position, event, record.clock_ms)
         case LoggedIn():
             sessions.apply_login(views, event)
         case LoggedOut():
@@ -252,6 +251,17 @@ def _apply(views: Views, record: Record) -> list[Position]:
         case _:
             _apply_rest(views, position, event)
     return []
+
+
+def _apply_change(
+    views: Views, position: Position, event: MessageEdited | MessageRecalled | MessageDeleted, stamped_ms: ExpiryMs
+) -> list[Position]:
+    """What becomes of a message, or of some recipients' copies of it."""
+    if event.copies:
+        return copy_changes.apply(views, position, event)
+    if isinstance(event, MessageDeleted):
+        return changes.apply_deleted(views, position, event, stamped_ms)
+    return changes.apply_changed(views, position, event, stamped_ms)
 
 
 def _apply_ends(

@@ -79,9 +79,10 @@ def decide_send(command: SendBroadcast, views: ReadViews, headers: Headers, now:
 
 
 def _command_digest(command: SendBroadcast) -> bytes:
-    """What makes two broadcasts the same; no other message has the same digest."""
+    """What makes two broadcasts the same; no other message has the same digest. Not how long they are valid: that may be
+    counted from when each was sent."""
     to, body = command.conversation, command.body
-    what = "broadcast", to, body, command.format, command.valid_until_ms, command.transient, command.push
+    what = "broadcast", to, body, command.format, command.transient, command.push
     return blake2b(_encoder.encode(what), digest_size=16).digest()
 
 

@@ -1,6 +1,6 @@
 """What becomes of a message that was sent: it is edited, recalled, deleted."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from itertools import chain
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ from ..ids import POSITION_MAX, ExpiryMs, Place, Position, UnixMs, position_of
 from ..model import Conversation, Receipt, Rules
 from ..ports import Headers, ReadViews, Views
 from ..rows import Body, ChangedRow, Header, Kept, Replacement
-from . import groups, history, streams
+from . import copies, groups, history, streams
 from .decision import Decision, Now
 from .messages import online
 from .queues import apply_queued, enqueue, entries_about, leave
@@ -31,7 +31,7 @@ _replacement = msgspec.msgpack.Decoder(Replacement).decode
 
 def decide_edit(command: EditMessage, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
     """Raises UnknownMessage, MessageIsRecalled."""
-    found = _find(command, views, headers, now, rules)
+    found = find(command, views, headers, now, rules)
     header = found.header
     if header.type == "recalled":
         raise MessageIsRecalled(f"message {command.id} was recalled")
@@ -41,7 +41,7 @@ def decide_edit(command: EditMessage, views: ReadViews, headers: Headers, now: N
         id=command.id,
         by=command.by,
         at_ms=at_ms,
-        queued=_tell(found, views, now, rules),
+        queued=tell(found, found.recipients, views, now, rules),
         stream=found.stream,
     )
     header = msgspec.structs.replace(header, type="edited", by=command.by, format=command.format, push=b"")
@@ -50,7 +50,7 @@ def decide_edit(command: EditMessage, views: ReadViews, headers: Headers, now: N
 
 def decide_recall(command: RecallMessage, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
     """Raises UnknownMessage. A repeated recall writes nothing and says so."""
-    found = _find(command, views, headers, now, rules)
+    found = find(command, views, headers, now, rules)
     header = found.header
     at_ms = at(command.app, views, now)
     if header.type == "recalled":
@@ -60,15 +60,20 @@ def decide_recall(command: RecallMessage, views: ReadViews, headers: Headers, no
         id=command.id,
         by=command.by,
         at_ms=at_ms,
-        queued=_tell(found, views, now, rules),
+        queued=tell(found, found.recipients, views, now, rules),
         sent_ms=header.at_ms if found.kept is not None else UnixMs(0),
         stream=found.stream,
     )
+    return _changed(event, recalled(header, command), found, views)
+
+
+def recalled(header: Header, command: RecallMessage) -> Body:
+    """What is left of the message, and what the recall brings to be shown in its text's place."""
     header = msgspec.structs.replace(header, type="recalled", by=command.by, push=b"")
     payload = b""
     if command.replacement:
         payload = _encode(Replacement(command.via, command.format, command.replacement))
-    return _changed(event, Body(header, payload), found, views)
+    return Body(header, payload)
 
 
 def replacement(body: Body) -> Replacement | None:
@@ -78,10 +83,11 @@ def replacement(body: Body) -> Replacement | None:
 
 def decide_delete(command: DeleteMessage, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
     """Raises UnknownMessage."""
-    found = _find(command, views, headers, now, rules)
+    found = find(command, views, headers, now, rules)
     header, kept = found.header, found.kept
-    withdrawn = tuple(groups.waiting(views, header.app, groups.recipients(header, kept), header.id))
-    leaving = {copies.user: copies.positions for copies in withdrawn}
+    holders = copies.holders(views, header.id, found.recipients)
+    withdrawn = tuple(groups.waiting(views, header.app, holders, header.id))
+    leaving = {of.user: of.positions for of in withdrawn}
     event = MessageDeleted(
         app=command.app,
         id=command.id,
@@ -91,7 +97,7 @@ def decide_delete(command: DeleteMessage, views: ReadViews, headers: Headers, no
         sender=header.sender if kept is not None else "",
         sent_ms=header.at_ms if kept is not None else UnixMs(0),
         withdrawn=withdrawn,
-        queued=() if command.silent else _tell(found, views, now, rules, withdrawn=leaving),
+        queued=() if command.silent else tell(found, found.recipients, views, now, rules, withdrawn=leaving),
         stream=None if command.silent else found.stream,
     )
     header = msgspec.structs.replace(header, type="deleted", by=command.by, push=b"")
@@ -102,7 +108,7 @@ def decide_delete(command: DeleteMessage, views: ReadViews, headers: Headers, no
 def _changed(
     event: MessageEdited | MessageRecalled | MessageDeleted,
     body: Body,
-    found: "_Found",
+    found: "Found",
     views: ReadViews,
     *,
     keeps_body: bool = True,
@@ -112,12 +118,13 @@ def _changed(
         Receipt(id=event.id, at_ms=event.at_ms),
         body,
         keeps_body,
-        audience=groups.audience(body.header, views),
+        audience=groups.audience(found.header, found.kept, views),
         stream=found.kept.number if found.kept is not None and event.stream is not None else 0,
+        hidden_from=copies.hidden_from(views, event.id),
     )
 
 
-class _Found(NamedTuple):
+class Found(NamedTuple):
     """A message that is to be changed."""
 
     header: Header
@@ -125,12 +132,17 @@ class _Found(NamedTuple):
     """None if it was not kept for history, or has left it while a copy still waits."""
 
     @property
+    def recipients(self) -> tuple[str, ...]:
+        """In whose queues it may lie."""
+        return groups.recipients(self.header, self.kept)
+
+    @property
     def stream(self) -> Conversation | None:
         """In whose stream it stands."""
         return self.kept.conversation if self.kept is not None and self.kept.stream else None
 
 
-def _find(command: ChangeMessage, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> _Found:
+def find(command: ChangeMessage, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Found:
     """The message that is meant, of the command's app. One past its expiry is not there, swept or not."""
     id = command.id
     unknown = UnknownMessage(f"no message {id} is kept")
@@ -150,25 +162,26 @@ def _find(command: ChangeMessage, views: ReadViews, headers: Headers, now: Now, 
         raise unknown
     kept = views.kept(header.app, Place(header.at_ms, id)) if header.history else None
     if kept is not None and header.at_ms > rules.history_horizon(now.expiry_ms):
-        return _Found(header, kept)
+        return Found(header, kept)
     if all(
         expired(entry.expires_s, now.expiry_ms)
-        for user in groups.recipients(header, kept)
+        for user in Found(header, kept).recipients
         for entry in entries_about(views, header.app, user, id)
     ):
         raise unknown
-    return _Found(header, kept)
+    return Found(header, kept)
 
 
-def _tell(
-    found: _Found,
+def tell(
+    found: Found,
+    users: Iterable[str],
     views: ReadViews,
     now: Now,
     rules: Rules,
     *,
     withdrawn: Mapping[str, Collection[Position]] | None = None,
 ) -> tuple[Queued, ...]:
-    """The change as an entry of its own, for whoever has acknowledged the message or has a session open.
+    """The change as an entry of its own, for whoever of these users has acknowledged the message or has a session open.
 
     Whoever has neither sees the change in the message's own place. `withdrawn`: nothing else of the message is kept, and
     these entries leave each user's queue first.
@@ -176,14 +189,14 @@ def _tell(
     header = found.header
     if not header.queue:
         return ()
-    copies = []
+    told = []
     owns = withdrawn is not None or found.kept is None
-    for user in groups.recipients(header, found.kept):
+    for user in users:
         row = views.user(header.app, user)
         if (row is not None and row.acked_through >= position_of(header.id)) or online(views, header.app, user):
             leaving = withdrawn.get(user, ()) if withdrawn else ()
-            copies.append(enqueue(views, header.app, user, now, rules, owns_body=owns, leaving=leaving))
-    return tuple(copies)
+            told.append(enqueue(views, header.app, user, now, rules, owns_body=owns, leaving=leaving))
+    return tuple(told)
 
 
 def apply_changed(
@@ -202,13 +215,15 @@ def apply_changed(
             if entry is not None and entry.owns_body:
                 views.remove_entries(app, copy.user, (entry,))
                 views.put_entry(app, copy.user, msgspec.structs.replace(entry, owns_body=False))
-    copies = sum(copy.stored for copy in event.queued)
-    if copies:
+    told = sum(copy.stored for copy in event.queued)
+    if told:
         changes = (*changes, position)
-        views.put_change(position, id, copies)
+        views.put_change(position, id, told)
     if event.stream is not None:
         changes = streams.apply_changed(views, position, event, stamped_ms, old.changes if old else ())
-    views.put_changed(id, ChangedRow(position, changes))
+    left, over = copies.replaced(views, app, id) if old is not None and old.copies else (0, [])
+    ended += over
+    views.put_changed(id, ChangedRow(position, changes, left))
     if isinstance(event, MessageRecalled) and event.sent_ms:
         history.mark_recalled(views, app, Place(event.sent_ms, id))
     note(views, app, event.at_ms)
@@ -219,19 +234,24 @@ def apply_deleted(views: Views, position: Position, event: MessageDeleted, stamp
     """Queued copies are withdrawn, history forgets it; the notice, if any, lies under this position."""
     app, id = event.app, event.id
     old = views.changed(id)
-    ended: list[Position] = []
-    for copies in event.withdrawn:
-        entries = [views.entry(app, copies.user, place) for place in copies.positions]
-        ended += leave(views, app, copies.user, [entry for entry in entries if entry is not None], "withdrawn")
+    ended = withdraw(views, event)
     if event.timeline is not None:
         kept = views.kept(app, Place(event.sent_ms, id))
         if kept is not None and kept.stream:
             streams.apply_deleted(views, position, event, stamped_ms, kept, old.changes if old else ())
         history.forget(views, app, Place(event.sent_ms, id))
-        ended.append(old.body if old else position_of(id))
-        views.remove_changed(id)
+        ended += copies.end(views, app, id)
     told = sum(copy.stored for copy in event.queued)
     if told:
         views.put_change(position, id, told)
     note(views, app, event.at_ms)
     return ended + apply_queued(views, app, position, event.queued)
+
+
+def withdraw(views: Views, event: MessageDeleted) -> list[Position]:
+    """What waited of it leaves the queues. Returns the positions whose bodies end."""
+    ended: list[Position] = []
+    for leaving in event.withdrawn:
+        entries = [views.entry(event.app, leaving.user, place) for place in leaving.positions]
+        ended += leave(views, event.app, leaving.user, [entry for entry in entries if entry is not None], "withdrawn")
+    return ended

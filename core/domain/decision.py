@@ -88,6 +88,8 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     """Of a group's message, or of what became of it: users who are told in their sessions open now and get no copy."""
     stream: int = 0
     """Of what stands in a stream: its message's running number there."""
+    hidden_from: tuple[str, ...] = ()
+    """Of what became of a message to many: members who are told nothing of it."""
     opening: "Opening | None" = None
     """Of a login."""
 

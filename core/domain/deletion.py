@@ -18,7 +18,7 @@ from ..limits import DEDUP_EXPIRED_MAX, DELETED_LEAVES_MAX, HISTORY_COPIES_MAX, 
 from ..model import Conversation, Receipt, Rules, UserList
 from ..ports import Headers, ReadViews, Views
 from ..rows import ConversationRow, Kept
-from . import history, imports, streams, unread
+from . import copies, history, imports, streams, unread
 from .conversations import require
 from .decision import Decision, Now, parts
 from .groups import apply_copies_gone, waiting
@@ -80,14 +80,8 @@ def _leaves(views: ReadViews, app: str, conversation: Conversation, at_ms: UnixM
 def _messages(step: _Step) -> Iterator[AnyEvent]:
     """The copies that still wait of some messages, then the messages."""
     views, app = step.views, step.app
-    over: list[tuple[Place, Kept]] = []
-    copies = 0
-    for place, kept in islice(_kept(views, app, step.row.conversation, HISTORY_COPIES_MAX), step.limit):
-        if copies > HISTORY_COPIES_MAX:
-            break
-        over.append((place, kept))
-        copies += len(kept.recipients)
-    for part in parts(over, HISTORY_EXPIRED_MAX):
+    over = history.some(views, islice(_kept(views, app, step.row.conversation, HISTORY_COPIES_MAX), step.limit))
+    for part in history.parted(over):
         for place, kept in part:
             yield from _withdrawn(views, app, kept, place)
         last = part[-1][0]
@@ -119,7 +113,8 @@ def _kept(
 
 def _withdrawn(views: ReadViews, app: str, kept: Kept, place: Place) -> Iterator[CopiesWithdrawn]:
     """What still waits of a message: its text has no other owner than the history."""
-    for part in parts(tuple(waiting(views, app, kept.recipients, place.id)), HISTORY_EXPIRED_MAX):
+    users = copies.holders(views, place.id, kept.recipients)
+    for part in parts(tuple(waiting(views, app, users, place.id)), HISTORY_EXPIRED_MAX):
         yield CopiesWithdrawn(app=app, id=place.id, copies=tuple(part))
 
 
@@ -244,7 +239,7 @@ def _forget_messages(views: Views, event: ConversationSwept) -> list[Position]:
     assert over[-1][0] == Place(event.at_ms, event.id)
     for place, kept in over:
         imports.note_deleted(views, app, place, kept)
-    return [history.end(views, app, place, kept) for place, kept in over]
+    return [ended for place, kept in over for ended in history.end(views, app, place, kept)]
 
 
 def _shorten(views: Views, app: str, row: ConversationRow, users: UserList, count: int) -> None:

@@ -12,6 +12,7 @@ from ..limits import GROUP_COPIES_MAX, HISTORY_EXPIRED_MAX
 from ..model import Conversation, Rules
 from ..ports import ReadViews, Views
 from ..rows import ConversationRow, Header, Kept
+from . import copies
 from .conversations import require
 from .decision import Now, parts
 from .queues import Term, enqueue, entries_about, leave
@@ -25,6 +26,8 @@ class Addressed(NamedTuple):
     """Who is told without a copy."""
     number: int = 0
     """Its running number in the conversation."""
+    recipients: tuple[str, ...] = ()
+    """Of a message to some users of a service: who they are."""
     stream: bool = False
     """It is kept once for all, in the conversation's stream."""
 
@@ -39,14 +42,14 @@ def addressed(command: SendMessage, views: ReadViews, now: Now, rules: Rules) ->
     if row.kind == "service" or (command.queue and row.members > GROUP_COPIES_MAX):
         sender = (command.sender,) if command.sender_copy == "online" else ()
         number = views.message_count(row.number) + 1 if command.history else 0
-        return Addressed((), sender, number, command.queue)
+        return Addressed((), sender, number, stream=command.queue)
     members = tuple(user for user in views.listed(row.number, "members") if user != command.sender)
     sender = (command.sender,) if command.sender_copy == "online" else ()
     number = views.message_count(row.number) + 1 if command.history else 0
     if not command.queue:
         return Addressed((), (*members, *sender), number)
-    copies = tuple(enqueue(views, command.app, user, now, rules, owns_body=False) for user in members)
-    return Addressed(copies, sender, number)
+    queued = tuple(enqueue(views, command.app, user, now, rules, owns_body=False) for user in members)
+    return Addressed(queued, sender, number)
 
 
 def count_message(views: Views, app: str, conversation: Conversation, number: int) -> ConversationRow:
@@ -57,12 +60,15 @@ def count_message(views: Views, app: str, conversation: Conversation, number: in
     return row
 
 
-def audience(header: Header, views: ReadViews) -> tuple[str, ...]:
+def audience(header: Header, kept: Kept | None, views: ReadViews) -> tuple[str, ...]:
     """Who is told of a change besides those whose queues it went to: of a message that was not queued, whoever is a member
-    now; and its sender, if they got it in their own sessions."""
+    now, or whom it named; and its sender, if they got it in their own sessions."""
+    sender = (header.sender,) if header.sender_copy == "online" else ()
+    if kept is not None and kept.named:
+        sender = sender if header.sender not in kept.recipients else ()
+        return sender if header.queue else (*kept.recipients, *sender)
     if header.conversation.kind != "group":
         return ()
-    sender = (header.sender,) if header.sender_copy == "online" else ()
     row = None if header.queue else views.conversation(header.app, header.conversation)
     if row is None:
         return sender
@@ -86,7 +92,8 @@ def waiting(views: ReadViews, app: str, users: Iterable[str], id: MessageId) -> 
 
 def decide_copies_expired(views: ReadViews, app: str, kept: Kept, id: MessageId) -> Iterator[CopiesExpired]:
     """What still waits of a message that leaves the history: its text has no other owner."""
-    for part in parts(tuple(waiting(views, app, kept.recipients, id)), HISTORY_EXPIRED_MAX):
+    users = copies.holders(views, id, kept.recipients)
+    for part in parts(tuple(waiting(views, app, users, id)), HISTORY_EXPIRED_MAX):
         yield CopiesExpired(app=app, id=id, copies=tuple(part))
 
 
@@ -94,7 +101,7 @@ def apply_copies_gone(views: Views, event: CopiesExpired | CopiesWithdrawn) -> l
     """They are accounted for. Returns the positions whose bodies end."""
     term: Term = "expired" if isinstance(event, CopiesExpired) else "withdrawn"
     ended: list[Position] = []
-    for copies in event.copies:
-        entries = [views.entry(event.app, copies.user, position) for position in copies.positions]
-        ended += leave(views, event.app, copies.user, [entry for entry in entries if entry is not None], term)
+    for of in event.copies:
+        entries = [views.entry(event.app, of.user, position) for position in of.positions]
+        ended += leave(views, event.app, of.user, [entry for entry in entries if entry is not None], term)
     return ended

@@ -11,7 +11,7 @@ from ..events.unread import ConversationRead
 from ..ids import MessageId, Place, UnixMs
 from ..limits import READ_ROWS_MAX
 from ..model import Conversation, Rules
-from ..ports import Headers, ReadViews, Views
+from ..ports import LAST_PLACE, Headers, ReadViews, Views
 from ..rows import ConversationRow, Kept, UnreadRow
 from .conversations import decided, nothing_to_do, record_of, require
 from .decision import Decision, Now
@@ -29,7 +29,8 @@ def decide_mark(command: MarkRead, views: ReadViews, headers: Headers, now: Now,
         before = UnreadRow(row.kind, row.id)
     after = before if before.guest else _numbers_read(command, views, row, before)
     if before.extra:
-        extra = sum(user in kept.recipients for kept in _named(views, app, command.conversation, command.until_ms))
+        named = _named(views, app, command.conversation, user, command.until_ms)
+        extra = sum(kept.sender != user for kept in named)
         after = msgspec.structs.replace(after, extra=min(before.extra, extra))
     if after == before:
         return nothing_to_do(row, row.updated_ms)
@@ -52,34 +53,42 @@ def _numbers_read(command: MarkRead, views: ReadViews, row: ConversationRow, bef
     anew. What was deleted or forgotten meanwhile cannot be: it must not make more unread than there was."""
     app, user, until_ms = command.app, command.user, command.until_ms
     count = views.message_count(row.number)
-    first = next((kept for kept in _kept(views, app, command.conversation, None, until_ms) if kept.number), None)
+    first = next((kept for kept in _sent(views, app, command.conversation, None, until_ms) if kept.number), None)
     read = count if first is None else first.number - 1
     if read <= before.read:
         return before
     own = 0
     if before.own and first is not None:
-        own = sum(kept.number > read for kept in _kept(views, app, command.conversation, user, until_ms))
+        own = sum(kept.number > read for kept in _sent(views, app, command.conversation, user, until_ms))
     at_least = before.read + before.own - read
     return msgspec.structs.replace(before, read=read, own=max(own, at_least))
 
 
-def _kept(
+def _sent(
     views: ReadViews, app: str, conversation: Conversation, sender: str | None, until_ms: UnixMs
 ) -> Iterator[Kept]:
     """What is kept of a conversation, or of what somebody sent to it, behind a time. Raises InvalidCommand at the bound."""
-    first = Place(UnixMs(until_ms + 1), MessageId(0))
-    places = views.timeline(app, conversation, sender, first=first, recalled=True)
+    return _kept(views, app, views.timeline(app, conversation, sender, first=_behind(until_ms), recalled=True))
+
+
+def _named(views: ReadViews, app: str, conversation: Conversation, user: str, until_ms: UnixMs) -> Iterator[Kept]:
+    """What is kept of what was sent to a user by name. Raises InvalidCommand at the bound."""
+    first = _behind(until_ms)
+    places = views.received(app, conversation, user, first=first, last=LAST_PLACE, newest_first=False, recalled=True)
+    return _kept(views, app, places)
+
+
+def _behind(until_ms: UnixMs) -> Place:
+    return Place(UnixMs(until_ms + 1), MessageId(0))
+
+
+def _kept(views: ReadViews, app: str, places: Iterator[tuple[Place, bool]]) -> Iterator[Kept]:
     for place, _ in islice(places, READ_ROWS_MAX):
         kept = views.kept(app, place)
         assert kept is not None  # a timeline shows what is kept
         yield kept
     if next(places, None) is not None:
         raise InvalidCommand(f"until_ms: more than {READ_ROWS_MAX} messages behind it would have to be looked at")
-
-
-def _named(views: ReadViews, app: str, conversation: Conversation, until_ms: UnixMs) -> Iterator[Kept]:
-    """What was sent to some users of a conversation by name, behind a time."""
-    return (kept for kept in _kept(views, app, conversation, None, until_ms) if not kept.number and kept.recipients)
 
 
 def apply_read(views: Views, event: ConversationRead) -> None:

@@ -17,7 +17,7 @@ from ..limits import DEDUP_TTL_MS
 from ..model import Receipt, Rules
 from ..ports import Headers, ReadViews, Views
 from ..rows import Body, DedupRow, Header, Kept
-from . import groups, permission, rooms, streams, unread
+from . import groups, named, permission, rooms, streams, unread
 from .conversations import first_use
 from .decision import Decision, Now, Wait
 from .queues import apply_queued, enqueue
@@ -47,7 +47,7 @@ def decide_send(command: SendMessage, views: ReadViews, headers: Headers, now: N
     if kind == "room":
         created = first_use(views, command.app, command.to, at_ms)
     elif kind != "peer":
-        to = groups.addressed(command, views, now, rules)
+        to = (named if command.recipients else groups).addressed(command, views, now, rules)
     elif command.queue:
         copy = enqueue(views, command.app, recipient, now, rules, owns_body=not command.history)
         if not copy.stored:
@@ -68,6 +68,7 @@ def decide_send(command: SendMessage, views: ReadViews, headers: Headers, now: N
         dedup_expires_ms=ExpiryMs(max(now.wall_ms, now.expiry_ms) + DEDUP_TTL_MS if digest else 0),
         awaited=bool(digest) and command.wait_ack_ms is not None,
         number=to.number,
+        recipients=to.recipients,
         stream=to.stream,
     )
     wait: Wait = "offline"
@@ -140,12 +141,14 @@ def apply_sent(views: Views, position: Position, event: MessageSent, stamped_ms:
     views.count(app).newest_at_ms = event.at_ms
     if event.history:
         place = Place(event.at_ms, event.id)
-        recipients = event.recipients
-        if event.conversation.kind == "group":
-            recipients = tuple(copy.user for copy in event.queued)
-        queued = bool(event.queued) or event.stream
+        members = tuple(copy.user for copy in event.queued) if event.conversation.kind == "group" else ()
         kept = Kept(
-            event.conversation, event.sender, queued, recipients=recipients, number=event.number, stream=event.stream
+            event.conversation,
+            event.sender,
+            bool(event.queued) or event.stream,
+            recipients=event.recipients or members,
+            number=event.number,
+            stream=event.stream,
         )
         views.put_kept(app, place, kept)
         if event.stream:

@@ -124,14 +124,15 @@ def release(views: Views, entries: Iterable[Entry]) -> list[Position]:
     """Entries left their queue: forget what was known of them. Returns the positions whose bodies end."""
     ended: list[Position] = []
     for entry in entries:
-        message, copies = views.change(entry.position), 0
-        if message is not None:
+        about, copies = views.change(entry.position), 0
+        if about is not None:
             copies = views.remove_change(entry.position)
         if not entry.owns_body or copies:  # a notice to many ends with the last of them
             continue
-        message = message or message_at(entry.position)
+        message = about or message_at(entry.position)
         changed = views.changed(message)
-        if changed is None:
+        # A notice that a message was hidden from its receiver has a body that is not the message's.
+        if changed is None or (about is not None and entry.position not in changed.changes):
             ended.append(entry.position)
         else:
             ended.append(changed.body)
@@ -140,9 +141,10 @@ def release(views: Views, entries: Iterable[Entry]) -> list[Position]:
 
 
 def entries_about(views: ReadViews, app: str, user: str, id: MessageId) -> Iterator[Entry]:
-    """A recipient's entries about a message: its own, and those of its changes."""
+    """A recipient's entries about a message: its own, and those of its changes, or of changes of their copy."""
     changed = views.changed(id)
-    for position in (position_of(id), *(changed.changes if changed else ())):
+    copy = views.copy(app, user, id) if changed and changed.copies else None
+    for position in (position_of(id), *(changed.changes if changed else ()), *(copy.changes if copy else ())):
         entry = views.entry(app, user, position)
         if entry is not None:
             yield entry

@@ -59,7 +59,7 @@ def decide_login(command: Login, views: ReadViews, headers: Headers, now: Now, r
     begins = broadcasts.begin(views, app, user, now, session)
     heard = broadcasts.waiting(views, app, user, now.wall_ms, after=acked, begins=begins)
     queued = ends.count - over + passed.streamed + sum(1 for _ in heard)
-    conversations = tuple(conversation for _, conversation in views.conversations_of(app, user))
+    conversations = tuple(conversation for _, conversation in streams.conversations(views, app, user))
     events.append(
         LoggedIn(
             app=app,

@@ -16,7 +16,7 @@ from ..ids import EPOCH_MS, ExpiryMs, MessageId, Position, UnixMs, position_of
 from ..limits import HISTORY_EXPIRED_MAX, STREAM_COUNTED_MAX
 from ..model import Rules
 from ..ports import ReadViews, Views
-from ..rows import ConversationRow, Kept, Membership, Opened, StreamEntry, SubscriptionRow
+from ..rows import ConversationRow, Kept, Membership, Numbered, Opened, StreamEntry, SubscriptionRow
 from .decision import parts
 from .times import place_of
 
@@ -31,14 +31,18 @@ def opened(session: Position, clock: ExpiryMs, rules: Rules) -> Opened:
 
 def memberships(views: ReadViews, app: str, user: str, after: Position) -> Iterator[Membership]:
     """The streams in which something may stand beyond a position that is the user's; in no order."""
-    for number, conversation in views.conversations_of(app, user):
-        if next(views.stream(number, after=after), None) is not None and not views.is_deleted(app, conversation):
+    for number, conversation in conversations(views, app, user):
+        if next(views.stream(number, after=after), None) is not None:
             since = views.member_since(app, number, user)
             assert since is not None  # who knows of a conversation is on its list
             yield Membership(number, conversation, since)
-    for left in views.left(app, user, after=after):
-        if not views.is_deleted(app, left.conversation):
-            yield left
+    left = views.left(app, user, after=after)
+    yield from (each for each in left if not views.is_deleted(app, each.conversation))
+
+
+def conversations(views: ReadViews, app: str, user: str) -> Iterator[Numbered]:
+    """What a user is a member of or subscribes to, without what is deleted and not swept yet."""
+    return (each for each in views.conversations_of(app, user) if not views.is_deleted(app, each[1]))
 
 
 def in_conversation(views: ReadViews, app: str, user: str, row: ConversationRow) -> list[Membership]:

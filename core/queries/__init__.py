@@ -11,7 +11,16 @@ from .conversations import (
     check_conversations,
 )
 from .lists import FindBlocked, FindListed, FindRoles
-from .messages import Bound, CollectMessages, CountMessages, FindAlias, FindMessages, MessageQuery, ReserveMessages
+from .messages import (
+    Bound,
+    CollectMessages,
+    CountMessages,
+    FindAlias,
+    FindMessages,
+    GetMessage,
+    MessageQuery,
+    ReserveMessages,
+)
 from .subscriptions import CountMembers, FindSubscribers, FindSubscriptions
 from .unread import CountUnread
 from .users import AppUsers, FindMembers, FindOnline, TakePresence
@@ -39,6 +48,7 @@ __all__ = [
     "FindSubscribers",
     "FindSubscriptions",
     "GetConversation",
+    "GetMessage",
     "MessageQuery",
     "Query",
     "ReserveMessages",

@@ -8,7 +8,7 @@ from ..checks import check_name
 from ..errors import InvalidCommand, UnknownResult
 from ..ids import MessageId, Place, UnixMs
 from ..limits import FIND_MESSAGES_MAX, QUERY_CONVERSATIONS_MAX, RESULT_MESSAGES_MAX
-from ..model import Conversation, Message
+from ..model import KINDS, Conversation, Kind, Message
 from ..ports import LAST_PLACE
 from .base import A, Query
 
@@ -25,6 +25,8 @@ class MessageQuery(Query[A], Generic[A], frozen=True, kw_only=True):
     """Sent to one of these, at most 100; a peer conversation is named by the recipient."""
     receiver: str | None = None
     """Or received by this user: as a peer, or in a room while the user was in it, their own excepted."""
+    kinds: tuple[Kind, ...] = ()
+    """Only of conversations of these kinds; of all, if none is named."""
     start_ms: UnixMs = UnixMs(0)
     end_ms: UnixMs = LAST_PLACE.at_ms
     """The first and the last time, both included; if they are in the wrong order, nothing is between them."""
@@ -43,6 +45,8 @@ class MessageQuery(Query[A], Generic[A], frozen=True, kw_only=True):
                 check_name(field, name)
         if len(self.conversations) > QUERY_CONVERSATIONS_MAX:
             raise InvalidCommand(f"conversations: at most {QUERY_CONVERSATIONS_MAX}")
+        if not set(self.kinds) <= set(KINDS):
+            raise InvalidCommand(f"kinds: some of {', '.join(KINDS)}")
         for conversation in self.conversations:
             check_name("conversations", conversation.id)
         for field, time_ms in (("start_ms", self.start_ms), ("end_ms", self.end_ms)):
@@ -79,6 +83,8 @@ class FindMessages(MessageQuery[tuple[Message, ...]], frozen=True, kw_only=True)
     limit: int = RESULT_MESSAGES_MAX
     """At most 1,000."""
     newest_first: bool = False
+    recipient: str | None = None
+    """Of one service, which `conversations` names: what it sent to this user, as the user sees it."""
     recalled: bool = False
     """Recalled ones are among them, with an empty body and so marked."""
     start: Bound | None = None
@@ -96,6 +102,24 @@ class FindMessages(MessageQuery[tuple[Message, ...]], frozen=True, kw_only=True)
         for field, bound in (("start", self.start), ("stop", self.stop)):
             if bound is not None:
                 bound.check(field)
+        if self.recipient is not None:
+            check_name("recipient", self.recipient)
+            if [conversation.kind for conversation in self.conversations] != ["service"]:
+                raise InvalidCommand("recipient: conversations must name one service")
+            if self.receiver is not None or self.sender is not None:
+                raise InvalidCommand("recipient: leaves no room for receiver or sender")
+
+
+class GetMessage(Query[Message | None], frozen=True, kw_only=True):
+    """A kept message as its conversation shows it, a recalled one included; None if there is none of this id there."""
+
+    id: MessageId
+    conversation: Conversation
+    """As its sender named it."""
+
+    def check(self) -> None:
+        """Raises InvalidCommand."""
+        check_name("conversation", self.conversation.id)
 
 
 class FindAlias(Query[Place | None], frozen=True, kw_only=True):
@@ -132,6 +156,8 @@ class ReserveMessages(Query[str], frozen=True, kw_only=True):
             raise InvalidCommand("find: must be of the same app")
         if self.find.recalled:
             raise InvalidCommand("recalled: what is recalled is not in a result")
+        if self.find.recipient is not None:
+            raise InvalidCommand("recipient: a result holds messages as everybody sees them")
         if self.find.limit > RESULT_MESSAGES_MAX:
             raise InvalidCommand(f"limit: a result holds at most {RESULT_MESSAGES_MAX} messages")
         if not 1 <= self.ttl_ms <= LAST_PLACE.at_ms:

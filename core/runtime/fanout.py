@@ -15,6 +15,7 @@ from ..errors import Refusal
 from ..events import (
     Acked,
     ConversationCreated,
+    ConversationImported,
     LoggedIn,
     LoggedOut,
     MembersAdded,
@@ -151,15 +152,23 @@ class Fanout:
                     self._offer_room(record, settled.body, pending)
                 else:
                     self._offer_group(record, event, settled)
-                    if settled.stream or (kind == "service" and not settled.body.header.queue):
-                        self._offer_stream(record, settled.body, settled.stream or None)
+                    to_all = kind == "service" and not (settled.body.header.queue or settled.audience)
+                    if settled.stream or to_all:
+                        self._offer_stream(record, settled)
             case Acked() as event:
                 assert isinstance(settled.result, Collected)
                 self._waits.collected(event.app, event.user, settled.result.positions)
                 self._tell_acked(event)
             case MessageConfirmed() as event:
                 self._waits.confirmed(event.app, event.id)
-            case RoomJoined() | RoomLeft() | ConversationCreated() | MembersAdded() | MembersRemoved() as event:
+            case (
+                RoomJoined()
+                | RoomLeft()
+                | ConversationCreated()
+                | ConversationImported()
+                | MembersAdded()
+                | MembersRemoved() as event
+            ):
                 self._note_members(event)
             case ConversationDeleted() as event:
                 self._forget(record.position, event)
@@ -168,14 +177,16 @@ class Fanout:
             case BroadcastSent() | BroadcastEdited() | BroadcastDeleted() as event:
                 self._tell_all(record, event, settled)
 
-    def _note_members(self, event: RoomJoined | RoomLeft | ConversationCreated | MembersAdded | MembersRemoved) -> None:
+    def _note_members(
+        self, event: RoomJoined | RoomLeft | ConversationCreated | ConversationImported | MembersAdded | MembersRemoved
+    ) -> None:
         """Who is where, for what comes after."""
         match event:
             case RoomJoined():
                 self._rooms.joined(event)
             case RoomLeft():
                 self._rooms.left(event)
-            case ConversationCreated():
+            case ConversationCreated() | ConversationImported():
                 self._streams.created(event.app, event.conversation, event.members)
             case MembersAdded():
                 self._streams.added(event)
@@ -258,12 +269,15 @@ class Fanout:
             self._offered += 1
             _guarded(session, session.offer if isinstance(event, BroadcastSent) else session.revise, frame)
 
-    def _offer_stream(self, record: Record, body: Body, number: int | None) -> None:
-        """To everyone here who has the conversation's stream, in one frame; a group's not to its own sender."""
-        header, frame = body.header, None
-        skipped = header.sender if header.conversation.kind == "group" else None
+    def _offer_stream(self, record: Record, settled: Settled) -> None:
+        """To everyone here who has the conversation's stream, in one frame; a group's not to its own sender, and what became of
+        a message not to those from whom it is hidden."""
+        body, number, frame = settled.body, settled.stream or None, None
+        assert body is not None
+        header = body.header
+        skipped = (*settled.hidden_from, header.sender) if header.conversation.kind == "group" else settled.hidden_from
         for user in tuple(self._streams.receivers(header.app, header.conversation)):
-            if user == skipped:
+            if user in skipped:
                 continue
             for session in tuple(self._sessions.get((header.app, user), ())):
                 frame = frame or delivery(body, header.type, user, record.position, None, stream=number)

@@ -36,6 +36,7 @@ from ..queries import (
     FindSubscribers,
     FindSubscriptions,
     GetConversation,
+    GetMessage,
     MessageQuery,
     Query,
     ReserveMessages,
@@ -45,7 +46,7 @@ from ..search import ConversationSearch, Search, UnreadSearch, info, lists, plac
 from .broadcasts import find_broadcasts, read_broadcasts
 from .clock import Clock, ExpiryClock
 from .pending import Settled
-from .reading import read_messages
+from .reading import read_message, read_messages
 from .snapshots import read_snapshot
 
 HANDLE_DIGITS: Final = 24
@@ -105,9 +106,15 @@ class History:
         found: Any
         match query:
             case FindMessages():
-                found = await self._messages(query.app, await self._find(query), recalled=query.recalled)
+                ids = await self._find(query)
+                found = await self._messages(query.app, ids, recalled=query.recalled, recipient=query.recipient)
             case FindAlias():
                 found = await self._read(lambda snapshot: snapshot.views.alias(query.app, query.alias))
+            case GetMessage():
+                horizon_ms = self._horizon(query.app)
+                found = await self._read(
+                    lambda snapshot: read_message(snapshot, query.app, query.conversation, query.id, horizon_ms)
+                )
             case CountMessages():
                 found = (await self._search(query)).count
             case ReserveMessages():
@@ -209,12 +216,14 @@ class History:
         await self._carry_out(CollectResult(app=query.app, handle=query.handle), Found)
         return messages
 
-    async def _messages(self, app: str, ids: tuple[MessageId, ...], *, recalled: bool = False) -> tuple[Message, ...]:
-        horizon_ms = self._horizon(app)
+    async def _messages(
+        self, app: str, ids: tuple[MessageId, ...], *, recalled: bool = False, recipient: str | None = None
+    ) -> tuple[Message, ...]:
+        read = partial(read_messages, horizon_ms=self._horizon(app), recalled=recalled, recipient=recipient)
         messages: list[Message] = []
         left = iter(ids)
         while part := tuple(islice(left, _BODIES)):
-            messages += await self._read(partial(read_messages, ids=part, horizon_ms=horizon_ms, recalled=recalled))
+            messages += await self._read(partial(read, ids=part))
         return tuple(messages)
 
     async def _broadcasts(self, query: FindBroadcasts) -> tuple[Message, ...]:

@@ -54,6 +54,8 @@ class Settled(msgspec.Struct, frozen=True):
     """As of the decision."""
     stream: int = 0
     """Of what stands in a stream: its message's running number there."""
+    hidden_from: tuple[str, ...] = ()
+    """Of what became of a message to many: members who are told nothing of it."""
     opening: Opening | None = None
     """Of a login."""
 
@@ -130,9 +132,9 @@ class Pending:
         self.waiter: Waiter | None = None
         """Of a send whose caller waits for an ack that may still come."""
 
-    def spread(self, recipients: int) -> None:
-        """It has to do in so many queues."""
-        rows, cost = estimate(self.command, self.rules, recipients)
+    def spread(self, recipients: int, copies: int) -> None:
+        """It has to do in so many queues, and with so many recipients' own copies and timelines."""
+        rows, cost = estimate(self.command, self.rules, recipients, copies)
         self.rows, self.cost = rows, max(self.cost, cost)  # what it took when it was tried is known better
 
     def settle(self, settled: Settled) -> None:

@@ -8,13 +8,14 @@ from typing import NamedTuple
 
 from ..domain import Entered, broadcasts, streams
 from ..domain.changes import replacement
+from ..domain.copies import copy_of
 from ..errors import Corruption
 from ..expiry import expired
-from ..ids import ExpiryMs, MessageId, Place, Position, UnixMs, message_at, position_of
+from ..ids import POSITION_MAX, ExpiryMs, MessageId, Place, Position, UnixMs, message_at, position_of
 from ..limits import PAGE_BYTES, PAGE_ENTRIES, PAGE_ROWS, RECOVERED_MESSAGES_MAX, RECOVERED_ROWS_MAX
-from ..model import Message, room
+from ..model import Conversation, Message, room
 from ..ports import ReadViews, Snapshot
-from ..rows import Body, BroadcastEntry, Entry, Opened, StreamEntry
+from ..rows import HIDDEN, Body, BroadcastEntry, Entry, Kept, Opened, StreamEntry
 from .buffer import frame_bytes
 from .delivery import Delivery, DeliveryType, broadcast_delivery, delivery
 
@@ -45,12 +46,13 @@ def read_page(
         frame: Delivery | None = None
         if isinstance(entry, StreamEntry):
             if entry.sender != user:
-                body, type = resolve_streamed(snapshot, entry)
-                frame = delivery(body, type, user, entry.position, None, stream=entry.number)
+                shown = resolve_streamed(snapshot, app, user, entry)
+                if shown is not None:
+                    frame = delivery(*shown, user, entry.position, None, stream=entry.number)
         elif isinstance(entry, BroadcastEntry):
             frame = broadcast_delivery(_broadcast(snapshot, entry), "message", entry.position)
         elif not expired(entry.expires_s, clock):
-            body, type = resolve(snapshot, entry)
+            body, type = resolve(snapshot, app, user, entry)
             if not _is_deleted(snapshot, body, type):
                 frame = delivery(body, type, user, entry.position, entry.seq)
         if frame is not None:
@@ -85,13 +87,17 @@ def _broadcast(snapshot: Snapshot, entry: BroadcastEntry) -> Body:
     return body
 
 
-def resolve_streamed(snapshot: Snapshot, entry: StreamEntry) -> tuple[Body, DeliveryType]:
-    """What an entry of a stream shows now. Raises Corruption if that is nowhere."""
+def resolve_streamed(snapshot: Snapshot, app: str, user: str, entry: StreamEntry) -> tuple[Body, DeliveryType] | None:
+    """What an entry of a stream shows this user now; None if nothing. Raises Corruption if it is nowhere."""
     body = snapshot.bodies.body(entry.position)
-    if body is not None:
+    if body is not None and (body.header.conversation.kind != "service" or entry.deleted):
         return body, body.header.type
     changed = snapshot.views.changed(entry.id)
-    body = snapshot.bodies.body(changed.body) if changed else None
+    if changed is not None:
+        copy = snapshot.views.copy(app, user, entry.id) if changed.copies else None
+        if copy is not None and copy.body == HIDDEN:
+            return None
+        body = snapshot.bodies.body(copy.body if copy is not None and copy.body else changed.body)
     if body is None:
         raise Corruption(f"stream entry {entry.position} has no body")
     in_place = entry.position == position_of(entry.id) and body.header.type == "edited"
@@ -109,14 +115,19 @@ def _is_deleted(snapshot: Snapshot, body: Body, type: DeliveryType) -> bool:
     )
 
 
-def resolve(snapshot: Snapshot, entry: Entry) -> tuple[Body, DeliveryType]:
-    """What an entry shows now: its own body, or what its message became since. Raises Corruption if that is nowhere."""
+def resolve(snapshot: Snapshot, app: str, user: str, entry: Entry) -> tuple[Body, DeliveryType]:
+    """What an entry of a user's queue shows now: its own body, or what its message became since, for all or for this user.
+    Raises Corruption if that is nowhere."""
     body = snapshot.bodies.body(entry.position)
-    if body is not None:
+    # Of a service's message others may still see the text that was this user's, and a copy may be other than the message.
+    if body is not None and (body.header.conversation.kind != "service" or body.header.type == "deleted"):
         return body, body.header.type
     message = snapshot.views.change(entry.position)
-    changed = snapshot.views.changed(message or message_at(entry.position))
-    body = snapshot.bodies.body(changed.body) if changed else None
+    id = message or message_at(entry.position)
+    changed = snapshot.views.changed(id)
+    if changed is not None:
+        copy = snapshot.views.copy(app, user, id) if changed.copies else None
+        body = snapshot.bodies.body(copy.body if copy is not None and copy.body else changed.body)
     if body is None:
         raise Corruption(f"queue entry {entry.position} has no body")
     # A message edited while it waited comes as a message with its new text, an edit of it as an edit.
@@ -175,41 +186,80 @@ def read_missed(
 
 
 def read_messages(
-    snapshot: Snapshot, ids: Iterable[MessageId], horizon_ms: UnixMs, *, recalled: bool = False
+    snapshot: Snapshot,
+    ids: Iterable[MessageId],
+    horizon_ms: UnixMs,
+    *,
+    recalled: bool = False,
+    recipient: str | None = None,
 ) -> list[Message]:
-    """Kept messages as they are now; those deleted (or sent to what was deleted) or past retention by now are left
-    out, and those recalled unless `recalled`. Raises Corruption."""
+    """Kept messages as they are now, of a service as this recipient sees them; those deleted (or sent to what was deleted) or
+    past retention by now are left out, and those recalled unless `recalled`. Raises Corruption."""
     found = []
     for id in ids:
         body = current_body(snapshot, id)
-        if body is None:
+        kept = _still_kept(snapshot, body, horizon_ms) if body is not None else None
+        if body is None or kept is None:
             continue
-        header = body.header
-        kept = snapshot.views.kept(header.app, Place(header.at_ms, id))
-        if kept is None or (kept.recalled and not recalled) or header.at_ms <= horizon_ms:
-            continue
-        if kept.conversation.kind != "peer" and snapshot.views.is_deleted(header.app, kept.conversation):
-            continue
-        replaced = replacement(body)
-        found.append(
-            Message(
-                id=header.id,
-                conversation=header.conversation,
-                sender=header.sender,
-                body=b"" if kept.recalled else body.payload,
-                format=header.format if replaced is None else replaced.format,
-                at_ms=header.at_ms,
-                lane=header.lane,
-                via=header.via,
-                recalled=kept.recalled,
-                replacement=b"" if replaced is None else replaced.body,
-                replaced_via="" if replaced is None else replaced.via,
-                mentions=header.mentions,
-                mention_all=header.mention_all,
-                alias=kept.alias or None,
-            )
-        )
+        if recipient is not None:
+            body = _seen_by(snapshot, recipient, body, kept)
+        if body is not None and (recalled or body.header.type != "recalled"):
+            found.append(_message(body, kept))
     return found
+
+
+def _still_kept(snapshot: Snapshot, body: Body, horizon_ms: UnixMs) -> Kept | None:
+    """What is known of a message, if queries are to find it."""
+    header = body.header
+    kept = snapshot.views.kept(header.app, Place(header.at_ms, header.id))
+    if kept is None or header.at_ms <= horizon_ms:
+        return None
+    if kept.conversation.kind != "peer" and snapshot.views.is_deleted(header.app, kept.conversation):
+        return None
+    return kept
+
+
+def _seen_by(snapshot: Snapshot, user: str, body: Body, kept: Kept) -> Body | None:
+    """What a recipient of a service's message sees of it; None if nothing."""
+    if kept.named and user not in kept.recipients:
+        return None  # it was hidden in this moment
+    copy = copy_of(snapshot.views, body.header.app, user, body.header.id)
+    if copy is None or copy.body is None:
+        return body
+    return snapshot.bodies.body(copy.body) if copy.body != HIDDEN else None
+
+
+def read_message(
+    snapshot: Snapshot, app: str, conversation: Conversation, id: MessageId, horizon_ms: UnixMs
+) -> Message | None:
+    """One kept message of a conversation, whoever asks for whatever number. Raises Corruption."""
+    body = current_body(snapshot, id) if 0 < id <= POSITION_MAX else None  # of no other could a key be made
+    if body is None or (body.header.app, body.header.conversation, body.header.id) != (app, conversation, id):
+        return None
+    kept = _still_kept(snapshot, body, horizon_ms)
+    return _message(body, kept) if kept is not None else None
+
+
+def _message(body: Body, kept: Kept) -> Message:
+    header = body.header
+    recalled, replaced = header.type == "recalled", replacement(body)
+    return Message(
+        id=header.id,
+        conversation=header.conversation,
+        sender=header.sender,
+        body=b"" if recalled else body.payload,
+        format=header.format if replaced is None else replaced.format,
+        at_ms=header.at_ms,
+        lane=header.lane,
+        via=header.via,
+        recalled=recalled,
+        replacement=b"" if replaced is None else replaced.body,
+        replaced_via="" if replaced is None else replaced.via,
+        mentions=header.mentions,
+        mention_all=header.mention_all,
+        recipients=kept.recipients if header.conversation.kind == "service" else (),
+        alias=kept.alias or None,
+    )
 
 
 def current_body(snapshot: Snapshot, id: MessageId) -> Body | None:

@@ -157,6 +157,7 @@ def _carry_out_one(transaction: Transaction, pending: Pending, now: Now) -> Sett
         decision.wait,
         decision.audience,
         decision.stream,
+        decision.hidden_from,
         decision.opening,
     )
 

@@ -39,17 +39,16 @@ class StreamIndex:
                 self._of[event.app, user].remove(event.conversation)
                 self._remove(event.app, event.conversation, user)
 
+    def deleted(self, app: str, conversation: Conversation) -> None:
+        """Nobody is a member any more."""
+        for user in self._members.pop((app, conversation), ()):
+            self._of[app, user].remove(conversation)
+
     def created(self, app: str, conversation: Conversation, members: Iterable[str]) -> None:
         """A group with members from its beginning on."""
         for user in members:
             if (app, user) in self._of:
                 self._add(app, conversation, user)
-
-    def deleted(self, app: str, conversation: Conversation) -> None:
-        """Nobody is a member of what is not there."""
-        for user in list(self.receivers(app, conversation)):
-            self._of[app, user].remove(conversation)
-            self._remove(app, conversation, user)
 
     def receivers(self, app: str, conversation: Conversation) -> Iterator[str]:
         """Who is here."""

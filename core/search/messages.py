@@ -5,12 +5,15 @@ from collections.abc import Iterator
 from itertools import chain, islice
 from typing import Final, TypeVar
 
+from ..domain import streams
+from ..domain.copies import as_seen
 from ..domain.rooms import messages_in
 from ..ids import POSITION_MAX, MessageId, Place, Position, UnixMs, position_of
 from ..limits import QUERY_SLICE_ROWS
 from ..model import Conversation, peer, room
 from ..ports import FIRST_PLACE, LAST_PLACE, Headers, ReadViews
 from ..queries import Bound, FindMessages, MessageQuery
+from ..rows import Membership
 
 A = TypeVar("A")
 
@@ -67,6 +70,11 @@ def _until(bound: Bound, place: Place | None) -> Place:
     return Place(place.at_ms, MessageId(place.id - 1)) if place.id else Place(UnixMs(place.at_ms - 1), LAST_PLACE.id)
 
 
+def _held(times: list[Membership], place: Place) -> bool:
+    """Whether a message was sent at one of these times."""
+    return any(time.holds(position_of(place.id)) for time in times)
+
+
 class Search:
     """One query on its way through the history."""
 
@@ -80,7 +88,9 @@ class Search:
         self._first = max(between[0], Place(UnixMs(max(query.start_ms, horizon_ms + 1)), MessageId(0)))
         self._last = min(between[1], Place(query.end_ms, LAST_PLACE.id))
         self._recalled = isinstance(query, FindMessages) and query.recalled
+        self._recipient = query.recipient if isinstance(query, FindMessages) else None
         self._newest_first = isinstance(query, FindMessages) and query.newest_first
+        self._kinds = query.kinds
         self._met: Place | None = None
         self._offset, self._limit = 0, 0
         if isinstance(query, FindMessages):
@@ -102,6 +112,8 @@ class Search:
             looked += 1
             if not shown or place == self._met or position_of(place.id) > self._as_of:
                 continue
+            if self._kinds and not self._is_of_these(views, place):
+                continue
             self._met = place
             self.count += 1
             if not self._limit or self.count <= self._offset:
@@ -116,9 +128,18 @@ class Search:
             self._first = place
         return looked == rows_max and not (self._limit and len(self.ids) == self._limit)
 
+    def _is_of_these(self, views: ReadViews, place: Place) -> bool:
+        kept = views.kept(self._query.app, place)
+        return kept is not None and kept.conversation.kind in self._kinds
+
     def _sources(self, views: ReadViews) -> Iterator[Iterator[Row]]:
         """Each in order."""
         query = self._query
+        if self._recipient is not None:
+            if views.is_deleted(query.app, query.conversations[0]):
+                return
+            yield from self._sent_by_service(views, query.conversations[0], self._recipient)
+            return
         conversations: list[Conversation | None] = list(dict.fromkeys(query.conversations))
         if query.receiver is not None and peer(query.receiver) not in conversations:
             conversations.append(peer(query.receiver))
@@ -149,6 +170,23 @@ class Search:
         return kept is None or (
             kept.conversation.kind != "peer" and views.is_deleted(self._query.app, kept.conversation)
         )
+
+    def _sent_by_service(self, views: ReadViews, conversation: Conversation, user: str) -> Iterator[Iterator[Row]]:
+        """What it sent to the user by name; and to its subscribers, while the user was one."""
+        app, recalled, newest_first = self._query.app, self._recalled, self._newest_first
+        first, last = self._first, self._last
+        named = views.received(
+            app, conversation, user, first=first, last=last, newest_first=newest_first, recalled=recalled
+        )
+        yield as_seen(named, views, app, user, recalled=recalled)
+        row = views.conversation(app, conversation)
+        times = streams.in_conversation(views, app, user, row) if row is not None else []
+        if times:
+            sent = views.timeline(
+                app, conversation, None, first=first, last=last, newest_first=newest_first, recalled=recalled
+            )
+            theirs = ((place, shown and _held(times, place)) for place, shown in sent)
+            yield as_seen(theirs, views, app, user, recalled=recalled)
 
     def _received_in_rooms(self, views: ReadViews, user: str) -> Iterator[Iterator[Row]]:
         """A source a room: a user's stays in one follow each other."""

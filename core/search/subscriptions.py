@@ -43,5 +43,5 @@ def subscriptions(query: FindSubscriptions, views: ReadViews) -> tuple[Subscript
             return ()
         place = since
     bounds = {"before": place} if query.newest_first else {"after": place}
-    rows = islice(views.subscriptions(app, user, **bounds), query.limit)
-    return tuple(Subscription(service(row.id), user, row.since_ms) for row in rows)
+    rows = (row for row in views.subscriptions(app, user, **bounds) if not views.is_deleted(app, service(row.id)))
+    return tuple(Subscription(service(row.id), user, row.since_ms) for row in islice(rows, query.limit))

@@ -17,6 +17,7 @@ from ..keys import ENTRY, ENTRY_MIN, PAIR, U64, unpack_entry
 from ..reading import shown_by
 from ..records import decode_body
 from ..views import StoredViews
+from .copies import CopyCheck
 from .imports import AliasCheck
 from .owned import Owned
 from .report import Problems, Progress
@@ -24,8 +25,6 @@ from .rows import MISFITS, queue_name, row_name
 
 _CHUNK: Final = 10_000
 _STREAM_KEY_BYTES: Final = 1 + 2 * U64.size
-_TIMELINES: Final = 3
-"""Rows `t` of a kept message."""
 
 
 class BodyCheck:
@@ -36,6 +35,10 @@ class BodyCheck:
         self._owned = owned
         self._problems = problems
         self._views = live
+        self._timelines = 0
+        """Rows `t` that there should be."""
+        self._with_copies = 0
+        """Kept messages of which some recipients have a copy of their own."""
         self._streamed = 0
         """Kept messages that are in streams."""
         self._aliases = AliasCheck(engine, problems)
@@ -56,10 +59,11 @@ class BodyCheck:
                 yield Progress("history", self.kept)
         self._aliases.end()
         timeline_rows = sum(1 for _ in self._engine.scan("live", keys.TIMELINE, keys.TIMELINE))
-        if timeline_rows != _TIMELINES * self.kept:
+        if timeline_rows != self._timelines:
             self._problems.add(
-                "history", f"{self.kept} kept messages have {timeline_rows} timeline rows, not {_TIMELINES} each"
+                "history", f"{self.kept} kept messages have {timeline_rows} timeline rows, not {self._timelines}"
             )
+        CopyCheck(self._engine, self._views, self._problems).run(self._owned.add, self._with_copies)
         self._streams()
         for key, value in self._engine.scan("live", keys.BROADCAST, keys.BROADCAST):
             self._broadcast(key, value)
@@ -121,7 +125,7 @@ class BodyCheck:
 
     def _entry(self, key: bytes, entry: Entry) -> None:
         try:
-            message, place = shown_by(self._views, entry)
+            message, place = shown_by(self._views, key, entry)
         except MISFITS:
             self._problems.add("queues", f"{self._entry_name(key, entry)}: the rows of its message cannot be read")
             return
@@ -143,6 +147,7 @@ class BodyCheck:
         except MISFITS:
             self._problems.add("history", f"{row_name(key, value)}: the rows of its message cannot be read")
             return
+        self._timelines += 1 + len(kept.recipients) if kept.named else 3
         place = changed.body if changed else position_of(id)
         self._owned.add(place)
         if not self._has_body(place):
@@ -154,11 +159,15 @@ class BodyCheck:
             app = decode_body(U64.pack(place), body).header.app
         except Corruption:
             return  # told when the bodies are walked
+        if changed is not None and changed.copies:
+            self._with_copies += 1
+            if any(self._views.copy(app, row.user, id) != row for row in self._views.copies(id)):
+                self._problems.add("history", f"{row_name(key, value)}: a copy is not where it would be looked for")
         if kept.stream:
             self._in_stream(row_name(key, value), app, id, kept)
         if kept.alias:
             self._aliases.kept(app, kept.alias, at, row_name(key, value))
-        for timeline in keys.timeline_keys(app, kept.conversation, kept.sender):
+        for timeline in keys.timeline_keys(app, kept):
             row = self._engine.get("live", timeline + at)
             if row is None or row[0] != timeline_flags(kept):
                 self._problems.add("history", f"{row_name(key, value)}: a timeline does not say the same of it")
@@ -211,14 +220,15 @@ class BodyCheck:
         if body.header.type == "message":
             return position_of(id) == position
         try:
+            if body.header.type == "deleted":
+                return self._told_of(body, position) == id
             broadcast = self._views.broadcast(body.header.app, id)
             if broadcast is not None:
                 return broadcast.body == position
             changed = self._views.changed(id)
-            about = self._told_of(body, position) if body.header.type == "deleted" else None
+            return (changed is not None and changed.body == position) or self._views.copy_body(position) == id
         except MISFITS:
             return True  # told already
-        return about == id if body.header.type == "deleted" else changed is not None and changed.body == position
 
     def _told_of(self, body: Body, position: Position) -> MessageId | None:
         """The message whose deletion is told of here: in queues, or in a stream."""

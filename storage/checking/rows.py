@@ -12,6 +12,7 @@ from postroom.core.rows import (
     BroadcastRow,
     ChangedRow,
     ConversationRow,
+    CopyRow,
     DedupRow,
     Gap,
     Kept,
@@ -75,6 +76,8 @@ KINDS: Final = {
     keys.SILENCE_END: "silence end",
     keys.ROLE: "role",
     keys.BLOCK: "block",
+    keys.COPY: "copy",
+    keys.COPY_BODY: "body of copies",
     keys.STREAM: "stream entry",
     keys.SUBSCRIPTION: "subscription",
     keys.DELETED: "deleted conversation",
@@ -145,6 +148,7 @@ FIELDS: Final[dict[bytes, Callable[[bytes], dict[str, object]]]] = {
     keys.DELETED: _struct(ConversationRow),
     keys.UNREAD: _struct(UnreadRow),
     keys.BROADCAST: _struct(BroadcastRow),
+    keys.COPY: _struct(CopyRow),
 }
 """The fields of a value by the key's first letter, for rows that have some."""
 _FORMS: Final[dict[bytes, Callable[[bytes], object]]] = {
@@ -175,6 +179,7 @@ _FORMS: Final[dict[bytes, Callable[[bytes], object]]] = {
     keys.ALIAS: struct.Struct("16s").unpack,
     keys.IMPORTED: keys.U64.unpack,
     keys.BLOCK: msgspec.msgpack.Decoder(tuple[str, str, Kind, str]).decode,
+    keys.COPY_BODY: keys.unpack_change,
     keys.STREAM: _streamed,
     keys.SUBSCRIPTION: msgspec.msgpack.Decoder(tuple[Position, str, UnixMs]).decode,
     keys.GUEST: bytes.decode,

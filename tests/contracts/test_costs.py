@@ -118,9 +118,9 @@ class Scale(Machine):
         assert 0 < written <= cost, command
         return decision
 
-    def spread(self, command: Command, recipients: int) -> Decision:
-        """The same of what has to do in so many queues."""
-        most, cost = estimate(command, self.rules, recipients)
+    def spread(self, command: Command, recipients: int, copies: int = 0) -> Decision:
+        """The same of what has to do in so many queues, and with so many copies."""
+        most, cost = estimate(command, self.rules, recipients, copies)
         decision, rows, written = self.weigh(command)
         assert 0 < rows <= most, command
         assert 0 < written <= cost, command
@@ -397,6 +397,44 @@ def test_streams_of_age(scale: Scale, limit: int) -> None:
             transaction.trim(ExpiryMs(1 << 60), 1)
             written = transaction.written_bytes - before
         assert written + BATCH_BYTES + SWEEPING_LEAVES <= RESERVE_BYTES_MIN, record.event
+
+
+@pytest.mark.parametrize("users", [1, 3, 40, 600])
+def test_messages_to_users_by_name(scale: Scale, users: int) -> None:
+    """As above; and some see another text of it, or nothing, before it is changed for all."""
+    scale.rules = Rules(queue_messages=2, history_ttl_ms=10_000)
+    news, named = service("news"), tuple(member(number) for number in range(users))
+    scale.run(CreateConversation(app="demo", conversation=news))
+    for user in named[::2]:
+        scale.run(Login(app="demo", user=user))
+    for number in range(3):
+        send = SendMessage(
+            app="demo",
+            sender=ALICE,
+            to=news,
+            body=b"hi",
+            queue=True,
+            history=True,
+            recipients=named,
+            dedup=f"{number}",
+            push=b"p" * 4_000,
+        )
+        receipt = scale.covered(send).result
+        assert isinstance(receipt, Receipt)
+        which = {"app": "demo", "id": receipt.id, "by": ALICE}
+        copies = 0
+        for change, some in (
+            (EditMessage(**which, body=b"for some", recipients=named[1:]), named[1:]),
+            (EditMessage(**which, body=b"others", recipients=named[2:]), named[2:]),
+            (RecallMessage(**which, recipients=named[-2:-1]), named[-2:-1]),
+            (DeleteMessage(**which, recipients=named[1:][:1]), named[1:][:1]),
+        ):
+            if some:
+                rows = users // 32 if isinstance(change, DeleteMessage) else 0
+                scale.spread(change, len(some), len(some) + rows)
+                copies = users
+        for change in (EditMessage(**which, body=b"ho"), (RecallMessage, DeleteMessage)[number % 2](**which)):
+            scale.spread(change, users, users + copies)
 
 
 def test_copies_that_leave_with_the_history_can_be_folded(scale: Scale) -> None:

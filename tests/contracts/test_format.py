@@ -17,6 +17,7 @@ from postroom.core.rows import (
     BroadcastRow,
     ChangedRow,
     ConversationRow,
+    CopyRow,
     DayUsers,
     DedupRow,
     Entry,
@@ -91,6 +92,7 @@ def test_the_versions_are_those_of_the_code() -> None:
         (RoleRow, "R"),
         (UnreadRow, "V"),
         (BroadcastRow, "G"),
+        (CopyRow, "C"),
     ],
     ids=lambda value: str(value),
 )
@@ -173,6 +175,37 @@ def test_a_kept_message(conversation: Conversation, recalled: bool) -> None:
         b"t" + to + alice + AT: flag,
         b"t" + keys.digest("demo", "from", "alice") + bytes(16) + AT: flag,
     }
+
+
+def test_a_message_to_users_by_name() -> None:
+    kept = Kept(service("s"), "alice", queued=True, recipients=("ann", "bob"))
+    to, listed = keys.digest("demo", "for", "service", "0", "s"), ["service", "s", 0]
+    kept_row = {b"h" + keys.digest("demo") + AT: msgspec.msgpack.encode([listed, "alice", True, False, ["ann", "bob"]])}
+    sent = {b"t" + keys.digest("demo", "from", "alice") + bytes(16) + AT: b"\0"}
+    ann, bob = ({b"t" + to + keys.digest("demo", user) + AT: b"\0"} for user in ("ann", "bob"))
+    assert written(lambda views: views.put_kept("demo", PLACE, kept)) == kept_row | sent | ann | bob
+
+    def hide(views: StoredViews) -> None:
+        views.put_kept("demo", PLACE, kept)
+        views.remove_recipients("demo", PLACE, kept, {"bob"})
+
+    kept_row = {b"h" + keys.digest("demo") + AT: msgspec.msgpack.encode([listed, "alice", True, False, ["ann"]])}
+    assert written(hide) == kept_row | sent | ann
+
+
+def test_copies() -> None:
+    def change(views: StoredViews) -> None:
+        views.put_copy("demo", PLACE.id, CopyRow("bob", Position(9), recalled=True, changes=(Position(8),)))
+        views.put_copies_showing(Position(9), PLACE.id, 2)
+        views.put_changed(PLACE.id, ChangedRow(Position(6), (Position(7),), 3))
+
+    assert written(change) == {
+        b"C" + AT[8:] + keys.digest("demo", "bob"): msgspec.msgpack.encode(["bob", 9, True, [8]]),
+        b"O" + (9).to_bytes(8): AT[8:] + (2).to_bytes(4),
+        b"m" + AT[8:]: msgspec.msgpack.encode([6, [7], 3]),
+    }
+    changed = written(lambda views: views.put_changed(PLACE.id, ChangedRow(Position(6), (Position(7),))))
+    assert changed == {b"m" + AT[8:]: msgspec.msgpack.encode([6, [7]])}
 
 
 def test_a_stay() -> None:

@@ -161,7 +161,9 @@ def test_what_waits_is_what_waited(old: Path) -> None:
     opened(old)
     store = LmdbStore(old)
     with store.snapshot() as snapshot:
-        waiting = [(entry.seq, *resolve(snapshot, entry)) for entry in snapshot.views.entries("demo", "bob")]
+        waiting = [
+            (entry.seq, *resolve(snapshot, "demo", "bob", entry)) for entry in snapshot.views.entries("demo", "bob")
+        ]
         dedup = snapshot.views.dedup("demo", "alice", "k1")
         assert snapshot.views.awaited(views1.LATER_EDITED) == ("alice", "k1")
     assert [(seq, type, body.payload.decode()) for seq, body, type in waiting] == [

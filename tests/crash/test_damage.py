@@ -453,7 +453,7 @@ def test_what_cannot_have_been_read(data: Path, read: UnreadRow, says: str) -> N
 def test_somebody_who_has_read_and_is_no_member(data: Path) -> None:
     key, value = next(row for row in tables(data)["live"] if row[0].startswith(GIL))
     change(data, "live", b"V" + keys.user_key("demo", "stranger") + key[17:], value)
-    assert "there are 3 rows 'V', the records need 2" in told(data)
+    assert "there are 4 rows 'V', the records need 3" in told(data)
 
 
 def test_guests_of_whom_nothing_is_noted(data: Path) -> None:

@@ -18,6 +18,7 @@ from postroom.transports.cli.demo import child, run
 from postroom.transports.cli.demo.backend import Call, collect, count, events, query, to_channel, to_user
 from postroom.transports.cli.demo.child import config_text
 from postroom.transports.cli.demo.claims import Broken, Step, compare
+from postroom.transports.cli.demo.leancloud import LeanCall
 from postroom.transports.cli.demo.telling import PersonTeller, StoryEnds, Teller
 from postroom.transports.config import DEMO_APP, parse
 
@@ -49,6 +50,15 @@ STEPS = [
     "retry-order",
     "carol-reconnects",
     "carol-receives-the-rest",
+    "leancloud-history",
+    "leancloud-create",
+    "leancloud-send",
+    "leancloud-edit",
+    "erin-connects",
+    "leancloud-service",
+    "leancloud-broadcast",
+    "leancloud-broadcast-edit",
+    "bob-returns",
     "stop",
     "log",
     "inspect",
@@ -229,6 +239,15 @@ def test_a_curl_line_survives_a_shell() -> None:
     url = f"http://127.0.0.1:8080{call.target}"
     assert typed(call) == ["-u", "demo-key:demo-secret", url, "-H", "Idempotency-Key: k 1", "-d", call.text]
     assert json.loads(call.text)["payload"] == "it's $HOME & more"
+    edit = LeanCall(path="a/b?c=d&e=f", body={"message": "it's"}, verb="PUT")
+    headers = ["X-LC-Id: demo-app", "X-LC-Key: demo-master-key,master", "Content-Type: application/json"]
+    words = ["-X", "PUT", "http://127.0.0.1:8080/1.2/rtm/a/b?c=d&e=f"]
+    assert typed(edit) == [
+        *words,
+        *(word for header in headers for word in ("-H", header)),
+        "-d",
+        '{"message": "it\'s"}',
+    ]
     counted = count("lobby", 1, 2)
     assert typed(counted) == ["-u", "demo-key:demo-secret", f"http://127.0.0.1:8080{counted.target}"]
 

@@ -18,8 +18,9 @@ from tests.support.serving import config_of, serving
 
 PAGE = (Path(__file__).parents[2] / "docs" / "leancloud.md").read_text(encoding="utf-8")
 BLOCKS: list[tuple[str, str]] = re.findall(r"^```(sh|json|json heard)\n(.*?)\n```$", PAGE, re.MULTILINE | re.DOTALL)
-NAMED = re.compile(r"\b(?:[0-9a-f]{24}|cG9zdHJvb2[A-Za-z0-9_-]{12}|1[0-9]{12})\b")
-"""What chance or the clock put into an answer, for later commands to name: ids of rows and messages, times."""
+NAMED = re.compile(r"(?:\b|(?<=\bsb_))(?:[0-9a-f]{24}|[0-9a-f]{32}|cG9zdHJvb2[A-Za-z0-9_-]{12}|1[0-9]{12})\b")
+"""What chance or the clock put into an answer, for later commands to name: ids of rows and messages, and of two of them,
+times."""
 CHANCE = {"createdAt", "updatedAt", "id"}
 """Members whose values are other ones each time."""
 
@@ -127,6 +128,8 @@ def test_the_page_lists_every_error_of_these_calls() -> None:
 
 def test_the_page_lists_every_parameter_of_a_send() -> None:
     source = (Path(__file__).parents[2] / "transports" / "leancloud" / "messages.py").read_text(encoding="utf-8")
-    read = set(re.findall(r'(?:flag|maybe|value|text|time|clients)\("(\w+)"', source)) | {"from_client"}
+    read = set(re.findall(r'(?:flag|maybe|value|text|time|clients|push_of)\((?:given, )?"(\w+)"', source)) | {
+        "from_client"
+    }
     listed = re.findall(r"^\| `(\w+)` \| (?:string|boolean|array|integer)", PAGE, re.MULTILINE)
     assert set(listed) == read

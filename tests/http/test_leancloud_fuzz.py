@@ -39,19 +39,21 @@ class Place:
         self.line = line
         self._client = client
         self._made: dict[str, str] = {}
-        for path in ("conversations", "chatrooms"):
+        for path in ("conversations", "chatrooms", "service-conversations"):
             self._make(path)
 
     def _make(self, path: str) -> None:
         made = self._client.post(f"/1.2/rtm/{path}", json={"name": "one", "m": ["alice", "bob"], "level": 1}, headers=A)
         self._made[path] = made.json()["objectId"]
         url = f"/1.2/rtm/{path}/{self._made[path]}/messages"
-        sent = self._client.post(url, json={"from_client": "alice", "message": "hi"}, headers=M)
-        assert sent.status_code == 200
+        wire = {"from_client": "alice", "message": "hi", "to_clients": ["bob"]}
+        assert self._client.post(url, json=wire, headers=M).status_code == 200
 
     def ask(self, method: str, target: str, headers: list[tuple[str, str]], body: bytes) -> Answer:
         """A request; where it names CID it means one that is there, and if that is deleted there is another next time."""
         kind = "chatrooms" if "chatroom" in target else "conversations"
+        if "service" in target or "broadcast" in target or "subscri" in target:
+            kind = "service-conversations"
         answer = self.line.ask(
             method,
             target.replace(CID, self._made[kind]),
@@ -66,7 +68,8 @@ class Place:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory, host: Host) -> Iterator[Place]:
     """A server with no rates."""
-    app = msgspec.structs.replace(APP, limits=Limits(leancloud_normal=None))
+    rates = {key: None for key in Limits.__struct_fields__ if key.startswith("leancloud_")}
+    app = msgspec.structs.replace(APP, limits=Limits(**rates))
     directory: Path = tmp_path_factory.mktemp("fuzz")
     with serving_in_a_thread(LmdbStore(directory / "data"), config_of(app)) as (_, client):
         line = Line(client.base_url.port or 0)
@@ -185,6 +188,9 @@ MEMBERS = {
     "convid": st.just(CID) | SCALARS,
     "msg_id": st.just(MID) | SCALARS,
     "msgid": st.just(MID) | SCALARS,
+    "conv-id": st.just(CID) | SCALARS,
+    "msg-id": st.just(MID) | SCALARS,
+    "data": st.text(max_size=20) | VALUES,
     "message": st.text(max_size=20) | VALUES,
     "timestamp": st.integers(0, 2**43) | SCALARS,
     "transient": st.booleans() | SCALARS,
@@ -194,6 +200,11 @@ MEMBERS = {
     "push_data": VALUES,
     "mention_all": st.booleans() | SCALARS,
     "mention_client_ids": PEOPLE,
+    "to_clients": PEOPLE,
+    "to_peers": PEOPLE,
+    "push": VALUES,
+    "valid_till": st.integers(0, 2**43) | SCALARS,
+    "mid": st.sampled_from([MID, "sb_" + MID]) | SCALARS,
     "session_token": SCALARS,
     "client_id": NAMES | SCALARS,
     "clientId": NAMES | SCALARS,
@@ -206,13 +217,23 @@ MEMBERS = {
     "level": OPERATORS | SCALARS,
     "unique": st.booleans() | SCALARS,
     "tr": st.booleans() | SCALARS,
+    "sys": st.booleans() | SCALARS,
     "attr": VALUES,
 }
 OBJECTS = st.fixed_dictionaries({}, optional={**MEMBERS, "other": VALUES, "a.b": VALUES})
 GOOD = (
     {"from_client": "alice", "message": "hi", "timestamp": 1_700_000_000_000},
     {"from_peer": "alice", "conv_id": CID, "message": "hi", "msg_id": MID, "timestamp": 1_700_000_000_000},
+    {"from": "alice", "conv-id": CID, "data": "hi", "msg-id": MID, "timestamp": 1_700_000_000_000},
     {"client_ids": ["alice", "carol"], "peers": ["alice"]},
+    {
+        "from_client": "alice",
+        "from_peer": "alice",
+        "conv_id": CID,
+        "message": "hi",
+        "to_clients": ["bob"],
+        "to_peers": ["bob"],
+    },
     {"client_id": "bob", "conv_id": CID, "ttl": 60, "clientId": "bob", "role": "Manager"},
     {"name": "two", "level": {"__op": "Increment"}, "mu": ["alice"], "m": ["alice"]},
 )
@@ -261,11 +282,31 @@ PARAMETERS = [
     "convid",
     "gid",
     "session_token",
+    "conv_id",
+    "client_id",
+    "direction",
+    "mid",
     "",
 ]
 QUERY_VALUES = (
     st.sampled_from(
-        ["true", "1", "", "0", "-5", "1001", "1700000000000", "9" * 30, MID, CID, "-createdAt,name", "lm", "[1]"]
+        [
+            "true",
+            "1",
+            "",
+            "0",
+            "-5",
+            "1001",
+            "1700000000000",
+            "9" * 30,
+            MID,
+            CID,
+            "-createdAt,name",
+            "lm",
+            "[1]",
+            "alice",
+            "old",
+        ]
     )
     | st.text(VISIBLE, max_size=8).map(lambda text: text.replace("#", ""))
     | ESCAPED

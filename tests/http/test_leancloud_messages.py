@@ -9,13 +9,9 @@ import msgspec
 import pytest
 import trio
 
-from postroom.core import SendMessage, Session, group, room
+from postroom.core import SendMessage, Session, group
 from postroom.core.buckets import Rate
 from postroom.transports.config import Limits
-from postroom.transports.leancloud.ids import pair_id
-from tests.support.anyrtc import count as counted_by_anyrtc
-from tests.support.anyrtc import find as found_by_anyrtc
-from tests.support.anyrtc import say
 from tests.support.leancloud import APP, LEANCLOUD, NOBODY, RECORD, A, Lean, leancloud
 from tests.support.serving import StoppedClock
 from tests.support.web import NOW_MS, basic
@@ -332,39 +328,6 @@ async def test_history_must_be_signed_if_the_app_says_so() -> None:
         assert await lean.bad("GET", "/1.1/rtm/messages/history", params=old) == (401, 4302)
         old["peerid"] = old.pop("client_id")
         assert await lean.bad("GET", "/1.1/rtm/messages/history", params=old) == (404, 4303)
-
-
-# One conversation through two dialects.
-
-
-async def test_a_room_through_both_dialects(lean: Lean) -> None:
-    served = lean.served
-    spoken = {"channel_name": "lobby", "payload": "by anyRTC", "enable_historical_messaging": True}
-    assert (await say(served, spoken, user="carol", headers=BASIC)).status_code == 200
-    assert await lean.texts("/chatrooms/lobby/messages") == ["by anyRTC"]
-    await lean.send("/chatrooms/lobby", "by LeanCloud", "alice")
-    served.client.headers.update(BASIC)
-    when = {"start_time": 1, "end_time": 4_102_444_800}
-    found = await found_by_anyrtc(served, {"destination": "lobby", **when})
-    assert [(each["src"], each["payload"]) for each in found] == [("carol", "by anyRTC"), ("alice", "by LeanCloud")]
-    # Taken back here, it is not there any more.
-    record = (await lean.ok("GET", "/chatrooms/lobby/messages"))[1]
-    which = {"from_client": "carol", "timestamp": record["timestamp"]}
-    await lean.ok("PUT", f"/chatrooms/lobby/messages/{record['msg-id']}/recall", which)
-    assert await counted_by_anyrtc(served, "destination=lobby&start_time=1&end_time=4102444800") == 1
-    (row,) = (await lean.ok("GET", "/chatrooms", by=A))["results"]
-    assert (row["objectId"], row["tr"]) == (room("lobby").id, True)
-
-
-async def test_messages_of_two_users_are_in_the_history_of_the_app(lean: Lean) -> None:
-    wire = {"destination": "bob", "payload": "hi", "enable_historical_messaging": True}
-    assert (await lean.served.send(wire, user="alice", headers=BASIC)).status_code == 200
-    for path in ("/messages", "/clients/alice/messages"):
-        (record,) = await lean.ok("GET", path)
-        assert (record["from"], record["to"], record["data"]) == ("alice", "bob", "hi")
-        assert record["conv-id"] == pair_id("alice", "bob")
-    assert await lean.bad("GET", f"/conversations/{record['conv-id']}/messages") == (404, 4303)
-    assert await lean.ok("GET", "/all-conversations", by=A) == {"results": []}
 
 
 # Rates (LeanCloud 8).

@@ -61,7 +61,6 @@ async def test_rows_that_are_not_there(lean: Lean) -> None:
 
 async def test_what_is_refused_rather_than_done_otherwise(lean: Lean) -> None:
     cid = await lean.conversation("a")
-    assert await lean.bad("POST", ROW, {"sys": True}, by=A) == (400, 1)
     assert await lean.bad("PUT", f"{ROW}/{cid}", {"name": "x"}, by=A, params={"where": "{}"}) == (400, 1)
     assert await lean.bad("PUT", f"{ROW}/{cid}", {"unique": True}, by=A) == (400, 117)
     assert await lean.bad("GET", f"{ROW}?where=[1", by=A) == (400, 107)
@@ -98,3 +97,27 @@ async def test_patches_and_deletes(lean: Lean) -> None:
         assert await lean.ok("DELETE", "/1.1/rtm/messages/logs", b"null", params=query) == {}
         assert await lean.bad("DELETE", "/1.1/rtm/messages/logs", b"{}", params=query) == (404, 4404)
         assert await lean.texts(f"{to}/messages") == []
+
+
+async def test_a_record_is_put_with_another_text(lean: Lean) -> None:
+    """As the history shows it, all of it; or just what names the message."""
+    logs = "/1.1/rtm/messages/logs"
+    cid, rid = await lean.conversation("bob"), await lean.chatroom()
+    for to in (f"/conversations/{cid}", f"/chatrooms/{rid}"):
+        await lean.send(to, "one")
+        (record,) = await lean.ok("GET", f"{to}/messages")
+        assert await lean.ok("PUT", logs, record | {"data": "two"}) == {}
+        assert await lean.ok("GET", f"{to}/messages") == [record | {"data": "two"}]
+        named = {key: record[key] for key in ("conv-id", "msg-id", "timestamp", "from")}
+        assert await lean.ok("PUT", logs, named | {"data": {"_lctype": -1, "_lctext": "three"}}) == {}
+        assert await lean.texts(f"{to}/messages") == ['{"_lctype":-1,"_lctext":"three"}']
+        for key in (*named, "data"):
+            wire = named | {"data": "four"}
+            del wire[key]
+            assert await lean.bad("PUT", logs, wire) == (400, 1)
+        wrong = {"conv-id": NOBODY, "from": "bob", "timestamp": 5, "msg-id": "x"}
+        for key, code in (("conv-id", 4303), ("from", 4404), ("timestamp", 4404), ("msg-id", 4404)):
+            assert await lean.bad("PUT", logs, named | {"data": "four", key: wrong[key]}) == (404, code)
+        assert await lean.bad("PUT", logs, named | {"data": "x" * 5_121}) == (400, 4109)
+        assert await lean.bad("PUT", logs, named | {"data": "four"}, by=A) == (403, 403)
+        assert await lean.texts(f"{to}/messages") == ['{"_lctype":-1,"_lctext":"three"}']

@@ -92,6 +92,29 @@ def messages(saw, conversation):
     saw["all"] = [each.data for each in Message.find_all(limit=1)]
 
 
+def services(saw):
+    """A service conversation: what the classes know of 1.1, and the rest by calls of 1.2."""
+    news = Conversation("news", is_system=True)
+    news.save()
+    news.fetch()
+    saw["service"] = [news.is_system, news.is_transient]
+    news.send("editor", "to you", to_clients=["erin"])
+    news.broadcast("editor", {"_lctype": -1, "_lctext": "to all"}, push_data={"alert": "to all"})
+    leancloud.client.SERVER_VERSION = "1.2"
+    base = f"/rtm/service-conversations/{news.id}"
+    saw["subscribed"] = leancloud.client.post(f"{base}/subscribers", params={"client_id": "dave"}).json()
+    saw["subscribers"] = leancloud.client.get(f"{base}/subscribers/count").json()
+    sent = leancloud.client.post(f"{base}/broadcasts", params={"from_client": "editor", "message": "to some"}).json()
+    change = {"from_client": "editor", "message": "to subscribers", "timestamp": sent["timestamp"]}
+    saw["edited"] = leancloud.client.put(f"{base}/messages/{sent['msg-id']}", params=change).json()
+    saw["received"] = [each["data"] for each in leancloud.client.get(f"{base}/subscribers/dave/messages").json()]
+    (broadcast,) = leancloud.client.get("/rtm/broadcasts", params={"conv_id": news.id}).json()
+    saw["broadcast"] = [broadcast["data"], broadcast["msg-id"][:3]]
+    saw["withdrawn"] = leancloud.client.delete(f"/rtm/broadcasts/{broadcast['msg-id']}").json()
+    saw["mine"] = leancloud.client.get("/rtm/clients/dave/service-conversations").json()[0]["conv_id"] == news.id
+    leancloud.client.SERVER_VERSION = "1.1"
+
+
 def calls(saw, conversation):
     """Calls by hand: a DELETE has the body `null`, and what is refused is raised."""
     path = "/rtm/messages/logs?convid={}&msgid={}&timestamp={}&from=alice"
@@ -114,6 +137,7 @@ def main():
     saw = {}
     conversation = conversations(saw)
     messages(saw, conversation)
+    services(saw)
     calls(saw, conversation)
     print(json.dumps(saw))
 

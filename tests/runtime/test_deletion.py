@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import trio
 
-from postroom.core import Broker, Message, Options, Receipt, SendMessage, group, peer, room
-from postroom.core.commands import BlockConversation, CreateConversation, DeleteConversation, DeleteMessage
+from postroom.core import Broker, Message, Options, Receipt, SendMessage, group, peer, room, service
+from postroom.core.commands import AddMembers, BlockConversation, CreateConversation, DeleteConversation, DeleteMessage
 from postroom.core.errors import ConversationExists, Overloaded, UnknownConversation
 from postroom.core.events.deletion import ConversationSwept, CopiesWithdrawn
 from postroom.core.ids import MessageId
@@ -265,6 +265,30 @@ async def test_the_sweeper_finds_who_blocks_it(autojump_clock: trio.testing.Mock
             assert [each[2] for each in snapshot.views.blocks()] == ["bob"]
         swept = [event for event in events(store) if isinstance(event, ConversationSwept) and event.what == "blocks"]
         assert sorted(user for event in swept for user in event.users) == sorted(users)
+
+
+async def test_whoever_subscribed_to_a_service_of_this_name_before_is_told_nothing(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    s = service("s")
+
+    async def say_to_it(text: str) -> None:
+        await broker.submit(SendMessage(app=APP, sender="ann", to=s, body=text.encode(), queue=True, history=True))
+
+    async with house(options=Options(sweep_every_s=5)) as (broker, _):
+        await broker.submit(CreateConversation(app=APP, conversation=s))
+        await broker.submit(AddMembers(app=APP, conversation=s, users=("bob", "cy")))
+        trays = {user: Tray() for user in ("bob", "cy")}
+        async with broker.connect(app=APP, user="bob", sink=trays["bob"]):
+            await say_to_it("before")
+            await delete(broker, s)
+            async with broker.connect(app=APP, user="cy", sink=trays["cy"]):
+                await trio.sleep(6)
+                await broker.submit(CreateConversation(app=APP, conversation=s))
+                await broker.submit(AddMembers(app=APP, conversation=s, users=("ann",)))
+                await say_to_it("after")
+                await settle_down()
+        assert {user: tray.texts() for user, tray in trays.items()} == {"bob": ["before"], "cy": []}
 
 
 async def test_it_keeps_its_place_among_commands_about_records() -> None:

@@ -200,6 +200,23 @@ async def test_the_table_of_sources_and_destinations() -> None:
         assert len(await find(broker, conversations=twice)) == 5
 
 
+async def test_kinds_of_conversations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In whichever slice of the search they are met."""
+    for rows_max in (10_000, 3):
+        monkeypatch.setattr(history_of_runtime, "Search", sliced(rows_max))
+        async with open_office() as (broker, _):
+            for number in range(4):
+                await say(broker, f"room {number}", sender="ann")
+                await say(broker, f"peer {number}", peer("bob"), "ann")
+            peers = [f"peer {number}" for number in range(4)]
+            assert await find(broker, sender="ann", kinds=("peer",)) == peers
+            assert await find(broker, sender="ann", kinds=("peer",), newest_first=True, limit=2) == peers[:1:-1]
+            assert await find(broker, sender="ann", kinds=("peer",), offset=3) == peers[3:]
+            assert len(await find(broker, sender="ann", kinds=("peer", "room"))) == 8
+            assert await find(broker, everything=True, kinds=("group", "service")) == []
+            assert await find(broker, conversations=(DEN,), kinds=("peer",)) == []
+
+
 async def test_a_message_is_found_as_it_is_now() -> None:
     async with open_office() as (broker, _):
         first = await say(broker, '{"a":1}', format="json", lane="low", via="anyrtc")
@@ -446,6 +463,7 @@ async def test_a_damaged_body_is_named_and_keeps_nothing_else_from_being_found(t
         FindMessages(app=APP, conversations=(room("\ud800"),)),
         FindMessages(app=APP, sender="a", offset=-1),
         FindMessages(app=APP, sender="a", limit=0),
+        FindMessages(app=APP, sender="a", kinds=("channel",)),  # type: ignore[arg-type]
         FindMessages(app=APP, sender="a", limit=FIND_MESSAGES_MAX + 1),
         FindMessages(app=APP, sender="a", start_ms=UnixMs(-1)),
         CountMessages(app=APP, sender="a", end_ms=UnixMs(1 << 63)),

@@ -36,6 +36,7 @@ from postroom.core.commands import (
     UpdateConversation,
 )
 from postroom.core.domain import Decision, Welcome
+from postroom.core.domain.streams import opened
 from postroom.core.errors import ConversationExists, MessageIsRecalled, Refusal, UnknownConversation, UnknownMessage
 from postroom.core.events.deletion import ConversationSwept
 from postroom.core.ids import ExpiryMs, MessageId, Position, UnixMs
@@ -448,7 +449,7 @@ class Groups(StoreMachine):
         assert [(entry.position, entry.seq) for entry in entries] == [(copy.position, copy.seq) for copy in box.copies]
         for entry, copy in zip(entries, box.copies, strict=True):
             assert 1_577_836_800_000 + entry.expires_s * 1000 == copy.deadline_ms
-            body, type = resolve(snapshot, entry)
+            body, type = resolve(snapshot, APP, user, entry)
             form = copy.message.form if copy.shows == "message" else "deleted"
             in_place = form == "edited" and copy.position == copy.message.id
             text = copy.message.text if form in ("message", "edited") else b""
@@ -498,8 +499,9 @@ class Groups(StoreMachine):
         every = [MessageId(one.id) for one in model.letters]
         shown = read_messages(snapshot, every, horizon, recalled=True)
         assert sorted(message.id for message in shown) == sorted(one.id for one in there)
+        login = opened(snapshot.views.position, clock, self.machine.rules)
         for (_, user), box in model.boxes.items():
-            page = read_page(snapshot, APP, user, Position(0), clock)
+            page = read_page(snapshot, APP, user, Position(0), clock, login)
             assert [frame.position for frame in page.deliveries] == [
                 copy.position
                 for copy in box.copies

@@ -419,7 +419,7 @@ class Queues(StoreMachine):
         for entry, copy in zip(entries, box.copies, strict=True):
             assert expiry_ms(entry.expires_s) == copy.deadline_ms
             assert views.entry(app, user, entry.position) == entry
-            body, type = resolve(snapshot, entry)
+            body, type = resolve(snapshot, app, user, entry)
             assert (type, body.header.id, body.payload) == seen(copy)
         assert all(one.expires_s <= other.expires_s for one, other in pairwise(entries))
         terms = count_terms(self.machine, app, user)

@@ -39,7 +39,7 @@ from postroom.core.commands import (
 )
 from postroom.core.domain import Decision, Welcome
 from postroom.core.ids import ExpiryMs, MessageId, Position, UnixMs
-from postroom.core.model import Receipt, Rules, group, peer, room
+from postroom.core.model import Receipt, Rules, group, peer, room, service
 from postroom.storage.lmdb import LmdbStore
 from postroom.storage.lmdb.environment import data_file, open_databases, open_environment
 
@@ -150,6 +150,12 @@ def happen_to_groups(machine: Machine) -> None:
         assert isinstance(said, Receipt)
         body = {"body": b"edited in the group."} if change is EditMessage else {}
         machine.run(change(app="demo", id=said.id, by="alice", **body))
+    news = service("news")
+    machine.run(CreateConversation(app="demo", conversation=news))
+    named = SendMessage(
+        app="demo", sender="desk", to=news, body=b"for eve.", queue=True, history=True, recipients=("eve",)
+    )
+    machine.run(named)
 
 
 def happen_to_a_deleted_group(machine: Machine) -> None:

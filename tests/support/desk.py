@@ -126,7 +126,7 @@ class Desk(Machine):
         def read(snapshot: Any) -> list[Shown]:
             found = []
             for entry in snapshot.views.entries(app, user):
-                body, type = resolve(snapshot, entry)
+                body, type = resolve(snapshot, app, user, entry)
                 found.append(Shown(entry.seq, type, body.payload.decode()))
             return found
 

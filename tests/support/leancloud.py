@@ -88,10 +88,28 @@ class Lean:
         id: str = made["objectId"]
         return id
 
+    async def service(self, *subscribers: str, **more: Any) -> str:
+        """A new one's id."""
+        made = await self.ok("POST", "/service-conversations", {"name": "news", **more}, by=A)
+        id: str = made["objectId"]
+        for user in subscribers:
+            assert await self.ok("POST", f"/service-conversations/{id}/subscribers", {"client_id": user}) == {}
+        return id
+
+    async def publish(self, service: str, text: object, sender: str = "news", **more: Any) -> tuple[str, int]:
+        """Id and time of a message to subscribers."""
+        return await self._sent(f"/service-conversations/{service}/broadcasts", text, sender, more)
+
+    async def broadcast(self, service: str, text: object, sender: str = "news", **more: Any) -> tuple[str, int]:
+        """Id and time of a message to everyone."""
+        return await self._sent("/broadcasts", text, sender, {"conv_id": service, **more})
+
     async def send(self, to: str, text: object, sender: str = "alice", **more: Any) -> tuple[str, int]:
         """Id and time of a message; `to` is the path of a conversation or a chatroom."""
-        wire = {"from_client": sender, "message": text, **more}
-        said = await self.ok("POST", f"{to}/messages", wire)
+        return await self._sent(f"{to}/messages", text, sender, more)
+
+    async def _sent(self, path: str, text: object, sender: str, more: Mapping[str, object]) -> tuple[str, int]:
+        said = await self.ok("POST", path, {"from_client": sender, "message": text, **more})
         assert said["result"] == {"msg-id": said["msg-id"], "timestamp": said["timestamp"]}
         return said["msg-id"], said["timestamp"]
 

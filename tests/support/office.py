@@ -160,7 +160,8 @@ def events(store: Any) -> list[AnyEvent]:
 def queue(store: Any, user: str = "bob", app: str = APP) -> list[str]:
     """The texts that wait for a user."""
     with store.snapshot() as snapshot:
-        return [resolve(snapshot, entry)[0].payload.decode() or "-" for entry in snapshot.views.entries(app, user)]
+        waiting = (resolve(snapshot, app, user, entry) for entry in snapshot.views.entries(app, user))
+        return [body.payload.decode() or "-" for body, _ in waiting]
 
 
 def assert_sound(store: Any) -> None:

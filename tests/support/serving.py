@@ -199,7 +199,9 @@ def serving_in_a_thread(where: Store, config: Config | None = None) -> Iterator[
         ended = thread.call(run)
         listening.result(20)
         url = f"http://127.0.0.1:{port_of(bound)}"
-        with httpx.Client(base_url=url, headers={"Authorization": basic()}, timeout=30) as client:
-            yield thread, client
-        thread.call(end).result(20)
-        ended.result(20)
+        try:
+            with httpx.Client(base_url=url, headers={"Authorization": basic()}, timeout=30) as client:
+                yield thread, client
+        finally:  # a server that goes on keeps the thread, and whatever failed untold
+            thread.call(end).result(20)
+            ended.result(20)

@@ -289,7 +289,7 @@ class Witness:
             assert id not in waiting or states != ["deleted"], f"{key} was deleted and waits for {user}"
             self.counted["kept"] += 1
         for entry in entries:
-            body, _ = resolve(snapshot, entry)
+            body, _ = resolve(snapshot, APP, user, entry)
             self._check_text(body.header.id, body.payload, body.header.type)
         for standing in streamed:
             body, _ = resolve_streamed(snapshot, standing)

@@ -13,11 +13,13 @@ from postroom.core.commands import (
     DeleteConversation,
     DeleteMessage,
     EditMessage,
+    ExpireHistory,
     ExpireSilences,
     Join,
     Leave,
     MuteConversation,
     RecallMessage,
+    RemoveMembers,
     SendMessage,
     SetRole,
     SilenceUsers,
@@ -25,6 +27,7 @@ from postroom.core.commands import (
     UpdateConversation,
 )
 from postroom.core.domain import Decision, Entered
+from postroom.core.domain.streams import opened
 from postroom.core.errors import (
     ConversationExists,
     InvalidCommand,
@@ -35,7 +38,7 @@ from postroom.core.errors import (
 )
 from postroom.core.events import AnyEvent, ConversationCreated, RoomJoined, RoomLeft
 from postroom.core.events.deletion import ConversationDeleted, ConversationSwept, CopiesWithdrawn
-from postroom.core.ids import MessageId
+from postroom.core.ids import MessageId, Position, UnixMs
 from postroom.core.limits import (
     DEDUP_EXPIRED_MAX,
     DELETED_LEAVES_MAX,
@@ -44,8 +47,10 @@ from postroom.core.limits import (
     HISTORY_EXPIRED_MAX,
 )
 from postroom.core.model import Conversation, group, peer, room, service
-from postroom.core.queries import FindBlocked
-from postroom.core.search import lists
+from postroom.core.queries import FindBlocked, FindMessages, FindSubscriptions
+from postroom.core.runtime.reading import read_page
+from postroom.core.search import Search, lists
+from postroom.core.search.subscriptions import subscriptions
 from postroom.storage.checking.conversations import ConversationCheck
 from postroom.storage.checking.report import Problem, Problems
 from postroom.storage.engine import LIVE
@@ -71,7 +76,7 @@ class House(Desk):
         self.run(CreateConversation(app=APP, conversation=R))
 
     def say(self, text: str = "hi", to: Conversation = G) -> MessageId:
-        queue = to.kind == "group"
+        queue = to.kind != "room"
         command = SendMessage(app=APP, sender="ann", to=to, body=text.encode(), queue=queue, history=True)
         return self.receipt(self.run(command)).id
 
@@ -110,6 +115,26 @@ class House(Desk):
 
         self.read(look)
         return told
+
+    def waits(self, user: str) -> int:
+        """What a session that opens now is given."""
+        clock = self.clock.expiry_ms
+
+        def read(snapshot: Any) -> int:
+            login = opened(snapshot.views.position, clock, self.rules)
+            return len(read_page(snapshot, APP, user, Position(0), clock, login, self.clock.wall_ms).deliveries)
+
+        return self.read(read)
+
+    def found(self, query: FindMessages) -> list[MessageId]:
+        """What a query finds."""
+
+        def read(snapshot: Any) -> list[MessageId]:
+            search = Search(query, snapshot.views.position, UnixMs(-1))
+            assert not search.go_on(snapshot.views)
+            return search.ids
+
+        return self.read(read)
 
     def members(self) -> list[str]:
         return self.read(lambda snapshot: sorted(snapshot.views.members(APP, "r")))
@@ -256,6 +281,60 @@ def test_a_service_is_deleted_like_any_other(house: House) -> None:
         house.run(BanUsers(app=APP, conversation=s, users=("cy",)))
     assert [event.what for event in house.clear_all(s) if isinstance(event, ConversationSwept)] == ["banned", "record"]
     house.run(CreateConversation(app=APP, conversation=s))
+
+
+def test_a_service_goes_with_its_stream_and_its_subscribers(house: House) -> None:
+    """And word of a message that was deleted before."""
+    s, users = service("s"), tuple(f"u{number}" for number in range(70))
+    house.run(CreateConversation(app=APP, conversation=s))
+    house.run(AddMembers(app=APP, conversation=s, users=users))
+    edited, recalled, gone, _ = (house.say(text, s) for text in ("<one>", "<two>", "<three>", "<four>"))
+    house.run(EditMessage(app=APP, id=edited, by="ann", body=b"<five>"))
+    house.run(RecallMessage(app=APP, id=recalled, by="ann"))
+    house.run(DeleteMessage(app=APP, id=gone, by="ann"))
+    house.run(RemoveMembers(app=APP, conversation=s, users=("u3",)))
+    assert [house.waits(user) for user in ("u3", "u4", "ann")] == [6, 6, 0]
+    assert house.login("u4").queued == 6
+    house.doom(s)
+    assert [house.waits(user) for user in ("u3", "u4")] == [0, 0]
+    assert house.login("u5").queued == 0
+    found = FindSubscriptions(app=APP, user="u4", limit=10)
+    assert house.read(lambda snapshot: subscriptions(found, snapshot.views)) == ()
+    with pytest.raises(UnknownConversation):
+        house.say("<no>", s)
+    whats: list[str] = []
+    while events := house.clear(s, limit=40):
+        whats += [event.what for event in events if isinstance(event, ConversationSwept)]
+        assert house.problems() == []
+    assert whats == ["messages", "notices", "members", "members", "record"]
+    assert not any(house.holds(b"<%s>" % text) for text in (b"one", b"two", b"three", b"four", b"five"))
+    assert house.letters().isdisjoint({b"X", b"P", b"N", b"T", b"h", b"t", b"m"})
+    assert house.body_places() == []
+    house.run(CreateConversation(app=APP, conversation=s))
+    house.run(AddMembers(app=APP, conversation=s, users=("u4",)))
+    house.say("<anew>", s)
+    assert [house.waits(user) for user in ("u3", "u4", "u5")] == [0, 1, 0]
+    house.clock.run(181 * 86_400_000)
+    while house.run(ExpireHistory(app=APP)).events:
+        pass
+    assert house.problems() == []
+    assert house.body_places() == []
+
+
+def test_a_stream_that_age_shortens_while_it_is_swept(house: House) -> None:
+    s = service("s")
+    house.run(CreateConversation(app=APP, conversation=s))
+    house.run(AddMembers(app=APP, conversation=s, users=("bob",)))
+    for _ in range(3):
+        house.run(EditMessage(app=APP, id=house.say("<old>", s), by="ann", body=b"<new>"))
+    house.doom(s)
+    house.clear(s, limit=1)
+    house.clock.run(181 * 86_400_000)
+    house.run(ExpireHistory(app=APP, limit=1))
+    assert house.problems() == []
+    house.clear_all(s)
+    assert house.letters().isdisjoint({b"X", b"T", b"h", b"m"})
+    assert house.body_places() == []
 
 
 def everything_about(house: House, users: tuple[str, ...]) -> None:
@@ -409,3 +488,30 @@ def test_what_cannot_be_deleted(conversation: Conversation) -> None:
 def test_somebody_deletes_it() -> None:
     with pytest.raises(InvalidCommand, match="by"):
         check(DeleteConversation(app=APP, conversation=G, by=""))
+
+
+def test_messages_by_name_and_copies_go_too(house: House) -> None:
+    s = service("s")
+    house.run(CreateConversation(app=APP, conversation=s))
+    house.run(AddMembers(app=APP, conversation=s, users=("bob", "cy")))
+    to_all = house.say("<all>", s)
+    named = SendMessage(
+        app=APP, sender="ann", to=s, body=b"<named>", queue=True, history=True, recipients=("bob", "cy", "dan")
+    )
+    by_name = house.receipt(house.run(named)).id
+    house.login("bob")
+    for id in (to_all, by_name):
+        house.run(EditMessage(app=APP, id=id, by="ann", body=b"<bob's>", recipients=("bob",)))
+        house.run(RecallMessage(app=APP, id=id, by="ann", recipients=("cy",)))
+    assert [house.waits(user) for user in ("bob", "cy", "dan")] == [4, 2, 1]
+    found = FindMessages(app=APP, conversations=(s,), recipient="bob")
+    assert len(house.found(found)) == 2
+    house.doom(s)
+    assert house.found(found) == []
+    assert [house.waits(user) for user in ("bob", "cy", "dan")] == [0, 0, 0]
+    house.clear_all(s)
+    assert not any(house.holds(text) for text in (b"<all>", b"<named>", b"<bob's>"))
+    assert house.letters().isdisjoint({b"X", b"T", b"C", b"O", b"h", b"t", b"m", b"k"})
+    assert house.body_places() == []
+    assert house.terms("bob").queued == 0
+    assert house.problems() == []

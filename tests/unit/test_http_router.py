@@ -57,6 +57,7 @@ RTC = dialect(
     route("GET", "/dev/{app}/events/{handle}"),
     route("GET", "/dev/{app}/events/count"),
     route("PUT", "/dev/{app}/events/count"),
+    route("DELETE", "/dev/{app}/events/{handle}"),
     broker_route("GET", "/dev/{app}/taken"),
     cors=Cors("GET", "x"),
 )
@@ -87,6 +88,14 @@ def test_a_literal_goes_before_a_name() -> None:
     assert matched("GET", "/dev/1/events/4711")[1] == "/dev/{app}/events/{handle}"
 
 
+def test_a_name_that_is_also_a_literal_is_one_where_the_literal_has_no_such_method() -> None:
+    assert matched("DELETE", "/dev/1/events/count") == (
+        "rtc",
+        "/dev/{app}/events/{handle}",
+        {"app": "1", "handle": "count"},
+    )
+
+
 def test_head_goes_where_get_does() -> None:
     assert matched("HEAD", "/healthz")[1] == "/healthz"
 
@@ -108,7 +117,8 @@ def test_the_last_tier_gets_what_nobody_else_knows() -> None:
     ("method", "path", "owner", "allowed"),
     [
         ("GET", "/dev/1/users/u/peer", "rtc", ("OPTIONS", "POST")),
-        ("DELETE", "/dev/1/events/count", "rtc", ("GET", "HEAD", "OPTIONS", "PUT")),
+        ("POST", "/dev/1/events/count", "rtc", ("DELETE", "GET", "HEAD", "OPTIONS", "PUT")),
+        ("PUT", "/dev/1/events/4711", "rtc", ("DELETE", "GET", "HEAD", "OPTIONS")),
         ("POST", "/healthz", "own", ("GET", "HEAD")),
         ("GET", "/o/a/x", "ease", ("POST",)),
     ],

@@ -4,15 +4,17 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 from prometheus_client import CollectorRegistry
 
 from postroom.core import SendMessage
 from postroom.core.buckets import Rate
+from postroom.core.commands import SendBroadcast
 from postroom.core.errors import InvalidCommand, Refusal, StorageFailure, UnknownMessage
 from postroom.core.ids import MonotonicMs
-from postroom.core.model import Receipt, peer
+from postroom.core.model import Receipt, peer, service
 from postroom.core.queries import FindMembers
 from postroom.transports.http.dialect import Call, Caller, Dialect, Route, Steps, Work, everyone
 from postroom.transports.http.limits import Limiter, Rates
@@ -34,14 +36,20 @@ def refuse(refusal: Refusal, id: str) -> HttpReply:
 class Desk:
     """A shell with one route, of which successes are counted."""
 
-    def __init__(self, broker: FakeBroker, parse: Callable[[Call], Work], rates: Rates | None = None) -> None:
+    def __init__(
+        self,
+        broker: FakeBroker,
+        parse: Callable[[Call], Work],
+        rates: Rates | None = None,
+        limit: str | Callable[[Call], str] = "x",
+    ) -> None:
         own = system_dialect(
             lambda: Readiness(ready=True, disk_full=False), CollectorRegistry(), public_metrics=False, websockets=[]
         )
         route = Route(
             method="POST",
             template="/x",
-            limit="x",
+            limit=limit,
             counted="successes",
             authenticate=lambda request: Caller("shop"),
             permit=everyone,
@@ -158,6 +166,14 @@ async def test_an_idempotency_key_is_for_the_message_among_the_steps() -> None:
     assert await Desk(broker, lambda call: steps()).ask(headers={"Idempotency-Key": ""}) == (400, "InvalidCommand")
 
 
+async def test_an_idempotency_key_is_for_a_broadcast_too() -> None:
+    broadcast = SendBroadcast(app="shop", sender="a", conversation=service("s"), body=b"hi")
+    broker = FakeBroker()
+    await Desk(broker, lambda call: broadcast).ask(headers={"Idempotency-Key": "k1"})
+    (command,) = broker.commands
+    assert command == msgspec.structs.replace(broadcast, dedup="k1")
+
+
 RATES = {("shop", "x"): Rate(1, 60_000, "interval", 60_000)}
 
 
@@ -180,3 +196,21 @@ async def test_a_call_that_fails_is_not_counted() -> None:
     broker.raises = None
     assert [(await desk.ask())[0] for _ in range(3)] == [200, 429, 429]
     assert desk.counters.refused == {("shop", "rate_limited"): 2}
+
+
+async def test_a_request_may_say_what_it_counts_against() -> None:
+    """Once its parameters are right; a call that fails gives back to the same rate."""
+
+    def limit(call: Call) -> str:
+        return call.request.body.decode()
+
+    def parse(call: Call) -> Work:
+        if call.request.body not in (b"x", b"y"):
+            raise InvalidCommand("x: wrong")
+        return SEND
+
+    broker = FakeBroker(raises=UnknownMessage("none"))
+    desk = Desk(broker, parse, RATES, limit)
+    assert [(await desk.ask(body=body))[0] for body in (b"x", b"x", b"z")] == [404, 404, 400]
+    broker.raises = None
+    assert [(await desk.ask(body=body))[0] for body in (b"x", b"x", b"y", b"y", b"z")] == [200, 429, 200, 200, 400]

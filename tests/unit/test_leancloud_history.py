@@ -42,7 +42,7 @@ def test_without_parameters() -> None:
 
 def test_scopes() -> None:
     assert history.parse_client(call("", uid="al%20ice")) == FindMessages(
-        app="demo", sender="al ice", newest_first=True, limit=100, recalled=True
+        app="demo", sender="al ice", kinds=("peer", "group", "room"), newest_first=True, limit=100, recalled=True
     )
     assert history.parse_app(call("reversed=True&limit=7")) == FindMessages(
         app="demo", everything=True, newest_first=False, limit=7, recalled=True

@@ -48,11 +48,7 @@ def meant(where: Any) -> Any:
         ({"createdAt": "yesterday"}, {"created_ms": "yesterday"}),
         ({"due": {"$gt": DATE}}, {"due": {"$gt": DATE}}),
         # What a kind is.
-        ({"tr": True}, {"kind": {"$in": ["room"]}}),
-        ({"tr": {"$ne": True}}, {"kind": {"$in": ["group", "service"]}}),
-        ({"tr": None}, {"kind": {"$in": ["group", "service"]}}),
-        ({"tr": {"$exists": False}}, {"kind": {"$in": ["group", "service"]}}),
-        ({"tr": False}, {"kind": {"$in": []}}),
+        ({"sys": {"$ne": True}}, {"kind": {"$in": ["group", "room"]}}),
         ({"sys": True}, {"kind": {"$in": ["service"]}}),
         ({"unique": True}, {"unique": {"$in": [True]}}),
         ({"unique": {"$ne": True}}, {"unique": {"$in": [False]}}),
@@ -62,6 +58,18 @@ def meant(where: Any) -> Any:
 def test_filters(where: Any, core: Any) -> None:
     assert meant(where) == core
     parse(json.dumps(core).encode())
+
+
+@pytest.mark.parametrize(
+    ("operand", "kinds"), [(True, ["room"]), ({"$ne": True}, ["group"]), (None, ["group"]), (False, [])]
+)
+def test_a_service_may_have_the_mark_of_a_chatroom_too(operand: Any, kinds: list[str]) -> None:
+    assert meant({"tr": operand}) == {
+        "$and": [{"kind": {"$in": [*kinds, "service"]}}, {"$or": [{"kind": {"$in": kinds}}, {"tr": operand}]}]
+    }
+    assert json.loads(where_of(json.dumps({"tr": operand}), ("room",))) == {
+        "kind": {"$in": ["room"] if "room" in kinds else []}
+    }
 
 
 def test_no_filter() -> None:

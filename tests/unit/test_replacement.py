@@ -7,6 +7,7 @@ import pytest
 from postroom.core.checks import check
 from postroom.core.commands import CreateConversation, EditMessage, ExpireHistory, RecallMessage, SendMessage
 from postroom.core.domain import Decision
+from postroom.core.domain.streams import opened
 from postroom.core.errors import InvalidCommand, MessageIsRecalled
 from postroom.core.ids import MessageId, Position, UnixMs
 from postroom.core.limits import BODY_BYTES_MAX
@@ -83,8 +84,9 @@ def test_no_frame_and_no_other_dialect_shows_it(office: Office, to: Conversation
     id = office.say(to)
     decision = office.replace(id)
     assert decision.body is not None
+    login = opened(Position(1), office.clock.expiry_ms, office.rules)
     told = delivery(decision.body, "recalled", "bob", Position(1), 1)
-    page = office.read(lambda snapshot: read_page(snapshot, APP, "bob", Position(0), office.clock.expiry_ms))
+    page = office.read(lambda snapshot: read_page(snapshot, APP, "bob", Position(0), office.clock.expiry_ms, login))
     for frame in (told, *page.deliveries):
         assert (frame.type, frame.body) == ("recalled", b"")
     assert record(office.message(id))["data"] == RECALLED

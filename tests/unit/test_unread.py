@@ -17,12 +17,12 @@ from postroom.core.commands import (
     RemoveMembers,
     SendMessage,
 )
-from postroom.core.domain import apply, marks, unread
+from postroom.core.domain import marks, unread
 from postroom.core.errors import InvalidCommand, UnknownConversation
-from postroom.core.events import AnyEvent, MessageSent, Record
 from postroom.core.events.unread import ConversationRead
 from postroom.core.expiry import DAY_MS
-from postroom.core.ids import MessageId, UnixMs, message_at, next_position
+from postroom.core.ids import MessageId, UnixMs
+from postroom.core.limits import GROUP_COPIES_MAX
 from postroom.core.model import Conversation, group, peer, room, service
 from postroom.core.queries import CountUnread
 from postroom.core.rows import UnreadRow
@@ -49,30 +49,9 @@ class Readers(Desk):
         check(command)
         return self.receipt(self.run(command)).id
 
-    def happen(self, event: AnyEvent) -> None:
-        """An event that no command here brings."""
-        with self.store.transaction() as transaction:
-            record = Record(next_position(transaction.views.position, self.clock.wall_ms), self.clock.expiry_ms, event)
-            transaction.append(record)
-            apply(transaction.views, record)
-
     def name(self, *recipients: str, sender: str = "desk") -> None:
         """A message of the service to some users."""
-        self.clock.run(1_000)
-        with self.store.snapshot() as snapshot:
-            position = next_position(snapshot.views.position, self.clock.wall_ms)
-        self.happen(
-            MessageSent(
-                app=APP,
-                id=message_at(position),
-                conversation=S,
-                sender=sender,
-                lane="normal",
-                at_ms=self.clock.wall_ms,
-                history=True,
-                recipients=recipients,
-            )
-        )
+        self.say(sender, to=S, recipients=recipients)
 
     def mark(self, user: str = "bob", until_ms: int | None = None, of: Conversation = G) -> bool:
         """Up to now unless said otherwise; whether it changed anything."""
@@ -346,25 +325,44 @@ def test_a_guest_who_has_read_everything_is_forgotten(desk: Readers) -> None:
     assert desk.rows(b"W") == 1
 
 
-def test_what_is_unread_by_name_stays_so_when_somebody_joins(desk: Readers) -> None:
-    """Subscribing brings it about with these events."""
+def test_what_is_unread_by_name_stays_so_when_somebody_subscribes(desk: Readers) -> None:
     desk.name("ann", "bob")
-    row = desk.read(lambda snapshot: snapshot.views.conversation(APP, S))
-    assert row is not None
-
-    def join(*users: str) -> None:
-        with desk.store.transaction() as transaction:
-            views = transaction.views
-            views.list_users(APP, row, "members", users, views.position)
-            unread.apply_joined(views, APP, row, users)
-
-    join("bob")
+    desk.run(AddMembers(app=APP, conversation=S, users=("bob",)))
     assert desk.row(of=S) == UnreadRow("service", "s", extra=1)
     assert desk.rows(b"W") == 1
     desk.name("bob", "cy")
     assert desk.each(S) == [1, 2, 1, 0]
     assert desk.mark(of=S)
     assert desk.row(of=S) == UnreadRow("service", "s")
+    desk.run(RemoveMembers(app=APP, conversation=S, users=("bob",)))
+    assert desk.row(of=S) is None
+
+
+def test_subscribers_of_a_service_have_what_was_sent_since(desk: Readers) -> None:
+    """A message to all of them is one for each, and none for who was sent something by name."""
+    desk.run(AddMembers(app=APP, conversation=S, users=("ann", "bob")))
+    desk.say("desk", to=S)
+    desk.run(AddMembers(app=APP, conversation=S, users=("cy",)))
+    desk.name("bob", "dan")
+    desk.say("ann", to=S)
+    first_ms = desk.clock.wall_ms
+    desk.say("desk", to=S, queue=False)
+    desk.say("desk", to=S, queue=False, history=False)
+    assert desk.each(S) == desk.each(None) == [2, 4, 2, 1]
+    assert desk.mark(of=S, until_ms=first_ms)
+    assert desk.row(of=S) == UnreadRow("service", "s", read=2)
+    assert desk.mark("ann", of=S)
+    assert desk.each(S) == [0, 1, 2, 1]
+
+
+def test_a_group_so_large_that_it_has_a_stream(desk: Readers) -> None:
+    users = tuple(f"u{number}" for number in range(GROUP_COPIES_MAX))
+    desk.run(AddMembers(app=APP, conversation=G, users=users))
+    desk.say("u1")
+    desk.say("ann")
+    assert [desk.unread(user) for user in ("ann", "bob", "u1", "u2")] == [1, 2, 1, 2]
+    assert desk.mark()
+    assert desk.unread() == 0
 
 
 def test_too_much_to_look_at_is_refused(desk: Readers, monkeypatch: pytest.MonkeyPatch) -> None:

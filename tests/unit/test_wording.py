@@ -1,11 +1,11 @@
-"""What `postroom log` says of who may come in, who may talk, who is what, who has read what; of broadcasts, quotas and
-imports."""
+"""What `postroom log` says of who may come in, who may talk, who is what, who has read what; of broadcasts, quotas,
+imports, some recipients' copies and deleted conversations."""
 
 from typing import Any
 
 import pytest
 
-from postroom.core.events import Record
+from postroom.core.events import MessageDeleted, MessageEdited, MessageRecalled, MessageSent, Queued, Record, Withdrawn
 from postroom.core.events.broadcasts import (
     BroadcastDeleted,
     BroadcastEdited,
@@ -13,6 +13,7 @@ from postroom.core.events.broadcasts import (
     BroadcastsExpired,
     QuotaUsed,
 )
+from postroom.core.events.deletion import ConversationDeleted, ConversationSwept, CopiesWithdrawn
 from postroom.core.events.imports import AliasesExpired, ConversationImported, MessageImported
 from postroom.core.events.lists import (
     ConversationBlocked,
@@ -116,3 +117,56 @@ def test_imports_in_words() -> None:
     assert words(swept) == "2 deleted imports forgotten, up to 1970-01-01T00:00:00.001Z"
     for event in (swept, MessageImported(**of)):  # it says when it happened, not when what it is about did
         assert line(Record(Position(9), UNTIL, event)).split()[1] == "~2026-09-21T14:13:20.123Z"
+
+
+@pytest.mark.parametrize(
+    ("event", "says"),
+    [
+        (ConversationDeleted(**ABOUT, by="eve"), "group g deleted by eve"),
+        (
+            CopiesWithdrawn(app="demo", id=MessageId(9), copies=(Withdrawn("bob", (Position(9), Position(11))),)),
+            "message 9 goes with its conversation, 2 entries of bob withdrawn",
+        ),
+        (ConversationSwept(**ABOUT, what="messages", count=25), "25 messages of deleted group g forgotten"),
+        (ConversationSwept(**ABOUT, what="members", count=1), "1 member of deleted group g forgotten"),
+        (ConversationSwept(**ABOUT, what="silences", count=2), "2 temporary silences of deleted group g forgotten"),
+        (ConversationSwept(**ABOUT, what="record"), "nothing is left of deleted group g"),
+    ],
+)
+def test_the_end_of_a_conversation_in_words(event: Any, says: str) -> None:
+    assert words(event) == says
+
+
+CHANGE: dict[str, Any] = {"app": "demo", "id": MessageId(5), "by": "desk", "at_ms": UnixMs(7)}
+QUEUED = (Queued("bob", 2, 1),)
+
+
+@pytest.mark.parametrize(
+    ("event", "says"),
+    [
+        (MessageEdited(**CHANGE, queued=QUEUED), "message 5 edited by desk, queued for bob as seq 2"),
+        (MessageEdited(**CHANGE, copies=("al ice", "bob")), "message 5 edited by desk for 'al ice', bob"),
+        (MessageRecalled(**CHANGE, copies=("bob",)), "message 5 recalled by desk from bob"),
+        (MessageRecalled(**CHANGE), "message 5 recalled by desk"),
+        (
+            MessageDeleted(**CHANGE, copies=("a", "b", "c", "d"), withdrawn=(Withdrawn("a", (Position(5),)),)),
+            "message 5 hidden by desk from a, b, c, and 1 more, 1 entry withdrawn from a",
+        ),
+        (MessageDeleted(**CHANGE), "message 5 deleted by desk"),
+        (
+            MessageSent(
+                app="demo",
+                id=MessageId(5),
+                conversation=service("s"),
+                sender="desk",
+                lane="normal",
+                at_ms=UnixMs(7),
+                history=True,
+                recipients=("bob", "cy"),
+            ),
+            "message 5 desk → service s, kept for history, to bob, cy by name",
+        ),
+    ],
+)
+def test_copies_in_words(event: Any, says: str) -> None:
+    assert words(event) == says

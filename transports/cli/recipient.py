@@ -12,6 +12,7 @@ from postroom.core.expiry import expired
 from postroom.core.ids import EPOCH_MS, ExpiryMs, MessageId, Position, UnixMs, position_of
 from postroom.core.limits import PAGE_ENTRIES
 from postroom.core.rows import Entry, Header, SessionRow
+from postroom.storage.keys import user_key
 from postroom.storage.reading import Reader, ReadSnapshot, shown_by
 
 from .wording import moment, place, shown
@@ -115,7 +116,7 @@ def _waiting(reader: Reader, app: str, user: str, entries: list[Entry], clock_ms
 
 
 def _shown(snapshot: ReadSnapshot, app: str, user: str, entry: Entry, clock_ms: ExpiryMs) -> Waiting:
-    id, at = shown_by(snapshot.views, entry)
+    id, at = shown_by(snapshot.views, user_key(app, user), entry)
     over = expired(entry.expires_s, clock_ms)
     try:
         body = snapshot.bodies.body(at)

@@ -59,8 +59,9 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     method: str
     template: str
     """The path; a segment `{name}` matches any one segment, also an empty one."""
-    limit: str = ""
-    """The operation's name in `[apps.limits]`, if it has one."""
+    limit: str | Callable[[Call], str] = ""
+    """The operation's name in `[apps.limits]`, if it has one; where a request decides which, what says so of one whose
+    parameters are right (with `counted="successes"`)."""
     bucket: str = ""
     """Routes of one limit that each have a bucket of their own name it here."""
     counted: Counted = "calls"

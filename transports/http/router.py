@@ -47,15 +47,24 @@ class _Node:
                 node = node.literals.setdefault(segment, _Node())
         return node
 
-    def find(self, segments: list[str], index: int = 0) -> "_Node | None":
-        """The node of the whole path, a literal segment going before a named one. As deep as the longest template."""
+    def find(self, method: str, segments: list[str], index: int = 0) -> _Entry | None:
+        """What the whole path and the method lead to, a literal segment going before a named one. As deep as the longest
+        template."""
         if index == len(segments):
-            return self if self.routes else None
+            return self.routes.get(method) or (_head(self.routes) if method == "HEAD" else None)
         literal = self.literals.get(segments[index])
-        found = literal.find(segments, index + 1) if literal else None
+        found = literal.find(method, segments, index + 1) if literal else None
         if found is None and self.anything is not None:
-            found = self.anything.find(segments, index + 1)
+            found = self.anything.find(method, segments, index + 1)
         return found
+
+    def methods(self, segments: list[str], index: int = 0) -> _Routes:
+        """Everything that the whole path leads to, by method."""
+        if index == len(segments):
+            return self.routes
+        literal = self.literals.get(segments[index])
+        found = self.anything.methods(segments, index + 1) if self.anything is not None else {}
+        return found | literal.methods(segments, index + 1) if literal else found
 
 
 class Router:
@@ -77,15 +86,14 @@ class Router:
         """The route for a method and a raw path. HEAD goes where GET does, unless that may take something away."""
         segments = path.split("/")
         for tier in self._tiers:
-            node = tier.find(segments)
-            if node is None:
-                continue
-            entry = node.routes.get(method) or (_head(node.routes) if method == "HEAD" else None)
-            if entry is None:
-                dialect = next(iter(node.routes.values()))[0]
-                return NoRoute(dialect, MethodNotAllowed(_allowed(dialect, node.routes)))
-            dialect, route, names = entry
-            return Match(dialect, route, {name: value for name, value in zip(names, segments, strict=True) if name})
+            entry = tier.find(method, segments)
+            if entry is not None:
+                dialect, route, names = entry
+                return Match(dialect, route, {name: value for name, value in zip(names, segments, strict=True) if name})
+            others = tier.methods(segments)
+            if others:
+                dialect = next(iter(others.values()))[0]
+                return NoRoute(dialect, MethodNotAllowed(_allowed(dialect, others)))
         return NoRoute(self._owner(path), NotFound())
 
     def _owner(self, path: str) -> Dialect:

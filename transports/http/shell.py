@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 import trio
 
-from postroom.core.commands import Command, SendMessage
+from postroom.core.commands import Command, SendBroadcast, SendMessage
 from postroom.core.errors import Internal, InvalidCommand, Refusal, StorageFailure
 from postroom.core.ids import UnixMs
 from postroom.core.limits import DEDUP_BYTES_MAX
@@ -143,13 +143,13 @@ class Shell:
         try:
             route.permit(call)
             if route.counted == "calls":
-                self._limiter.take(app, route.limit, route.bucket)
+                self._limiter.take(app, _limit(route, call), route.bucket)
             if request.oversized:
                 raise InvalidCommand("body: too large")
             work = route.parse(call)
             dedup = _dedup_key(request) if not isinstance(work, Query) else None
             if route.counted == "successes":
-                taken = self._limiter.take(app, route.limit, route.bucket)
+                taken = self._limiter.take(app, _limit(route, call), route.bucket)
         except Refusal as refusal:
             self._counters.refused[app, refusal.code] += 1
             raise
@@ -159,7 +159,7 @@ class Shell:
             return None
         except Refusal:
             if route.counted == "successes":
-                self._limiter.give_back(app, route.limit, route.bucket, taken)
+                self._limiter.give_back(app, _limit(route, call), route.bucket, taken)
             raise
         return route.render(call, outcome)
 
@@ -183,11 +183,10 @@ class Shell:
     async def _one(self, work: Command | Query[Any], dedup: str | None, gone: Gone) -> Any:
         if isinstance(work, Query):
             return await _unless_gone(partial(self._broker.ask, work), gone)
-        if isinstance(work, SendMessage):
-            if dedup is not None:
-                work = msgspec.structs.replace(work, dedup=dedup)
-            if work.wait_ack_ms is not None:
-                return await _unless_gone(partial(self._broker.submit, work), gone)
+        if isinstance(work, SendMessage | SendBroadcast) and dedup is not None:
+            work = msgspec.structs.replace(work, dedup=dedup)
+        if isinstance(work, SendMessage) and work.wait_ack_ms is not None:
+            return await _unless_gone(partial(self._broker.submit, work), gone)
         return await self._broker.submit(work)
 
 
@@ -196,6 +195,10 @@ def _refused(dialect: Dialect, refusal: Refusal, id: str) -> HttpReply:
     if isinstance(refusal, MethodNotAllowed):
         return HttpReply(reply.status, (*reply.headers, ("Allow", ", ".join(refusal.allowed))), reply.body)
     return reply
+
+
+def _limit(route: Route, call: Call) -> str:
+    return route.limit if isinstance(route.limit, str) else route.limit(call)
 
 
 def _dedup_key(request: HttpRequest) -> str | None:

@@ -9,6 +9,7 @@ from postroom.core.errors import (
     BroadcastsFull,
     ConversationExists,
     ConversationFull,
+    CopiesFull,
     DedupMismatch,
     Internal,
     InTheFuture,
@@ -121,6 +122,13 @@ class OtherKind(UnknownConversation):
         super().__init__(message)
 
 
+class SubscriptionQuotaExceeded(QuotaExceeded):
+    """The day's number of messages to subscribers is used up."""
+
+    def __init__(self, quota: QuotaExceeded) -> None:
+        super().__init__(quota.message, retry_after_ms=quota.retry_after_ms)
+
+
 REQUIRED: Final[dict[Kind, tuple[int, str]]] = {
     "service": (4313, "SYSTEM_CONVERSATION_REQUIRED"),
     "group": (4314, "NORMAL_CONVERSATION_REQUIRED"),
@@ -164,6 +172,7 @@ ANSWERS: Final[dict[type[Refusal], Answer]] = {
     Banned: Answer(400, 4548, "BLOCKED_BY_CONV"),
     BansFull: Answer(400, 4543, "BLACKLIST_FULL"),
     BlocksFull: Answer(400, 4543, "BLACKLIST_FULL"),
+    CopiesFull: Answer(400, 1),
     SilencesFull: Answer(400, 4561, "SILIENCED_MEMBER_LIST_FULL"),
     OwnerNeeded: Answer(400, 4324, "CONVERSATION_NEED_OWNER"),
     RolesFull: Answer(400, 4322),
@@ -174,6 +183,7 @@ ANSWERS: Final[dict[type[Refusal], Answer]] = {
     RequestTimeout: Answer(408, 4107),
     RateLimited: Answer(429, 429, "Too many requests.", 1_000),
     QuotaExceeded: Answer(429, 429, "The daily quota of system messages is exceeded.", 1_000),
+    SubscriptionQuotaExceeded: Answer(429, 429, "Too many requests.", 1_000),
     BroadcastsFull: Answer(429, 429, None, 10_000),
     Internal: Answer(500, 4200),
     Overloaded: Answer(503, 4201, None, 1_000),

@@ -50,9 +50,10 @@ class Update(msgspec.Struct, frozen=True):
     muted: People | None
 
 
-def creation(body: Mapping[str, Any]) -> Creation:
-    """A create's body; the server's own fields in it are passed over. Raises InvalidCommand, InvalidKey, NameTooLong."""
-    attributes = {}
+def creation(body: Mapping[str, Any], *, both: bool = False) -> Creation:
+    """A create's body; the server's own fields in it are passed over, besides that a service conversation is `both`, as 1.1
+    has it: then it shows `tr` too (LeanCloud 6.1). Raises InvalidCommand, InvalidKey, NameTooLong."""
+    attributes: dict[str, Any] = {"tr": True} if both else {}
     for key, value in body.items():
         if key in OWN_KEYS | LIST_KEYS:
             continue

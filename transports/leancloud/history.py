@@ -4,6 +4,8 @@ import hmac
 from collections.abc import Iterable
 from typing import Final
 
+import msgspec
+
 from postroom.core.errors import InvalidCommand
 from postroom.core.ids import UnixMs
 from postroom.core.model import Conversation, Kind, Message
@@ -18,6 +20,8 @@ from .known import named, record
 from .parameters import Parameters
 from .records import record as shown
 
+BY_CLIENTS: Final[tuple[Kind, ...]] = ("peer", "group", "room")
+"""Where clients have a word."""
 START: Final = ("timestamp", "msgid", "include_start")
 STOP: Final = ("till_timestamp", "till_msgid", "include_stop")
 
@@ -34,7 +38,8 @@ def parse_conversation(call: Call, kind: Kind, settings: LeancloudConfig) -> Ste
 def parse_client(call: Call) -> FindMessages:
     """Call 71: what a client sent, to others than service conversations. Raises InvalidCommand."""
     sender = check_client("uid", call.request.param("uid"))
-    return find(call.caller.app, Parameters(call.request.query()), sender=sender)
+    query = find(call.caller.app, Parameters(call.request.query()), sender=sender)
+    return msgspec.structs.replace(query, kinds=BY_CLIENTS)
 
 
 def parse_app(call: Call) -> FindMessages:

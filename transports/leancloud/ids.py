@@ -16,6 +16,7 @@ from .errors import NameTooLong
 
 NAME_CHARS_MAX: Final = 64
 _OURS: Final = b"postroom"
+_BROADCAST: Final = "sb_"
 _TEXT: Final = re.compile(r"[A-Za-z0-9_-]{22}")
 
 
@@ -32,6 +33,21 @@ def message_id(name: str) -> MessageId | None:
     id = MessageId(int.from_bytes(raw[8:]))
     ours = raw[:8] == _OURS and id <= POSITION_MAX and message_name(id) == name  # one name each: no stray bits
     return id if ours else None
+
+
+def broadcast_name(id: MessageId) -> str:
+    """A broadcast's id as its clients see it: that of a message with a mark before it (LeanCloud 4.1)."""
+    return _BROADCAST + message_name(id)
+
+
+def is_broadcast(name: str) -> bool:
+    """Whether an id is meant to be a broadcast's."""
+    return name.startswith(_BROADCAST)
+
+
+def broadcast_id(name: str) -> MessageId | None:
+    """The id behind a broadcast's name; None if it is none that this server gave."""
+    return message_id(name.removeprefix(_BROADCAST)) if is_broadcast(name) else None
 
 
 def alias(name: str) -> str | None:
@@ -52,6 +68,11 @@ def unique_id(members: Iterable[str]) -> str:
 def pair_id(one: str, other: str) -> str:
     """What the messages of two users show as their conversation; no path takes it (LeanCloud 7.13)."""
     return hashlib.md5(f"peer:{':'.join(sorted((one, other)))}".encode()).hexdigest()
+
+
+def service_pair_id(service: str, user: str) -> str:
+    """What the messages of a service to one client show as their conversation (LeanCloud 4.3)."""
+    return hashlib.md5(f"{service}:{user}".encode()).hexdigest()
 
 
 def info_id(conversation: Conversation, user: str) -> str:

@@ -8,7 +8,7 @@ from postroom.core.commands import ChangeMessage, DeleteMessage, EditMessage, Re
 from postroom.core.errors import InvalidCommand, UnknownConversation, UnknownMessage
 from postroom.core.ids import MessageId, UnixMs
 from postroom.core.model import LANES, Conversation, Kind, Lane, Receipt
-from postroom.core.queries import FindAlias, GetConversation
+from postroom.core.queries import FindAlias, GetConversation, GetMessage
 from postroom.transports.http.dialect import Call, Steps
 from postroom.transports.http.types import HttpReply, json_reply
 
@@ -36,12 +36,12 @@ def parse_send(call: Call, kind: Kind) -> Steps:
 def message_of(app: str, to: Conversation, given: Parameters, *, sender: str, transient: bool) -> SendMessage:
     """A message to a group or a chatroom. Raises InvalidCommand, MessageTooLong."""
     body = text_of(given)
-    lane, no_sync = _lane(given), given.flag("no_sync")
+    lane, no_sync = lane_of(given), given.flag("no_sync")
     mentions = (
         given.clients("mention_client_ids", MENTIONS_MAX) if given.value("mention_client_ids") is not None else ()
     )
     grouped = to.kind == "group"
-    push = _push(given) if grouped else b""  # chatrooms have none, whatever is said (10, C11)
+    push = push_of(given, "push_data") if grouped else b""  # chatrooms have none, whatever is said (10, C11)
     return SendMessage(
         app=app,
         sender=sender,
@@ -144,6 +144,20 @@ def _changed(work: ChangeMessage, mid: str) -> Steps:
     return (yield msgspec.structs.replace(work, id=place.id))
 
 
+def find_message(work: ChangeMessage, mid: str) -> Steps:
+    """The message that a change of a conversation's means, by either name; None if there is none."""
+    assert work.conversation is not None
+    if work.id:
+        message = yield GetMessage(app=work.app, id=work.id, conversation=work.conversation)
+        if message is not None:
+            return message
+    name = alias(mid)
+    place = None if name is None else (yield FindAlias(app=work.app, alias=name))
+    if place is None:
+        return None
+    return (yield GetMessage(app=work.app, id=place.id, conversation=work.conversation))
+
+
 def render_changed(call: Call, receipt: Receipt) -> HttpReply:
     """Of an edit or a recall."""
     return json_reply(200, {"result": {}})
@@ -156,20 +170,25 @@ def render_deleted(call: Call, receipt: Receipt) -> HttpReply:
 
 def text_of(given: Parameters) -> bytes:
     """`message`, which people also send as an object: then its JSON. Raises InvalidCommand, MessageTooLong."""
-    value = given.value("message")
+    return text_in("message", given.value("message"))
+
+
+def text_in(name: str, value: Any) -> bytes:
+    """A parameter that is a text or an object. Raises InvalidCommand, MessageTooLong."""
     if isinstance(value, dict | list):
         try:
             text = msgspec.json.encode(value)
         except RecursionError:
-            raise InvalidCommand("message: nested too deeply") from None
+            raise InvalidCommand(f"{name}: nested too deeply") from None
     else:
-        text = given.text("message").encode()
+        text = Parameters({name: value}).text(name).encode()
     if len(text) > MESSAGE_BYTES_MAX:
         raise MessageTooLong
     return text
 
 
-def _lane(given: Parameters) -> Lane:
+def lane_of(given: Parameters) -> Lane:
+    """`priority`. Raises InvalidCommand."""
     priority = given.maybe("priority")
     if priority is None:
         return "high"
@@ -178,17 +197,18 @@ def _lane(given: Parameters) -> Lane:
     return cast(Lane, priority.lower())
 
 
-def _push(given: Parameters) -> bytes:
-    """`push_data` as JSON, a text or an object."""
-    value = given.value("push_data")
-    if value is None:
+def push_of(given: Parameters, *names: str) -> bytes:
+    """`push_data`, or what else it may be called, as JSON, a text or an object. Raises InvalidCommand."""
+    name = next((name for name in names if given.value(name) is not None), None)
+    if name is None:
         return b""
+    value = given.value(name)
     if not isinstance(value, _PUSHED):
-        raise InvalidCommand("push_data: must be a string or an object")
+        raise InvalidCommand(f"{name}: must be a string or an object")
     try:
         push = msgspec.json.encode(value)
     except RecursionError:
-        raise InvalidCommand("push_data: nested too deeply") from None
+        raise InvalidCommand(f"{name}: nested too deeply") from None
     if len(push) > PUSH_BYTES_MAX:
-        raise InvalidCommand(f"push_data: at most {PUSH_BYTES_MAX} bytes")
+        raise InvalidCommand(f"{name}: at most {PUSH_BYTES_MAX} bytes")
     return push

@@ -106,6 +106,15 @@ class Parameters:
             raise InvalidCommand(f"{name}: at most {most}")
         return tuple(check_client(name, each) for each in value)
 
+    def maybe_clients(self, name: str, most: int | None = None) -> tuple[str, ...] | None:
+        """Client ids, of which there must be some, each once; or None if they are not given. Also raises NameTooLong."""
+        if self.value(name) is None:
+            return None
+        found = tuple(dict.fromkeys(self.clients(name, most)))
+        if not found:
+            raise InvalidCommand(f"{name}: must name somebody")
+        return found
+
     def flag(self, name: str, default: str = "false") -> bool:
         """A boolean."""
         value = self.value(name)

@@ -1,17 +1,21 @@
-"""The calls of `/1.1/rtm`, which the SDKs use: the same as those of 1.2, under other names (LeanCloud 9)."""
+"""The calls of `/1.1/rtm`, which the SDKs use: the same as those of 1.2, under other names (LeanCloud 9).
+
+Those of silences, subscriptions and broadcasts are beside their counterparts."""
 
 from postroom.core.commands import DeleteMessage, EditMessage, Kick, RecallMessage, SendMessage
 from postroom.core.errors import InvalidCommand, UnknownConversation
-from postroom.core.model import Kind, Receipt
+from postroom.core.model import Kind, Quota, Receipt
 from postroom.core.queries import FindMessages, FindOnline
 from postroom.transports.config import LeancloudConfig
 from postroom.transports.http.dialect import Call, Steps, Work
 from postroom.transports.http.types import HttpReply, HttpRequest, json_reply
 
-from . import clients, people
+from . import people, services
+from .clients import kick, refuse_token
+from .clients import parse_online as parse_online_of
 from .history import check_signature, find, of_conversation
 from .known import conversation, nowhere, of_any_kind
-from .messages import change, message_of, sent, text_of, which
+from .messages import change, message_of, sent, text_in, text_of, which
 from .parameters import Parameters, arguments_of, body_of
 from .times import date
 
@@ -24,25 +28,45 @@ def parse_send(call: Call) -> Steps:
     sender, id = given.client(SENDER), given.text("conv_id")
     transient = given.flag("transient", default="true")
 
+    clients = given.maybe_clients("to_peers", services.CLIENTS_MAX)
+
     def to(kind: Kind) -> SendMessage:
         return message_of(call.caller.app, conversation(kind, id), given, sender=sender, transient=transient)
 
     try:
-        return _send(to("group"), to("room"))
+        to_clients = services.message_of(
+            call.caller.app, conversation("service", id), clients or (), given, sender=sender, transient=transient
+        )
+        return _send(to("group"), to("room"), to_clients)
     except UnknownConversation:
         nowhere(target=True)
 
 
-def _send(to_group: SendMessage, to_room: SendMessage) -> Steps:
+def _send(to_group: SendMessage, to_room: SendMessage, to_clients: SendMessage) -> Steps:
+    """`to_peers` says nothing unless it is a service conversation (LeanCloud 9)."""
     try:
         return (yield to_group)
     except UnknownConversation:
         info = yield from of_any_kind(to_group.app, to_group.to.id)
     if info is None:
         nowhere(target=True)
-    if info.conversation.kind != "room":
-        raise InvalidCommand("conv_id: service conversations are not served yet")
-    return (yield to_room)
+    if info.conversation.kind == "room":
+        return (yield to_room)
+    if not to_clients.recipients:
+        raise InvalidCommand(
+            "to_peers: required of a service conversation; rtm/broadcast/subscriber sends to subscribers"
+        )
+    return (yield to_clients)
+
+
+def parse_publish(call: Call, quota: Quota | None) -> Steps:
+    """`POST rtm/broadcast/subscriber`. Raises InvalidCommand, MessageTooLong."""
+    given = Parameters(body_of(call.request))
+    sender, id = given.client(SENDER), given.text("conv_id")
+    try:
+        return services.publish(call.caller.app, conversation("service", id), given, sender, quota)
+    except UnknownConversation:
+        nowhere(target=True)
 
 
 def render_send(call: Call, receipt: Receipt) -> HttpReply:
@@ -82,17 +106,38 @@ def _delete(app: str, id: str, mid: str, sender: str, sent_ms: int) -> Steps:
     return (yield from change(DeleteMessage(**which(app, target, mid, sender, sent_ms), silent=True), mid))
 
 
+def parse_put(call: Call) -> Steps:
+    """`PUT rtm/messages/logs`: a record of the history with another text. Raises InvalidCommand, MessageTooLong."""
+    given = Parameters(body_of(call.request))
+    sender, mid, sent_ms = given.client("from"), given.text("msg-id"), given.time("timestamp")
+    return _put(call.caller.app, given.text("conv-id"), mid, sender, sent_ms, text_in("data", given.value("data")))
+
+
+def _put(app: str, id: str, mid: str, sender: str, sent_ms: int, body: bytes) -> Steps:
+    target = yield from _existing(app, id)
+    return (yield from change(EditMessage(**which(app, target, mid, sender, sent_ms), body=body)))
+
+
 def parse_patch(call: Call) -> Steps:
     """`POST rtm/patch/message`: an edit, or with `recall` a recall. Raises InvalidCommand, MessageTooLong."""
     given = Parameters(body_of(call.request))
     body = None if given.flag("recall") else text_of(given)
     sender, mid, sent_ms = given.client(SENDER), given.text("msg_id"), given.time("timestamp")
-    return _patch(call.caller.app, given.text("conv_id"), mid, sender, sent_ms, body)
+    clients = given.maybe_clients("to_peers")
+    if clients is not None:
+        clients = clients[: services.CLIENTS_MAX]  # the others are passed over, as at the vendor (LeanCloud 6.4)
+    return _patch(call.caller.app, given.text("conv_id"), mid, sender, sent_ms, body, clients)
 
 
-def _patch(app: str, id: str, mid: str, sender: str, sent_ms: int, body: bytes | None) -> Steps:
-    named = which(app, (yield from _existing(app, id)), mid, sender, sent_ms)
-    return (yield from change(RecallMessage(**named) if body is None else EditMessage(**named, body=body), mid))
+def _patch(
+    app: str, id: str, mid: str, sender: str, sent_ms: int, body: bytes | None, clients: tuple[str, ...] | None
+) -> Steps:
+    target = yield from _existing(app, id)
+    named = which(app, target, mid, sender, sent_ms)
+    work = RecallMessage(**named) if body is None else EditMessage(**named, body=body)
+    if target.kind == "service":
+        return (yield from services.change_of(work, mid, clients, "to_peers"))
+    return (yield from change(work, mid))
 
 
 def _existing(app: str, id: str) -> Steps:
@@ -105,13 +150,13 @@ def _existing(app: str, id: str) -> Steps:
 
 def parse_online(call: Call) -> FindOnline:
     """`POST rtm/online`. Raises InvalidCommand."""
-    return clients.parse_online(call, "peers")
+    return parse_online_of(call, "peers")
 
 
 def parse_kick(call: Call) -> Kick:
     """`POST rtm/client/kick`. Raises InvalidCommand, NameTooLong."""
     given = Parameters(body_of(call.request))
-    return clients.kick(call.caller.app, given.client("client_id"), given)
+    return kick(call.caller.app, given.client("client_id"), given)
 
 
 def parse_room(call: Call) -> Steps:
@@ -122,7 +167,7 @@ def parse_room(call: Call) -> Steps:
 
 def parse_sign(call: Call) -> Steps:
     """`POST rtm/sign`. Raises InvalidCommand, NoSuchUser."""
-    clients.refuse_token(Parameters(body_of(call.request)))
+    refuse_token(Parameters(body_of(call.request)))
 
 
 def answer_date(request: HttpRequest) -> HttpReply:

@@ -19,7 +19,8 @@ _OBJECT: Final = msgspec.json.Decoder(dict[str, Any])
 
 def row(info: ConversationInfo) -> dict[str, Any]:
     """All of its fields; what is not set is not there."""
-    shown = {key: value for key, value in _OBJECT.decode(info.attributes).items() if key not in OWN_KEYS | LIST_KEYS}
+    attributes = _OBJECT.decode(info.attributes)
+    shown = {key: value for key, value in attributes.items() if key not in OWN_KEYS | LIST_KEYS}
     if info.conversation.kind == "group":
         shown["m"] = info.members
         if info.muted:
@@ -30,6 +31,8 @@ def row(info: ConversationInfo) -> dict[str, Any]:
         shown["tr"] = True
     else:
         shown["sys"] = True
+        if attributes.get("tr") is True:  # of a row that 1.1 made with both
+            shown["tr"] = True
     if info.last_message_ms is not None:
         shown["lm"] = date(info.last_message_ms)
     return shown | {

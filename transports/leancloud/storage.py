@@ -18,10 +18,9 @@ def parse_create(call: Call) -> Steps:
     """The body says which kind it is. Raises InvalidCommand."""
     body = body_of(call.request)
     given = Parameters(body)
-    if given.flag("sys"):
-        raise InvalidCommand("sys: service conversations are not served yet")
-    kind: Kind = "room" if given.flag("tr") else "group"
-    return create(call.caller.app, kind, fields.creation(body))
+    service, room = given.flag("sys"), given.flag("tr")
+    kind: Kind = "service" if service else "room" if room else "group"
+    return create(call.caller.app, kind, fields.creation(body, both=service and room))
 
 
 def parse_get(call: Call) -> Steps:

@@ -71,7 +71,13 @@ def _entry(key: str, operand: Any, kinds: tuple[Kind, ...]) -> dict[str, Any]:
             raise InvalidCommand(f"where: {key} takes a list of objects")
         return {key: [_filter(part, kinds) for part in operand]}
     if key in KIND_OF:
-        return {"kind": {"$in": [kind for kind in kinds if _holds(key, operand, there=kind == KIND_OF[key])]}}
+        found = [kind for kind in kinds if _holds(key, operand, there=kind == KIND_OF[key])]
+        if key == "sys" or "service" not in kinds:
+            return {"kind": {"$in": found}}
+        # A service that 1.1 made with both has it as an attribute. The first part is for the index.
+        others = [kind for kind in found if kind != "service"]
+        either = {"$or": [{"kind": {"$in": others}}, {key: operand}]}
+        return {"$and": [{"kind": {"$in": [*others, "service"]}}, either]}
     if key == "unique":
         return {"unique": {"$in": [there for there in (False, True) if _holds(key, operand, there=there)]}}
     return {_renamed("where", key): _time(operand) if key in TIMES else operand}

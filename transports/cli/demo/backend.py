@@ -1,4 +1,5 @@
-"""alice's server: speaks anyRTC's API over HTTP, and shows each request as the curl line that does the same."""
+"""alice's server: speaks anyRTC's API over HTTP, and shows each request as the curl line that does the same. The calls of
+another API differ in what `Call` says of them."""
 
 import base64
 import json
@@ -42,13 +43,17 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def headers(self) -> list[tuple[str, str]]:
-        """Those besides Host and Content-Length, Authorization left out."""
+        """Those besides Host and Content-Length."""
+        return [("Authorization", f"Basic {_basic()}"), ("Content-Type", "application/json"), *self._own_headers]
+
+    @property
+    def _own_headers(self) -> list[tuple[str, str]]:
         return [("Idempotency-Key", self.key)] if self.key is not None else []
 
     def curl(self, port: int) -> list[str]:
         """The command line that makes this request, in parts for a line each."""
         url = shlex.quote(f"http://{HOST}:{port}{self.target}")
-        headers = [f"-H {shlex.quote(f'{name}: {value}')}" for name, value in self.headers]
+        headers = [f"-H {shlex.quote(f'{name}: {value}')}" for name, value in self._own_headers]
         body = [f"-d {shlex.quote(self.text)}"] * (self.body is not None)
         return [f"curl -u {_credentials()}", url, *headers, *body]
 
@@ -94,6 +99,9 @@ class Answer(msgspec.Struct, frozen=True):
 
     status: int
     body: dict[str, Any]
+    """Empty if the answer is a list."""
+    items: list[dict[str, Any]] = []
+    """Of a list."""
 
     @property
     def code(self) -> tuple[int, object]:
@@ -101,7 +109,7 @@ class Answer(msgspec.Struct, frozen=True):
         return self.status, self.body.get("code")
 
     def __str__(self) -> str:
-        return f"HTTP {self.status}  {json.dumps(self.body)}"
+        return f"HTTP {self.status}  {json.dumps(self.body or self.items)}"
 
 
 class Backend:
@@ -134,8 +142,6 @@ class Backend:
             target=call.target,
             headers=[
                 ("Host", self._line.address),
-                ("Authorization", f"Basic {_basic()}"),
-                ("Content-Type", "application/json"),
                 ("Content-Length", str(len(body))),
                 *call.headers,
             ],
@@ -164,9 +170,10 @@ class Backend:
             raise Broken("an answer", f"something else ({error})") from None
         await self._prepare()
         try:
-            return Answer(status, msgspec.json.decode(content, type=dict[str, Any]))
+            said = msgspec.json.decode(content, type=dict[str, Any] | list[dict[str, Any]])
         except msgspec.DecodeError:
             raise Broken("an answer in JSON", f"HTTP {status} with {content[:200]!r}") from None
+        return Answer(status, {}, said) if isinstance(said, list) else Answer(status, said)
 
     async def _prepare(self) -> None:
         """For the next request: on the same connection, or on a new one if the server ends this."""

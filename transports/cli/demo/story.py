@@ -6,7 +6,7 @@ from typing import Final
 
 import trio
 
-from . import channel, epilogue
+from . import channel, epilogue, leancloud
 from .backend import Answer, Backend, to_user
 from .child import SERVE, Broker, Workplace, broker
 from .device import Device, Frame
@@ -49,6 +49,7 @@ async def play(tells: Teller, place: Workplace, listeners: trio.Nursery) -> None
         await _start(tells, second, "start-again", "Start it again on the same directory (it gets another free port):")
         await channel.after_the_kill(tells, second, handle)
         await _after_the_kill(tells, second)
+        await leancloud.play(tells, second)
         await epilogue.stop(tells, second)
     await epilogue.explain(tells, place)
     await epilogue.dialects(tells, place)

@@ -19,8 +19,10 @@ V = TypeVar("V")
 
 _REMEMBERED_MAX: Final = 100_000
 """Conversations found before: some 30 MB."""
+_SUBSCRIBERS_MAX: Final = 500_000
+"""Subscribers whose pairs are remembered, of all services: some 100 MB."""
 _PAGE: Final = 10_000
-"""Services that are read in one snapshot."""
+"""Services, or subscribers, that are read in one snapshot."""
 _MD5: Final = re.compile(r"[0-9a-f]{32}")
 
 
@@ -40,7 +42,8 @@ class Targets:
         self._app = app
         self._known: dict[str, Conversation | None] = {}
         self._pairs: dict[tuple[str, str, str | None], Target | None] = {}
-        self._services: list[str] | None = None
+        self._services: dict[str, None] | None = None
+        self._subscribers: dict[str, dict[str, str]] = {}
 
     def forget(self, id: str) -> None:
         """This one is there now."""
@@ -68,26 +71,47 @@ class Targets:
         return None
 
     def _resolve(self, key: tuple[str, str, str | None]) -> Target | None:
-        """Two users, or a service and one: whose ids make this one."""
+        """Two users, or a service and one: whose ids make this one. The user is named in the record, or subscribes here."""
         id, sender, to = key
         if to is not None and pair_id(sender, to) == id:
             return Target(peer(to))
-        users = (sender,) if to is None else (to, sender)
-        for name in self._all_services():
-            for user in users:
+        names = self._all_services()
+        for name in [to] if to in names else names:
+            for user in (sender,) if to is None else (to, sender):
                 if service_pair_id(name, user) == id:
                     return Target(service(name), (user,))
+            subscriber = self._subscribers_of(name).get(id)
+            if subscriber is not None:
+                return Target(service(name), (subscriber,))
         return None
 
-    def _all_services(self) -> list[str]:
+    def _subscribers_of(self, name: str) -> dict[str, str]:
+        """By what stands for the service and each; of very many, those who came first."""
+        if name not in self._subscribers:
+            found: dict[str, str] = {}
+            left, after = _SUBSCRIBERS_MAX - sum(map(len, self._subscribers.values())), b""
+            while left > 0:
+                with self._broker.snapshot() as snapshot:
+                    row = snapshot.views.conversation(self._app, service(name))
+                    number = row.number if row is not None else Position(0)
+                    page = list(islice(snapshot.views.listed_after(number, "members", after), min(_PAGE, left)))
+                if not page:
+                    break
+                found |= {service_pair_id(name, user): user for _, user in page}
+                left, after = left - len(page), page[-1][0]
+            self._subscribers[name] = found
+        return self._subscribers[name]
+
+    def _all_services(self) -> dict[str, None]:
+        """Their names, in the order of their creation."""
         if self._services is None:
-            self._services, after = [], Position(0)
+            self._services, after = {}, Position(0)
             while True:
                 with self._broker.snapshot() as snapshot:
                     page = list(islice(snapshot.views.conversations(self._app, "service", after=after), _PAGE))
                 if not page:
                     break
-                self._services += [name for _, name in page]
+                self._services |= dict.fromkeys(name for _, name in page)
                 after = page[-1][0]
         return self._services
 

@@ -1,0 +1,454 @@
+"""Service conversations: the conformance checks, and what else is said of them (LeanCloud 6.1, 6.4, 6.7, 6.8, 8, 11)."""
+
+import json
+from collections.abc import AsyncIterator
+
+import msgspec
+import pytest
+import trio
+
+from postroom.core import Session
+from postroom.core.buckets import Rate
+from postroom.transports.config import Limits
+from postroom.transports.leancloud.ids import service_pair_id
+from tests.support.leancloud import APP, LEANCLOUD, NOBODY, RECORD, A, Lean, leancloud
+from tests.support.serving import StoppedClock
+
+pytestmark = pytest.mark.usefixtures("host")
+
+ROW = "/1.1/classes/_Conversation"
+RECALLED = '{"_lctype":-127}'
+
+
+@pytest.fixture
+async def lean() -> AsyncIterator[Lean]:
+    """A server that knows nobody yet."""
+    async with leancloud() as server:
+        yield server
+
+
+async def next_of(session: Session, number: int) -> list[tuple[str, str]]:
+    """Type and text of what a session gets next."""
+    with trio.fail_after(20):
+        got = [await anext(session) for _ in range(number)]
+    return [(each.type, each.body.decode()) for each in got]
+
+
+async def waiting(lean: Lean, user: str) -> list[str]:
+    """The texts that wait for a user, who acknowledges nothing."""
+    async with lean.broker.connect(app="shop", user=user) as session:
+        return [text for _, text in await next_of(session, session.welcome.queued)]
+
+
+async def test_l24_a_service_conversation(lean: Lean) -> None:
+    sid = await lean.service()
+    base = f"/service-conversations/{sid}"
+    assert await lean.ok("POST", f"{base}/subscribers", {"client_id": "alice"}) == {}
+    assert await lean.ok("GET", f"{base}/subscribers/count", by=A) == {"count": 1}
+    assert await lean.ok("GET", f"{base}/subscribers", params={"client_id": "alice"}, by=A) == []
+    mid, time = await lean.publish(sid, "to all")
+    (record,) = await lean.ok("GET", f"{base}/subscribers/alice/messages")
+    assert set(record) == RECORD
+    assert (record["msg-id"], record["timestamp"], record["data"], record["to"]) == (mid, time, "to all", sid)
+    assert record["conv-id"] == service_pair_id(sid, "alice")
+    wire = {"from_client": "news", "message": "by name"}
+    many = [f"c{number}" for number in range(21)]
+    assert await lean.bad("POST", f"{base}/messages", wire | {"to_clients": many}) == (400, 1)
+    await lean.send(base, "by name", "news", to_clients=["dave"])
+    assert await lean.texts(f"{base}/subscribers/dave/messages") == ["by name"]
+    assert await lean.texts(f"{base}/subscribers/alice/messages") == ["to all"]
+    assert (await waiting(lean, "dave"), await waiting(lean, "alice")) == (["by name"], ["to all"])
+
+
+async def test_l25_what_a_client_subscribes_to(lean: Lean) -> None:
+    s1, s2 = await lean.service("alice"), await lean.service("alice")
+    path = "/clients/alice/service-conversations"
+
+    async def found(**query: object) -> list[str]:
+        rows = await lean.ok("GET", path, params=query)
+        assert all(set(row) == {"timestamp", "subscriber", "conv_id"} and row["subscriber"] == "alice" for row in rows)
+        return [row["conv_id"] for row in rows]
+
+    assert await found() == [s1, s2]
+    assert await found(direction="old") == [s2, s1]
+    assert await found(limit=1) == [s1]
+    assert await lean.bad("GET", path, params={"conv_id": s1}) == (400, 1)
+    assert await found(conv_id=s1, timestamp=1) == await found(direction="old", limit=1) == [s2]
+    assert await found(conv_id=s2, timestamp=1) == []
+    assert await found(conv_id=s2, timestamp=1, direction="old") == [s1]
+    assert await lean.bad("GET", path, params={"direction": "up"}) == (400, 1)
+    assert await lean.bad("GET", path, params={"conv_id": NOBODY, "timestamp": 1}) == (404, 4303)
+    assert await lean.ok("GET", "/clients/nobody/service-conversations") == []
+
+
+# Rows.
+
+
+async def test_rows_of_service_conversations(lean: Lean) -> None:
+    made = await lean.call(
+        "POST", "/service-conversations", {"name": "news", "m": ["x"], "unique": True, "tr": True}, by=A
+    )
+    assert made.status_code == 201
+    sid = made.json()["objectId"]
+    assert made.headers["location"] == f"/1.2/rtm/service-conversations/{sid}"
+    (row,) = (await lean.ok("GET", "/service-conversations", by=A))["results"]
+    assert row == {"name": "news", "sys": True} | {key: row[key] for key in ("objectId", "createdAt", "updatedAt")}
+    await lean.ok("PUT", f"/service-conversations/{sid}", {"level": 3}, by=A)
+    where = json.dumps({"level": 3, "sys": True})
+    assert len((await lean.ok("GET", "/all-conversations", params={"where": where}, by=A))["results"]) == 1
+    for path in ("/conversations", "/chatrooms"):
+        assert await lean.ok("GET", path, by=A) == {"results": []}
+    for key in ("m", "sys", "tr"):
+        assert await lean.bad("PUT", f"/service-conversations/{sid}", {key: []}, by=A) == (400, 117)
+    assert await lean.bad("PUT", f"/conversations/{sid}", {"level": 4}, by=A) == (400, 4314)
+    cid = await lean.conversation("bob")
+    assert await lean.bad("PUT", f"/service-conversations/{cid}", {"level": 4}, by=A) == (400, 4313)
+
+
+async def test_a_row_of_1_1_may_have_both_marks(lean: Lean) -> None:
+    both = (await lean.ok("POST", ROW, {"sys": True, "tr": True, "name": "x"}, by=A))["objectId"]
+    one, rid = await lean.service(), await lean.chatroom()
+    row = await lean.ok("GET", f"{ROW}/{both}", by=A)
+    assert (row["sys"], row["tr"]) == (True, True)
+    for where, found in (
+        ({"tr": True}, {both, rid}),
+        ({"tr": {"$ne": True}}, {one}),
+        ({"tr": True, "sys": True}, {both}),
+        ({"sys": True}, {both, one}),
+        ({"tr": {"$exists": False}}, {one}),
+    ):
+        rows = (await lean.ok("GET", ROW, params={"where": json.dumps(where)}, by=A))["results"]
+        assert {each["objectId"] for each in rows} == found
+    await lean.ok("POST", f"/service-conversations/{both}/subscribers", {"client_id": "alice"})
+    await lean.ok("PUT", f"{ROW}/{both}", {"name": "y", "m": ["z"]}, by=A)
+    row = await lean.ok("GET", f"{ROW}/{both}", by=A)
+    assert (row["name"], row["tr"], "m" in row) == ("y", True, False)
+
+
+# Subscribers.
+
+
+async def test_pages_of_subscribers(lean: Lean) -> None:
+    users = [f"u{number}" for number in range(60)]
+    sid = await lean.service(*users)
+    path = f"/service-conversations/{sid}/subscribers"
+
+    async def page(**query: object) -> list[str]:
+        rows = await lean.ok("GET", path, params=query, by=A)
+        assert all(set(row) == {"timestamp", "subscriber", "conv_id"} and row["conv_id"] == sid for row in rows)
+        assert [row["timestamp"] for row in rows] == sorted(row["timestamp"] for row in rows)
+        return [row["subscriber"] for row in rows]
+
+    assert await page() == await page(limit=51) == await page(limit=0) == users[:50]
+    assert await page(client_id="u49") == users[50:]
+    assert await page(client_id="u3", limit=2) == ["u4", "u5"]
+    # Again is nothing new, and who leaves and comes back is the last.
+    since = (await lean.ok("GET", path, params={"limit": 1}))[0]["timestamp"]
+    await lean.ok("POST", path, {"client_id": "u0"})
+    assert (await lean.ok("GET", path, params={"limit": 1}))[0]["timestamp"] == since
+    assert await lean.ok("DELETE", f"{path}/u0", b"null") == {}
+    assert await lean.ok("DELETE", f"{path}/nobody") == {}
+    assert (await page(limit=1), await lean.ok("GET", f"{path}/count", by=A)) == (["u1"], {"count": 59})
+    await lean.ok("POST", path, {"client_id": "u0"})
+    assert await page(client_id="u59") == ["u0"]
+
+
+async def test_a_client_may_be_called_count(lean: Lean) -> None:
+    sid = await lean.service("count")
+    path = f"/service-conversations/{sid}/subscribers"
+    await lean.publish(sid, "hi")
+    assert await lean.texts(f"{path}/count/messages") == ["hi"]
+    assert await lean.ok("GET", f"{path}/count", by=A) == {"count": 1}
+    assert await lean.ok("DELETE", f"{path}/count") == {}
+    assert await lean.ok("GET", f"{path}/count", by=A) == {"count": 0}
+    reply = await lean.call("PUT", f"{path}/count", {})
+    assert (reply.status_code, reply.headers["allow"]) == (405, "DELETE, GET, OPTIONS")
+
+
+async def test_who_is_banned_does_not_subscribe(lean: Lean) -> None:
+    sid = await lean.service("alice", "bob")
+    base = f"/service-conversations/{sid}"
+    assert await lean.ok("POST", f"{base}/blacklists", {"client_ids": ["alice"]}) == {}
+    assert await lean.ok("GET", f"{base}/blacklists") == {"client_ids": ["alice"]}
+    assert await lean.ok("GET", f"{base}/subscribers/count") == {"count": 1}
+    assert await lean.bad("POST", f"{base}/subscribers", {"client_id": "alice"}) == (400, 4548)
+    await lean.publish(sid, "hi")
+    assert await waiting(lean, "alice") == []
+    assert await lean.ok("DELETE", f"{base}/blacklists", {"client_ids": ["alice"]}) == {}
+    await lean.ok("POST", f"{base}/subscribers", {"client_id": "alice"})
+    await lean.ok("POST", "/clients/carol/blacklists", {"conv_id": sid})
+    assert await lean.bad("POST", f"{base}/subscribers", {"client_id": "carol"}) == (400, 4548)
+
+
+async def test_nobody_is_silenced_in_a_service_conversation(lean: Lean) -> None:
+    sid = await lean.service()
+    for path in ("temporary-silenceds", "permanent-silenceds", "member-infos", "members", "mutes"):
+        assert await lean.bad("POST", f"/service-conversations/{sid}/{path}", {"client_id": "x"}) == (404, 404)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/subscribers"),
+        ("DELETE", "/subscribers/alice"),
+        ("GET", "/subscribers"),
+        ("GET", "/subscribers/count"),
+        ("GET", "/subscribers/alice/messages"),
+        ("POST", "/blacklists"),
+        ("PUT", "/messages/x"),
+        ("PUT", "/messages/x/recall"),
+        ("DELETE", "/subscribers/alice/messages/x"),
+    ],
+)
+async def test_services_that_are_not_there(lean: Lean, method: str, path: str) -> None:
+    wire = {"client_id": "a", "client_ids": ["a"], "from_client": "a", "message": "x", "timestamp": 1}
+    body = wire if method != "GET" else None
+    cid = await lean.conversation("bob")
+    assert await lean.bad(method, f"/service-conversations/{NOBODY}{path}", body) == (404, 4303)
+    assert await lean.bad(method, f"/service-conversations/{cid}{path}", body) == (400, 4313)
+
+
+async def test_sends_to_services_that_are_not_there(lean: Lean) -> None:
+    cid, sid = await lean.conversation("bob"), await lean.service()
+    wire = {"from_client": "a", "message": "x", "to_clients": ["b"]}
+    for path in ("messages", "broadcasts"):
+        assert await lean.bad("POST", f"/service-conversations/{NOBODY}/{path}", wire) == (404, 4401)
+        assert await lean.bad("POST", f"/service-conversations/{cid}/{path}", wire) == (400, 4313)
+    assert await lean.bad("POST", f"/conversations/{sid}/messages", wire) == (400, 4314)
+    assert await lean.bad("POST", f"/chatrooms/{sid}/messages", wire) == (400, 4316)
+
+
+# Messages.
+
+
+async def test_a_message_to_subscribers(lean: Lean) -> None:
+    """To those of this moment; the sender is a receiver like any other."""
+    sid = await lean.service("alice", "news")
+    await lean.publish(sid, "one", push={"alert": "x"})
+    await lean.ok("POST", f"/service-conversations/{sid}/subscribers", {"client_id": "late"})
+    await lean.ok("DELETE", f"/service-conversations/{sid}/subscribers/alice")
+    await lean.publish(sid, "two", push_data="x")
+    assert [await waiting(lean, user) for user in ("alice", "news", "late")] == [["one"], ["one", "two"], ["two"]]
+    base = f"/service-conversations/{sid}/subscribers"
+    assert await lean.texts(f"{base}/alice/messages") == ["one"]
+    assert await lean.texts(f"{base}/news/messages", reversed=True) == ["one", "two"]
+    assert await lean.texts(f"{base}/stranger/messages") == []
+    assert await lean.texts("/messages") == ["two", "one"]
+    assert await lean.texts("/clients/news/messages") == []  # others than service conversations
+    assert await lean.texts("/1.1/rtm/messages/history", convid=sid) == ["two", "one"]
+
+
+async def test_a_message_by_name(lean: Lean) -> None:
+    sid = await lean.service("alice")
+    base = f"/service-conversations/{sid}"
+    async with lean.broker.connect(app="shop", user="news") as own, lean.broker.connect(app="shop", user="bob") as bob:
+        await lean.send(base, "one", "news", to_clients=["bob", "bob", "carol"])
+        await lean.send(base, "two", "news", to_clients=["bob"], no_sync=True)
+        await lean.send(base, "now", "news", to_clients=["bob", "carol"], transient=True, priority="low")
+        assert await next_of(bob, 3) == [("message", text) for text in ("one", "two", "now")]
+        assert await next_of(own, 2) == [("message", "one"), ("message", "now")]
+    assert (await waiting(lean, "carol"), await waiting(lean, "alice")) == (["one"], [])
+    for wrong in (None, [], "bob", 5, [5]):
+        wire = {"from_client": "news", "message": "x", "to_clients": wrong}
+        if wrong != "bob":  # one name is a list of it, as in a query
+            assert await lean.bad("POST", f"{base}/messages", wire) == (400, 1)
+    assert await lean.bad("POST", f"{base}/messages", {"from_client": "n", "message": "x"}, by=A) == (403, 403)
+
+
+async def test_changes_of_a_message_to_subscribers(lean: Lean) -> None:
+    sid = await lean.service("alice", "bob")
+    base = f"/service-conversations/{sid}"
+    async with lean.broker.connect(app="shop", user="alice") as alice:
+        mid, time = await lean.publish(sid, "one")
+        which = {"from_client": "news", "timestamp": time}
+        assert await next_of(alice, 1) == [("message", "one")]
+        for wrong in ({"from_client": "eve"}, {"timestamp": time + 1}):
+            assert await lean.bad("PUT", f"{base}/messages/{mid}", which | {"message": "x"} | wrong) == (404, 4404)
+        assert await lean.bad("PUT", f"{base}/messages/{mid}", which | {"message": "x", "to_clients": ["bob"]}) == (
+            400,
+            1,
+        )
+        assert await lean.ok("PUT", f"{base}/messages/{mid}", which | {"message": "two"}) == {"result": {}}
+        assert await next_of(alice, 1) == [("edited", "two")]
+    assert (await waiting(lean, "bob"))[0] == "two"
+    assert await lean.texts(f"{base}/subscribers/bob/messages") == ["two"]
+    assert await lean.ok("PUT", f"{base}/messages/{mid}/recall", which) == {"result": {}}
+    assert await lean.texts(f"{base}/subscribers/bob/messages") == [RECALLED]
+    assert await lean.bad("PUT", f"{base}/messages/{mid}", which | {"message": "x"}) == (404, 4404)
+    assert await lean.ok("PUT", f"{base}/messages/{mid}/recall", which) == {"result": {}}
+    other = await lean.service()
+    assert await lean.bad("PUT", f"/service-conversations/{other}/messages/{mid}/recall", which) == (404, 4404)
+
+
+async def test_changes_of_the_copies_of_some(lean: Lean) -> None:
+    sid = await lean.service()
+    base = f"/service-conversations/{sid}"
+    users = ["alice", "bob", "carol"]
+
+    async def seen() -> list[list[str]]:
+        return [await lean.texts(f"{base}/subscribers/{user}/messages") for user in users]
+
+    mid, time = await lean.send(base, "one", "news", to_clients=users)
+    which = {"from_client": "news", "timestamp": time}
+    path, edit = f"{base}/messages/{mid}", which | {"message": "two"}
+    assert await lean.bad("PUT", path, edit) == (400, 1)
+    assert await lean.bad("PUT", f"{path}/recall", which) == (400, 1)
+    assert await lean.bad("PUT", path, edit | {"to_clients": ["stranger"]}) == (404, 4404)
+    async with lean.broker.connect(app="shop", user="alice") as alice:
+        assert await next_of(alice, 1) == [("message", "one")]
+        assert await lean.ok("PUT", path, edit | {"to_clients": ["alice", "bob"]}) == {"result": {}}
+        assert await next_of(alice, 1) == [("edited", "two")]
+    assert await seen() == [["two"], ["two"], ["one"]]
+    assert await lean.texts("/messages") == ["one"]
+    assert await lean.ok("PUT", f"{path}/recall", which | {"to_clients": ["alice"]}) == {"result": {}}
+    assert await seen() == [[RECALLED], ["two"], ["one"]]
+    assert await lean.ok("PUT", path, which | {"message": "three", "to_clients": users}) == {"result": {}}
+    assert (await lean.texts("/messages"), (await seen())[1:]) == (["three"], [["three"], ["three"]])
+
+
+async def test_a_message_hidden_from_one(lean: Lean) -> None:
+    sid = await lean.service("alice", "bob")
+    base = f"/service-conversations/{sid}"
+    mid, time = await lean.publish(sid, "hi")
+    query = {"from_client": "news", "timestamp": time}
+    path = f"{base}/subscribers/{{}}/messages/{mid}"
+    assert await lean.bad("DELETE", path.format("alice"), params=query | {"timestamp": 1}) == (404, 4404)
+    assert await lean.ok("DELETE", path.format("alice"), params=query) == {}
+    assert await lean.bad("DELETE", path.format("alice"), params=query) == (404, 4404)
+    assert await lean.bad("DELETE", path.format("stranger"), params=query) == (404, 4404)
+    assert [await lean.texts(f"{base}/subscribers/{user}/messages") for user in ("alice", "bob")] == [[], ["hi"]]
+    assert (await waiting(lean, "alice"), await waiting(lean, "bob")) == ([], ["hi"])
+    mid, time = await lean.send(base, "by name", "news", to_clients=["alice", "bob"])
+    query = {"from_client": "news", "timestamp": time}
+    for user, left in (("alice", ["by name", "hi"]), ("bob", ["hi"])):
+        assert await lean.ok("DELETE", f"{base}/subscribers/{user}/messages/{mid}", params=query) == {}
+        assert await lean.texts("/messages") == left
+
+
+async def test_the_history_of_a_client_in_parts(lean: Lean) -> None:
+    """With the same bounds as any other; both ways of sending are one history."""
+    sid = await lean.service("alice")
+    base = f"/service-conversations/{sid}"
+    path = f"{base}/subscribers/alice/messages"
+    id1, t1 = await lean.publish(sid, "1")
+    await lean.send(base, "2", "news", to_clients=["alice"])
+    await lean.send(base, "not hers", "news", to_clients=["bob"])
+    id3, t3 = await lean.publish(sid, "3")
+    ends = {"timestamp": t3, "msgid": id3, "till_timestamp": t1, "till_msgid": id1}
+    assert await lean.texts(path, **ends) == ["2"]
+    assert await lean.texts(path, **ends, include_start=True, include_stop=True) == ["3", "2", "1"]
+    assert await lean.texts(path, limit=2, reversed="True") == ["1", "2"]
+
+
+async def test_an_app_may_want_its_queries_signed() -> None:
+    signed = msgspec.structs.replace(APP, leancloud=msgspec.structs.replace(LEANCLOUD, sign_history=True))
+    async with leancloud(signed) as lean:
+        sid = await lean.service("alice")
+        assert await lean.bad("GET", f"/service-conversations/{sid}/subscribers/alice/messages") == (401, 4302)
+
+
+# The calls of 1.1.
+
+
+async def test_the_calls_of_1_1(lean: Lean) -> None:
+    sid = (await lean.ok("POST", ROW, {"sys": True, "name": "news"}, by=A))["objectId"]
+    mine = "/1.1/rtm/conversation/subscription"
+    for user in ("alice", "bob"):
+        assert await lean.ok("POST", mine, {"conv_id": sid, "client_id": user}) == {}
+    rows = await lean.ok("GET", f"{mine}/subscribers", params={"conv_id": sid, "client_id": "alice"}, by=A)
+    assert [(row["subscriber"], row["conv_id"]) for row in rows] == [("bob", sid)]
+    assert await lean.ok("GET", f"{mine}/subscribers/count", params={"conv_id": sid}, by=A) == {"count": 2}
+    said = await lean.ok(
+        "POST", "/1.1/rtm/broadcast/subscriber", {"from_peer": "news", "conv_id": sid, "message": "all"}
+    )
+    assert set(said) == {"result"}
+    wire = {"from_peer": "news", "conv_id": sid, "message": "some", "to_peers": ["alice", "dave"]}
+    await lean.ok("POST", "/1.1/rtm/messages", wire)
+    assert await waiting(lean, "dave") == []  # transient unless it says otherwise
+    sent = (await lean.ok("POST", "/1.1/rtm/messages", wire | {"transient": False}))["result"]
+    assert (await waiting(lean, "alice"), await waiting(lean, "dave")) == (["all", "some"], ["some"])
+    assert await lean.bad("POST", "/1.1/rtm/messages", wire | {"to_peers": None}) == (400, 1)
+    assert await lean.bad("POST", "/1.1/rtm/messages", wire | {"to_peers": ["x"] * 21}) == (400, 1)
+    patch = {
+        "conv_id": sid,
+        "msg_id": sent["msg-id"],
+        "timestamp": sent["timestamp"],
+        "from_peer": "news",
+        "message": "new",
+    }
+    assert await lean.bad("POST", "/1.1/rtm/patch/message", patch) == (400, 1)
+    # What is too much is passed over.
+    to = {"to_peers": ["alice", *["alice"] * 30]}
+    assert await lean.ok("POST", "/1.1/rtm/patch/message", patch | to) == {"result": {}}
+    base = f"/service-conversations/{sid}/subscribers"
+    assert await lean.texts(f"{base}/alice/messages") == ["new", "all"]
+    assert await lean.texts(f"{base}/dave/messages") == ["some"]
+    assert await lean.ok("DELETE", mine, params={"conv_id": sid, "client_id": "bob"}) == {}
+    rows = await lean.ok("GET", mine, params={"client_id": "alice"})
+    assert [row["conv_id"] for row in rows] == [sid]
+
+
+async def test_whether_a_client_subscribes(lean: Lean) -> None:
+    services = [await lean.service() for _ in range(4)]
+    path = "/1.1/rtm/conversation/subscription/subscribed"
+
+    async def subscribed(user: str, sid: str) -> bool:
+        said = await lean.ok("GET", path, params={"conv_id": sid, "client_id": user}, by=A)
+        assert type(said) is bool
+        return said
+
+    for sid in services[1:3]:
+        await lean.ok("POST", f"/service-conversations/{sid}/subscribers", {"client_id": "alice"})
+    assert [await subscribed("alice", sid) for sid in services] == [False, True, True, False]
+    assert not await subscribed("bob", services[1])
+    assert await lean.bad("GET", path, params={"conv_id": NOBODY, "client_id": "alice"}, by=A) == (404, 4303)
+
+
+# Rates and quotas (LeanCloud 8).
+
+
+async def test_rates_by_what_is_changed() -> None:
+    clock = StoppedClock()
+    limits = Limits(
+        leancloud_normal=Rate(3, 60_000, "interval", 60_000),
+        leancloud_subscription_minute=Rate(3, 60_000, "interval", 60_000),
+    )
+    async with leancloud(msgspec.structs.replace(APP, limits=limits), clock=clock) as lean:
+        sid = await lean.service("alice")
+        base = f"/service-conversations/{sid}"
+        mid, time = await lean.publish(sid, "one")
+        named, then = await lean.send(base, "one", "news", to_clients=["alice"])
+        which, of_named = ({"from_client": "news", "timestamp": at, "message": "x"} for at in (time, then))
+        # What fails counts nothing, of whichever group.
+        for _ in range(4):
+            assert await lean.bad("PUT", f"{base}/messages/{named}", of_named) == (400, 1)
+            assert await lean.bad("PUT", f"{base}/messages/{mid}", which | {"to_clients": ["alice"]}) == (400, 1)
+        await lean.ok("PUT", f"{base}/messages/{mid}", which)
+        await lean.ok("PUT", f"{base}/messages/{mid}/recall", which)
+        assert await lean.bad("PUT", f"{base}/messages/{mid}/recall", which) == (429, 429)
+        await lean.ok("PUT", f"{base}/messages/{named}", of_named | {"to_clients": ["alice"]})
+        await lean.ok("PUT", f"{base}/messages/{named}/recall", of_named | {"to_clients": ["alice"]})
+        wire = {"from_client": "news", "message": "x", "to_clients": ["alice"]}
+        assert await lean.bad("POST", f"{base}/messages", wire) == (429, 429)
+        clock.pass_ms(60_000)
+        await lean.publish(sid, "two")
+
+
+async def test_the_quota_of_messages_to_subscribers() -> None:
+    clock = StoppedClock()
+    limits = Limits(leancloud_subscription_day=Rate(3, 86_400_000, "interval"))
+    async with leancloud(msgspec.structs.replace(APP, limits=limits), clock=clock) as lean:
+        sid = await lean.service("alice")
+        mid, time = await lean.publish(sid, "one")
+        which = {"from_client": "news", "timestamp": time, "message": "x"}
+        await lean.ok("PUT", f"/service-conversations/{sid}/messages/{mid}", which)
+        old = {"from_peer": "news", "conv_id": sid, "message": "x"}
+        await lean.ok("POST", "/1.1/rtm/broadcast/subscriber", old)
+        over = await lean.call("POST", f"/service-conversations/{sid}/broadcasts", which)
+        assert (over.status_code, over.json()) == (429, {"code": 429, "error": "Too many requests."})
+        assert await lean.bad("PUT", f"/service-conversations/{sid}/messages/{mid}/recall", which) == (429, 429)
+        assert await lean.bad("POST", "/1.1/rtm/broadcast/subscriber", old) == (429, 429)
+        await lean.send(f"/service-conversations/{sid}", "x", "news", to_clients=["alice"])
+        await lean.broadcast(sid, "x")
+        clock.pass_ms(86_400_000)
+        await lean.publish(sid, "four")
