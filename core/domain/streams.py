@@ -296,6 +296,16 @@ def decide_expire_notices(app: str, views: ReadViews, horizon: UnixMs, limit: in
         yield StreamNoticesExpired(app=app, at_ms=part[-1], count=len(part))
 
 
+def remove_notices(views: Views, app: str, number: Position, count: int) -> list[Position]:
+    """The first of a conversation that is deleted itself, when all its messages have left: nothing else stands in its stream.
+    Returns the positions whose bodies end."""
+    gone = [entry.position for entry in islice(views.stream(number), count)]
+    assert len(gone) == count
+    for position in gone:
+        views.remove_notice(app, number, position)
+    return gone
+
+
 def apply_notices_expired(views: Views, event: StreamNoticesExpired) -> list[Position]:
     """Nobody is told any more. Returns the positions whose bodies end."""
     return views.remove_oldest_notices(event.app, event.count)
