@@ -282,8 +282,14 @@ def leave(views: Views, position: Position, event: MembersRemoved, row: Conversa
     for user in event.users:
         since = views.member_since(app, row.number, user)
         assert since is not None  # they leave what they are in
-        if next(views.stream(row.number, after=since), None) is not None:
+        if next(views.stream(row.number, after=since), None) is not None or _kept_since(views, app, row, since):
             views.put_left(app, user, Membership(row.number, row.conversation, since, position), until)
+
+
+def _kept_since(views: ReadViews, app: str, row: ConversationRow, since: Position) -> bool:
+    """Whether a service sent something after this position that is only to be found: it was kept, and not queued."""
+    newest = views.timeline(app, row.conversation, None, newest_first=True) if row.kind == "service" else iter(())
+    return any(position_of(place.id) > since for place, _ in islice(newest, 1))
 
 
 # What age ends.

@@ -248,3 +248,11 @@ def test_so_many_and_no_more(press: Press, monkeypatch: pytest.MonkeyPatch) -> N
             change("dan")
     press.edit(press.id, "new text")
     press.edit_for("dan")
+
+
+def test_what_was_kept_and_not_queued_is_found_by_who_left(press: Press) -> None:
+    press.run(AddMembers(app=APP, conversation=NEWS, users=("late",)))
+    press.say("for the record", to=(), queue=False)
+    press.run(RemoveMembers(app=APP, conversation=NEWS, users=("late",)))
+    press.say("after", to=(), queue=False)
+    assert press.found("late") == ["for the record"]
