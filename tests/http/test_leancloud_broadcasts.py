@@ -8,10 +8,9 @@ import msgspec
 import pytest
 import trio
 
-from postroom.core import Session
 from postroom.core.buckets import Rate
 from postroom.transports.config import Limits
-from tests.support.leancloud import APP, NOBODY, RECORD, A, Lean, leancloud
+from tests.support.leancloud import APP, NOBODY, RECORD, A, Lean, leancloud, next_of
 from tests.support.serving import StoppedClock
 from tests.support.web import NOW_MS
 
@@ -27,26 +26,14 @@ async def lean() -> AsyncIterator[Lean]:
         yield server
 
 
-async def texts_of(session: Session, number: int) -> list[str]:
-    """What a session gets next."""
-    with trio.fail_after(20):
-        return [(await anext(session)).body.decode() for _ in range(number)]
-
-
-async def waiting(lean: Lean, user: str) -> list[str]:
-    """What waits for a user, who acknowledges nothing."""
-    async with lean.broker.connect(app="shop", user=user) as session:
-        return await texts_of(session, session.welcome.queued)
-
-
 async def test_l26_who_has_a_broadcast_keeps_what_they_got(lean: Lean) -> None:
     sid = await lean.service()
-    await waiting(lean, "bob")  # both are known, and bob is away again
+    await lean.waiting("bob")  # both are known, and bob is away again
     async with lean.broker.connect(app="shop", user="alice") as alice:
         mid, time = await lean.broadcast(sid, "one")
         assert mid.startswith("sb_")
         assert len(mid) == 25
-        assert await texts_of(alice, 1) == ["one"]
+        assert await next_of(alice, 1) == [("message", "one")]
         path = f"/service-conversations/{sid}/messages/{mid}"
         edit = {"from_client": "news", "message": "two", "timestamp": time}
         assert await lean.ok("PUT", path, edit) == {"result": {}}
@@ -57,9 +44,9 @@ async def test_l26_who_has_a_broadcast_keeps_what_they_got(lean: Lean) -> None:
             assert (delivery.body, delivery.sender, delivery.type) == (b"two", "news", "message")
             await bob.ack(delivery)
         third, _ = await lean.broadcast(sid, "three")
-        assert await texts_of(alice, 1) == ["three"]  # and nothing of the edit
+        assert await next_of(alice, 1) == [("message", "three")]  # and nothing of the edit
     assert await lean.ok("DELETE", f"/broadcasts/{third}") == {}
-    assert await waiting(lean, "bob") == []
+    assert await lean.waiting("bob") == []
     (record,) = await lean.ok("GET", "/broadcasts", params={"conv_id": sid})
     assert set(record) == RECORD | {"valid-till"}
     assert (record["msg-id"], record["timestamp"], record["data"], record["conv-id"]) == (mid, time, "two", sid)
@@ -106,37 +93,37 @@ async def test_a_broadcast_ends(lean: Lean) -> None:
     clock = StoppedClock()
     async with leancloud(clock=clock) as lean:
         sid = await lean.service()
-        await waiting(lean, "bob")
+        await lean.waiting("bob")
         await lean.broadcast(sid, "short", valid_till=NOW_MS + 1_000)
         await lean.broadcast(sid, "long", valid_till=NOW_MS + 2_000)
         clock.pass_ms(999)
-        assert await waiting(lean, "bob") == ["short", "long"]
+        assert await lean.waiting("bob") == ["short", "long"]
         clock.pass_ms(1)
-        assert await waiting(lean, "bob") == ["long"]
+        assert await lean.waiting("bob") == ["long"]
         assert [each["data"] for each in await lean.ok("GET", "/broadcasts", params={"conv_id": sid})] == ["long"]
         clock.pass_ms(1_000)
-        assert await waiting(lean, "bob") == []
+        assert await lean.waiting("bob") == []
 
 
 async def test_who_comes_for_the_first_time_gets_the_newest(lean: Lean) -> None:
     sid, other = await lean.service(), await lean.service()
-    await waiting(lean, "bob")
+    await lean.waiting("bob")
     await lean.broadcast(sid, "one")
     await lean.broadcast(other, "two")
-    assert await waiting(lean, "bob") == ["one", "two"]
-    assert await waiting(lean, "dave") == ["two"]
+    assert await lean.waiting("bob") == ["one", "two"]
+    assert await lean.waiting("dave") == ["two"]
     await lean.broadcast(sid, "three")
-    assert await waiting(lean, "dave") == ["two", "three"]
+    assert await lean.waiting("dave") == ["two", "three"]
 
 
 async def test_a_transient_broadcast_is_for_who_is_there(lean: Lean) -> None:
     sid = await lean.service()
-    await waiting(lean, "bob")
+    await lean.waiting("bob")
     async with lean.broker.connect(app="shop", user="alice") as alice:
         mid, time = await lean.broadcast(sid, "now", transient=True, push={"alert": "x"})
         assert mid.startswith("sb_")
-        assert await texts_of(alice, 1) == ["now"]
-    assert await waiting(lean, "bob") == []
+        assert await next_of(alice, 1) == [("message", "now")]
+    assert await lean.waiting("bob") == []
     assert await lean.ok("GET", "/broadcasts", params={"conv_id": sid}) == []
     edit = {"from_client": "news", "timestamp": time, "message": "x"}
     assert await lean.bad("PUT", f"/broadcasts/{mid}", edit) == (404, 4404)
@@ -167,7 +154,7 @@ async def test_broadcasts_that_are_wrong(lean: Lean) -> None:
         assert await lean.bad("POST", "/broadcasts", wire | wrong) == (400, 1)
     assert await lean.bad("POST", "/broadcasts", wire | {"message": "x" * 5_121}) == (400, 4109)
     assert await lean.bad("POST", "/broadcasts", wire, by=A) == (403, 403)
-    assert await waiting(lean, "bob") == []
+    assert await lean.waiting("bob") == []
     mid, time = await lean.broadcast(sid, "hi")
     path, edit = (
         f"/service-conversations/{sid}/messages/{mid}",
@@ -187,19 +174,19 @@ async def test_broadcasts_that_are_wrong(lean: Lean) -> None:
     assert await lean.bad("DELETE", f"/broadcasts/{mid.removeprefix('sb_')}") == (404, 4404)
     assert await lean.bad("DELETE", "/broadcasts/sb_x") == (404, 4404)
     assert await lean.bad("GET", "/broadcasts", params={"conv_id": NOBODY}) == (404, 4303)
-    assert await waiting(lean, "bob") == ["hi"]
+    assert await lean.waiting("bob") == ["hi"]
 
 
 async def test_the_calls_of_1_1(lean: Lean) -> None:
     sid = await lean.service()
-    await waiting(lean, "bob")
+    await lean.waiting("bob")
     wire = {"from_peer": "news", "conv_id": sid, "message": {"_lctype": -1}, "push_data": {"alert": "x"}}
     said = await lean.ok("POST", "/1.1/rtm/broadcast", wire)
     assert set(said) == {"result"}
     assert said["result"]["msg-id"].startswith("sb_")
-    assert await waiting(lean, "bob") == ['{"_lctype":-1}']
+    assert await lean.waiting("bob") == ['{"_lctype":-1}']
     assert await lean.ok("DELETE", "/1.1/rtm/broadcast", b"null", params={"mid": said["result"]["msg-id"]}) == {}
-    assert await waiting(lean, "bob") == []
+    assert await lean.waiting("bob") == []
     assert await lean.bad("DELETE", "/1.1/rtm/broadcast") == (400, 1)
 
 

@@ -5,19 +5,16 @@ from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
-import trio
 
-from postroom.core import Session
 from postroom.core.buckets import Rate
 from postroom.transports.config import Limits
 from postroom.transports.leancloud.ids import service_pair_id
-from tests.support.leancloud import APP, LEANCLOUD, NOBODY, RECORD, A, Lean, leancloud
+from tests.support.leancloud import APP, NOBODY, RECORD, A, Lean, leancloud, next_of
 from tests.support.serving import StoppedClock
 
 pytestmark = pytest.mark.usefixtures("host")
 
 ROW = "/1.1/classes/_Conversation"
-RECALLED = '{"_lctype":-127}'
 
 
 @pytest.fixture
@@ -25,19 +22,6 @@ async def lean() -> AsyncIterator[Lean]:
     """A server that knows nobody yet."""
     async with leancloud() as server:
         yield server
-
-
-async def next_of(session: Session, number: int) -> list[tuple[str, str]]:
-    """Type and text of what a session gets next."""
-    with trio.fail_after(20):
-        got = [await anext(session) for _ in range(number)]
-    return [(each.type, each.body.decode()) for each in got]
-
-
-async def waiting(lean: Lean, user: str) -> list[str]:
-    """The texts that wait for a user, who acknowledges nothing."""
-    async with lean.broker.connect(app="shop", user=user) as session:
-        return [text for _, text in await next_of(session, session.welcome.queued)]
 
 
 async def test_l24_a_service_conversation(lean: Lean) -> None:
@@ -57,7 +41,7 @@ async def test_l24_a_service_conversation(lean: Lean) -> None:
     await lean.send(base, "by name", "news", to_clients=["dave"])
     assert await lean.texts(f"{base}/subscribers/dave/messages") == ["by name"]
     assert await lean.texts(f"{base}/subscribers/alice/messages") == ["to all"]
-    assert (await waiting(lean, "dave"), await waiting(lean, "alice")) == (["by name"], ["to all"])
+    assert (await lean.waiting("dave"), await lean.waiting("alice")) == (["by name"], ["to all"])
 
 
 async def test_l25_what_a_client_subscribes_to(lean: Lean) -> None:
@@ -173,7 +157,7 @@ async def test_who_is_banned_does_not_subscribe(lean: Lean) -> None:
     assert await lean.ok("GET", f"{base}/subscribers/count") == {"count": 1}
     assert await lean.bad("POST", f"{base}/subscribers", {"client_id": "alice"}) == (400, 4548)
     await lean.publish(sid, "hi")
-    assert await waiting(lean, "alice") == []
+    assert await lean.waiting("alice") == []
     assert await lean.ok("DELETE", f"{base}/blacklists", {"client_ids": ["alice"]}) == {}
     await lean.ok("POST", f"{base}/subscribers", {"client_id": "alice"})
     await lean.ok("POST", "/clients/carol/blacklists", {"conv_id": sid})
@@ -218,135 +202,6 @@ async def test_sends_to_services_that_are_not_there(lean: Lean) -> None:
     assert await lean.bad("POST", f"/chatrooms/{sid}/messages", wire) == (400, 4316)
 
 
-# Messages.
-
-
-async def test_a_message_to_subscribers(lean: Lean) -> None:
-    """To those of this moment; the sender is a receiver like any other."""
-    sid = await lean.service("alice", "news")
-    await lean.publish(sid, "one", push={"alert": "x"})
-    await lean.ok("POST", f"/service-conversations/{sid}/subscribers", {"client_id": "late"})
-    await lean.ok("DELETE", f"/service-conversations/{sid}/subscribers/alice")
-    await lean.publish(sid, "two", push_data="x")
-    assert [await waiting(lean, user) for user in ("alice", "news", "late")] == [["one"], ["one", "two"], ["two"]]
-    base = f"/service-conversations/{sid}/subscribers"
-    assert await lean.texts(f"{base}/alice/messages") == ["one"]
-    assert await lean.texts(f"{base}/news/messages", reversed=True) == ["one", "two"]
-    assert await lean.texts(f"{base}/stranger/messages") == []
-    assert await lean.texts("/messages") == ["two", "one"]
-    assert await lean.texts("/clients/news/messages") == []  # others than service conversations
-    assert await lean.texts("/1.1/rtm/messages/history", convid=sid) == ["two", "one"]
-
-
-async def test_a_message_by_name(lean: Lean) -> None:
-    sid = await lean.service("alice")
-    base = f"/service-conversations/{sid}"
-    async with lean.broker.connect(app="shop", user="news") as own, lean.broker.connect(app="shop", user="bob") as bob:
-        await lean.send(base, "one", "news", to_clients=["bob", "bob", "carol"])
-        await lean.send(base, "two", "news", to_clients=["bob"], no_sync=True)
-        await lean.send(base, "now", "news", to_clients=["bob", "carol"], transient=True, priority="low")
-        assert await next_of(bob, 3) == [("message", text) for text in ("one", "two", "now")]
-        assert await next_of(own, 2) == [("message", "one"), ("message", "now")]
-    assert (await waiting(lean, "carol"), await waiting(lean, "alice")) == (["one"], [])
-    for wrong in (None, [], "bob", 5, [5]):
-        wire = {"from_client": "news", "message": "x", "to_clients": wrong}
-        if wrong != "bob":  # one name is a list of it, as in a query
-            assert await lean.bad("POST", f"{base}/messages", wire) == (400, 1)
-    assert await lean.bad("POST", f"{base}/messages", {"from_client": "n", "message": "x"}, by=A) == (403, 403)
-
-
-async def test_changes_of_a_message_to_subscribers(lean: Lean) -> None:
-    sid = await lean.service("alice", "bob")
-    base = f"/service-conversations/{sid}"
-    async with lean.broker.connect(app="shop", user="alice") as alice:
-        mid, time = await lean.publish(sid, "one")
-        which = {"from_client": "news", "timestamp": time}
-        assert await next_of(alice, 1) == [("message", "one")]
-        for wrong in ({"from_client": "eve"}, {"timestamp": time + 1}):
-            assert await lean.bad("PUT", f"{base}/messages/{mid}", which | {"message": "x"} | wrong) == (404, 4404)
-        assert await lean.bad("PUT", f"{base}/messages/{mid}", which | {"message": "x", "to_clients": ["bob"]}) == (
-            400,
-            1,
-        )
-        assert await lean.ok("PUT", f"{base}/messages/{mid}", which | {"message": "two"}) == {"result": {}}
-        assert await next_of(alice, 1) == [("edited", "two")]
-    assert (await waiting(lean, "bob"))[0] == "two"
-    assert await lean.texts(f"{base}/subscribers/bob/messages") == ["two"]
-    assert await lean.ok("PUT", f"{base}/messages/{mid}/recall", which) == {"result": {}}
-    assert await lean.texts(f"{base}/subscribers/bob/messages") == [RECALLED]
-    assert await lean.bad("PUT", f"{base}/messages/{mid}", which | {"message": "x"}) == (404, 4404)
-    assert await lean.ok("PUT", f"{base}/messages/{mid}/recall", which) == {"result": {}}
-    other = await lean.service()
-    assert await lean.bad("PUT", f"/service-conversations/{other}/messages/{mid}/recall", which) == (404, 4404)
-
-
-async def test_changes_of_the_copies_of_some(lean: Lean) -> None:
-    sid = await lean.service()
-    base = f"/service-conversations/{sid}"
-    users = ["alice", "bob", "carol"]
-
-    async def seen() -> list[list[str]]:
-        return [await lean.texts(f"{base}/subscribers/{user}/messages") for user in users]
-
-    mid, time = await lean.send(base, "one", "news", to_clients=users)
-    which = {"from_client": "news", "timestamp": time}
-    path, edit = f"{base}/messages/{mid}", which | {"message": "two"}
-    assert await lean.bad("PUT", path, edit) == (400, 1)
-    assert await lean.bad("PUT", f"{path}/recall", which) == (400, 1)
-    assert await lean.bad("PUT", path, edit | {"to_clients": ["stranger"]}) == (404, 4404)
-    async with lean.broker.connect(app="shop", user="alice") as alice:
-        assert await next_of(alice, 1) == [("message", "one")]
-        assert await lean.ok("PUT", path, edit | {"to_clients": ["alice", "bob"]}) == {"result": {}}
-        assert await next_of(alice, 1) == [("edited", "two")]
-    assert await seen() == [["two"], ["two"], ["one"]]
-    assert await lean.texts("/messages") == ["one"]
-    assert await lean.ok("PUT", f"{path}/recall", which | {"to_clients": ["alice"]}) == {"result": {}}
-    assert await seen() == [[RECALLED], ["two"], ["one"]]
-    assert await lean.ok("PUT", path, which | {"message": "three", "to_clients": users}) == {"result": {}}
-    assert (await lean.texts("/messages"), (await seen())[1:]) == (["three"], [["three"], ["three"]])
-
-
-async def test_a_message_hidden_from_one(lean: Lean) -> None:
-    sid = await lean.service("alice", "bob")
-    base = f"/service-conversations/{sid}"
-    mid, time = await lean.publish(sid, "hi")
-    query = {"from_client": "news", "timestamp": time}
-    path = f"{base}/subscribers/{{}}/messages/{mid}"
-    assert await lean.bad("DELETE", path.format("alice"), params=query | {"timestamp": 1}) == (404, 4404)
-    assert await lean.ok("DELETE", path.format("alice"), params=query) == {}
-    assert await lean.bad("DELETE", path.format("alice"), params=query) == (404, 4404)
-    assert await lean.bad("DELETE", path.format("stranger"), params=query) == (404, 4404)
-    assert [await lean.texts(f"{base}/subscribers/{user}/messages") for user in ("alice", "bob")] == [[], ["hi"]]
-    assert (await waiting(lean, "alice"), await waiting(lean, "bob")) == ([], ["hi"])
-    mid, time = await lean.send(base, "by name", "news", to_clients=["alice", "bob"])
-    query = {"from_client": "news", "timestamp": time}
-    for user, left in (("alice", ["by name", "hi"]), ("bob", ["hi"])):
-        assert await lean.ok("DELETE", f"{base}/subscribers/{user}/messages/{mid}", params=query) == {}
-        assert await lean.texts("/messages") == left
-
-
-async def test_the_history_of_a_client_in_parts(lean: Lean) -> None:
-    """With the same bounds as any other; both ways of sending are one history."""
-    sid = await lean.service("alice")
-    base = f"/service-conversations/{sid}"
-    path = f"{base}/subscribers/alice/messages"
-    id1, t1 = await lean.publish(sid, "1")
-    await lean.send(base, "2", "news", to_clients=["alice"])
-    await lean.send(base, "not hers", "news", to_clients=["bob"])
-    id3, t3 = await lean.publish(sid, "3")
-    ends = {"timestamp": t3, "msgid": id3, "till_timestamp": t1, "till_msgid": id1}
-    assert await lean.texts(path, **ends) == ["2"]
-    assert await lean.texts(path, **ends, include_start=True, include_stop=True) == ["3", "2", "1"]
-    assert await lean.texts(path, limit=2, reversed="True") == ["1", "2"]
-
-
-async def test_an_app_may_want_its_queries_signed() -> None:
-    signed = msgspec.structs.replace(APP, leancloud=msgspec.structs.replace(LEANCLOUD, sign_history=True))
-    async with leancloud(signed) as lean:
-        sid = await lean.service("alice")
-        assert await lean.bad("GET", f"/service-conversations/{sid}/subscribers/alice/messages") == (401, 4302)
-
-
 # The calls of 1.1.
 
 
@@ -364,9 +219,9 @@ async def test_the_calls_of_1_1(lean: Lean) -> None:
     assert set(said) == {"result"}
     wire = {"from_peer": "news", "conv_id": sid, "message": "some", "to_peers": ["alice", "dave"]}
     await lean.ok("POST", "/1.1/rtm/messages", wire)
-    assert await waiting(lean, "dave") == []  # transient unless it says otherwise
+    assert await lean.waiting("dave") == []  # transient unless it says otherwise
     sent = (await lean.ok("POST", "/1.1/rtm/messages", wire | {"transient": False}))["result"]
-    assert (await waiting(lean, "alice"), await waiting(lean, "dave")) == (["all", "some"], ["some"])
+    assert (await lean.waiting("alice"), await lean.waiting("dave")) == (["all", "some"], ["some"])
     assert await lean.bad("POST", "/1.1/rtm/messages", wire | {"to_peers": None}) == (400, 1)
     assert await lean.bad("POST", "/1.1/rtm/messages", wire | {"to_peers": ["x"] * 21}) == (400, 1)
     patch = {
@@ -391,12 +246,17 @@ async def test_the_calls_of_1_1(lean: Lean) -> None:
 async def test_whether_a_client_subscribes(lean: Lean) -> None:
     services = [await lean.service() for _ in range(4)]
     path = "/1.1/rtm/conversation/subscription/subscribed"
+    for name in ("subscribers", "subscribers/count"):
+        query = {"conv_id": services[0], "client_id": "alice"}
+        for base in ("/1.1/rtm/conversation", "/1.1/rtm/conversation/subscription"):
+            assert await lean.ok("GET", f"{base}/{name}", params=query, by=A) in ([], {"count": 0})
 
     async def subscribed(user: str, sid: str) -> bool:
         said = await lean.ok("GET", path, params={"conv_id": sid, "client_id": user}, by=A)
         assert type(said) is bool
         return said
 
+    assert await lean.ok("GET", path, params={"conv_id": services[0]}, by=A) == {"count": 0}
     for sid in services[1:3]:
         await lean.ok("POST", f"/service-conversations/{sid}/subscribers", {"client_id": "alice"})
     assert [await subscribed("alice", sid) for sid in services] == [False, True, True, False]
@@ -452,3 +312,31 @@ async def test_the_quota_of_messages_to_subscribers() -> None:
         await lean.broadcast(sid, "x")
         clock.pass_ms(86_400_000)
         await lean.publish(sid, "four")
+
+
+# Deleting.
+
+
+async def test_a_service_that_is_deleted(lean: Lean) -> None:
+    """With what it sent, whether or not anybody has received it."""
+    sid, other = await lean.service("alice"), await lean.service("alice")
+    base = f"/service-conversations/{sid}"
+    await lean.publish(sid, "to subscribers")
+    await lean.send(base, "by name", "news", to_clients=["alice"])
+    mid, _ = await lean.broadcast(sid, "to everyone")
+    assert await lean.ok("DELETE", base, by=A) == {}
+    wire = {"from_client": "news", "message": "x", "to_clients": ["alice"], "conv_id": sid}
+    for path in (f"{base}/messages", f"{base}/broadcasts", "/broadcasts"):
+        assert await lean.bad("POST", path, wire) == (404, 4401)
+    gone = (404, 4303)
+    assert await lean.bad("POST", f"{base}/subscribers", {"client_id": "bob"}) == gone
+    for path in ("/subscribers", "/subscribers/count", "/subscribers/alice/messages", "/blacklists"):
+        assert await lean.bad("GET", f"{base}{path}") == gone
+    assert await lean.bad("GET", "/broadcasts", params={"conv_id": sid}) == gone
+    assert await lean.bad("DELETE", f"/broadcasts/{mid}") == (404, 4404)
+    assert await lean.texts("/messages") == []
+    rows = await lean.ok("GET", "/clients/alice/service-conversations")
+    assert [row["conv_id"] for row in rows] == [other]
+    await lean.publish(other, "what is left")
+    async with lean.broker.connect(app="shop", user="alice") as alice:
+        assert await next_of(alice, 1) == [("message", "what is left")]

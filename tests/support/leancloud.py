@@ -6,7 +6,9 @@ from typing import Any, Final
 
 import httpx
 import msgspec
+import trio
 
+from postroom.core import Session
 from postroom.core.ports import Store
 from postroom.core.runtime.clock import Clock
 from postroom.transports.config import AppConfig, LeancloudConfig, Limits
@@ -49,6 +51,13 @@ def good(reply: httpx.Response) -> Any:
     check(reply)
     assert reply.status_code in (200, 201), reply.text
     return reply.json()
+
+
+async def next_of(session: Session, number: int) -> list[tuple[str, str]]:
+    """Type and text of what a session gets next."""
+    with trio.fail_after(20):
+        got = [await anext(session) for _ in range(number)]
+    return [(each.type, each.body.decode()) for each in got]
 
 
 class Lean:
@@ -112,6 +121,11 @@ class Lean:
         said = await self.ok("POST", path, {"from_client": sender, "message": text, **more})
         assert said["result"] == {"msg-id": said["msg-id"], "timestamp": said["timestamp"]}
         return said["msg-id"], said["timestamp"]
+
+    async def waiting(self, user: str) -> list[str]:
+        """The texts that wait for a user, who acknowledges nothing."""
+        async with self.broker.connect(app="shop", user=user) as session:
+            return [text for _, text in await next_of(session, session.welcome.queued)]
 
     async def texts(self, path: str, **query: object) -> list[str]:
         """The texts of a history."""

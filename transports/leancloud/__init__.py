@@ -220,7 +220,8 @@ class _Bound:
             ("subscribers/count", subscriptions.parse_old_count, subscriptions.render_count),
             ("subscribed", subscriptions.parse_subscribed, subscriptions.render_subscribed),
         ):
-            yield self._route("GET", f"{mine}/{path}", parse, render, self._acl)
+            for base in (mine, f"{RTM}/conversation"):  # its Android SDK asks below the second
+                yield self._route("GET", f"{base}/{path}", parse, render, self._acl)
 
     def _clients(self) -> Iterable[Route]:
         """Calls 68, 69, 71-77, 81 and 82."""

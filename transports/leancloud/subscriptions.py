@@ -128,9 +128,13 @@ def parse_old_count(call: Call) -> Steps:
 
 
 def parse_subscribed(call: Call) -> Steps:
-    """`GET rtm/conversation/subscription/subscribed`: whether a client does. Raises InvalidCommand."""
+    """`GET rtm/conversation/subscription/subscribed`: whether a client does; without one, as the vendor's Android SDK asks,
+    how many do. Raises InvalidCommand."""
     given = Parameters(call.request.query())
-    return _subscribed(call.caller.app, _service(given), _client(given))
+    service = _service(given)
+    if given.maybe("client_id") is None:
+        return _count(call.caller.app, service)
+    return _subscribed(call.caller.app, service, _client(given))
 
 
 def _subscribed(app: str, service: Conversation, user: str) -> Steps:
@@ -143,9 +147,9 @@ def _subscribed(app: str, service: Conversation, user: str) -> Steps:
     return bool((yield before))
 
 
-def render_subscribed(call: Call, subscribed: bool) -> HttpReply:  # noqa: FBT001  what the steps came to
-    """True or false, bare."""
-    return json_reply(200, subscribed)
+def render_subscribed(call: Call, subscribed: bool | int) -> HttpReply:  # noqa: FBT001  what the steps came to
+    """True or false, bare; or a number."""
+    return json_reply(200, subscribed) if isinstance(subscribed, bool) else render_count(call, subscribed)
 
 
 def _service(given: Parameters) -> Conversation:
