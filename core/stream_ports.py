@@ -57,6 +57,9 @@ class Streams(ReadStreams, Protocol):
     def remove_oldest_notices(self, app: str, count: int) -> list[Position]:
         """What was deleted first is told of no more; where it was."""
 
+    def remove_notice(self, app: str, number: Position, position: Position) -> None:
+        """One of them is told of no more."""
+
     def put_left(self, app: str, user: str, membership: Membership, until: Place) -> None:
         """A membership that ended."""
 

@@ -70,22 +70,26 @@ class StreamViews:
 
     def ended_notices(self, app: str) -> Iterator[UnixMs]:
         prefix = keys.notice_prefix(app)
-        for key, _ in self._engine.scan(self._rows, prefix, prefix):
-            yield UnixMs(U64.unpack_from(key, len(prefix))[0])
+        for _, value in self._engine.scan(self._rows, prefix, prefix):
+            yield UnixMs(PAIR.unpack(value)[1])
 
     def put_notice_end(self, app: str, number: Position, at_ms: UnixMs, position: Position) -> None:
-        self._engine.put(self._rows, keys.notice_prefix(app) + PAIR.pack(at_ms, position), U64.pack(number))
+        self._engine.put(self._rows, keys.notice_prefix(app) + U64.pack(position), PAIR.pack(number, at_ms))
 
     def remove_oldest_notices(self, app: str, count: int) -> list[Position]:
         prefix = keys.notice_prefix(app)
         oldest = list(islice(self._engine.scan(self._rows, prefix, prefix), count))
         assert len(oldest) == count
         gone = []
-        for key, number in oldest:
-            gone.append(Position(U64.unpack(key[-U64.size :])[0]))
-            self._engine.delete(self._rows, key)
-            self._engine.delete(self._rows, keys.STREAM + number + key[-U64.size :])
+        for key, value in oldest:
+            number, position = PAIR.unpack(value)[0], U64.unpack(key[-U64.size :])[0]
+            self.remove_notice(app, Position(number), Position(position))
+            gone.append(Position(position))
         return gone
+
+    def remove_notice(self, app: str, number: Position, position: Position) -> None:
+        self._engine.delete(self._rows, keys.notice_prefix(app) + U64.pack(position))
+        self.remove_stream_entry(number, position)
 
     # Who is a member, and who was.
 

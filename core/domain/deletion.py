@@ -118,6 +118,13 @@ def _withdrawn(views: ReadViews, app: str, kept: Kept, place: Place) -> Iterator
         yield CopiesWithdrawn(app=app, id=place.id, copies=tuple(part))
 
 
+def _notices(step: _Step) -> Iterator[AnyEvent]:
+    """When all messages have left, what the stream tells of those deleted before is all that stands in it."""
+    found = islice(step.views.stream(step.row.number), step.limit)
+    for part in parts(tuple(found), DEDUP_EXPIRED_MAX):
+        yield ConversationSwept(app=step.app, conversation=step.row.conversation, what="notices", count=len(part))
+
+
 def _lists(step: _Step) -> Iterator[AnyEvent]:
     """The first of the first list that has any."""
     counts = {users: min(getattr(step.row, users), step.limit) for users in _LISTS}
@@ -149,6 +156,7 @@ def _roles(step: _Step) -> Iterator[AnyEvent]:
 _SWEEPS: Final[tuple[Callable[[_Step], Iterator[AnyEvent]], ...]] = (
     _stays,
     _messages,
+    _notices,
     _lists,
     _silences,
     _guests,
@@ -203,6 +211,8 @@ def apply_swept(views: Views, event: ConversationSwept) -> list[Position]:
     match event.what:
         case "messages":
             return _forget_messages(views, event)
+        case "notices":
+            return streams.remove_notices(views, app, number, event.count)
         case "members" | "muted" | "silenced" | "banned":
             _shorten(views, app, row, event.what, event.count)
         case "silences":

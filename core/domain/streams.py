@@ -282,8 +282,14 @@ def leave(views: Views, position: Position, event: MembersRemoved, row: Conversa
     for user in event.users:
         since = views.member_since(app, row.number, user)
         assert since is not None  # they leave what they are in
-        if next(views.stream(row.number, after=since), None) is not None:
+        if next(views.stream(row.number, after=since), None) is not None or _kept_since(views, app, row, since):
             views.put_left(app, user, Membership(row.number, row.conversation, since, position), until)
+
+
+def _kept_since(views: ReadViews, app: str, row: ConversationRow, since: Position) -> bool:
+    """Whether a service sent something after this position that is only to be found: it was kept, and not queued."""
+    newest = views.timeline(app, row.conversation, None, newest_first=True) if row.kind == "service" else iter(())
+    return any(position_of(place.id) > since for place, _ in islice(newest, 1))
 
 
 # What age ends.
@@ -294,6 +300,16 @@ def decide_expire_notices(app: str, views: ReadViews, horizon: UnixMs, limit: in
     over = list(islice(takewhile(lambda end: end <= horizon, views.ended_notices(app)), limit))
     for part in parts(over, HISTORY_EXPIRED_MAX):
         yield StreamNoticesExpired(app=app, at_ms=part[-1], count=len(part))
+
+
+def remove_notices(views: Views, app: str, number: Position, count: int) -> list[Position]:
+    """The first of a conversation that is deleted itself, when all its messages have left: nothing else stands in its stream.
+    Returns the positions whose bodies end."""
+    gone = [entry.position for entry in islice(views.stream(number), count)]
+    assert len(gone) == count
+    for position in gone:
+        views.remove_notice(app, number, position)
+    return gone
 
 
 def apply_notices_expired(views: Views, event: StreamNoticesExpired) -> list[Position]:

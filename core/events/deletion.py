@@ -8,7 +8,7 @@ from .base import Event
 from .messages import Withdrawn
 
 Remains = Literal[
-    "messages", "members", "muted", "silenced", "banned", "silences", "guests", "roles", "blocks", "record"
+    "messages", "notices", "members", "muted", "silenced", "banned", "silences", "guests", "roles", "blocks", "record"
 ]
 """What a deleted conversation leaves: four lists of users, and `silences` for a while; the record is what says so."""
 

@@ -234,11 +234,9 @@ class BodyCheck:
         """The message whose deletion is told of here: in queues, or in a stream."""
         about = self._views.change(position)
         if about is None:
-            app, conversation = body.header.app, body.header.conversation
-            row = self._views.conversation(app, conversation) or self._views.deleted(app, conversation)
-            if row is None:
-                return body.header.id  # the notice has outlived its conversation
-            entry = self._views.stream_entry(row.number, position)
+            found = self._engine.get("live", keys.notice_prefix(body.header.app) + U64.pack(position))
+            number = Position(PAIR.unpack(found)[0]) if found is not None else Position(0)
+            entry = self._views.stream_entry(number, position)
             about = entry.id if entry is not None and entry.deleted else None
         return about
 

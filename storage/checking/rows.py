@@ -25,7 +25,7 @@ from postroom.core.rows import (
 
 from .. import keys
 from ..engine import Engine
-from ..keys import CLOCK_ROW, U64
+from ..keys import CLOCK_ROW, PAIR
 from ..stream_views import StreamRow
 
 MISFITS: Final = (
@@ -130,7 +130,7 @@ def _stay(value: bytes) -> object:
 
 def _streamed(value: bytes) -> object:
     """An entry; or, of what is told of as deleted, whose stream it is in."""
-    return U64.unpack(value) if len(value) == U64.size else msgspec.msgpack.decode(value, type=StreamRow)
+    return PAIR.unpack(value) if len(value) == PAIR.size else msgspec.msgpack.decode(value, type=StreamRow)
 
 
 FIELDS: Final[dict[bytes, Callable[[bytes], dict[str, object]]]] = {

@@ -305,7 +305,7 @@ def test_an_entry_of_a_stream() -> None:
         rows = written(partial(StoredViews.put_stream_entry, number=POSITION, entry=shown))
         assert rows == {key: msgspec.msgpack.encode([5, 3, 4, 200_000_000, *told])}
     assert written(lambda views: views.put_notice_end("demo", POSITION, UnixMs(7), Position(9))) == {
-        b"T" + bytes(8) + keys.digest("demo") + (7).to_bytes(8) + (9).to_bytes(8): NUMBER
+        b"T" + bytes(8) + keys.digest("demo") + (9).to_bytes(8): NUMBER + (7).to_bytes(8)
     }
 
 

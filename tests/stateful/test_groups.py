@@ -501,7 +501,7 @@ class Groups(StoreMachine):
         assert sorted(message.id for message in shown) == sorted(one.id for one in there)
         login = opened(snapshot.views.position, clock, self.machine.rules)
         for (_, user), box in model.boxes.items():
-            page = read_page(snapshot, APP, user, Position(0), clock, login)
+            page = read_page(snapshot, APP, user, Position(0), clock, login, self.machine.clock.wall_ms)
             assert [frame.position for frame in page.deliveries] == [
                 copy.position
                 for copy in box.copies

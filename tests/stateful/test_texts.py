@@ -247,7 +247,7 @@ class Texts(StoreMachine):
         clock = self.machine.clock.expiry_ms
         login = opened(snapshot.views.position, clock, self.machine.rules)
         for user in USERS:
-            page = read_page(snapshot, APP, user, Position(0), clock, login)
+            page = read_page(snapshot, APP, user, Position(0), clock, login, self.machine.clock.wall_ms)
             for frame in page.deliveries:
                 assert frame.body == (now[frame.id].text if frame.type in ("message", "edited") else b"")
 

@@ -150,12 +150,26 @@ def happen_to_groups(machine: Machine) -> None:
         assert isinstance(said, Receipt)
         body = {"body": b"edited in the group."} if change is EditMessage else {}
         machine.run(change(app="demo", id=said.id, by="alice", **body))
+    happen_to_a_service(machine)
+
+
+def happen_to_a_service(machine: Machine) -> None:
+    """It has a subscriber, and sent something to all of them and something to users by name, of whom one sees another text."""
     news = service("news")
+
+    def say(text: bytes, *recipients: str) -> MessageId:
+        said = machine.run(
+            SendMessage(app="demo", sender="desk", to=news, body=text, queue=True, history=True, recipients=recipients)
+        ).result
+        assert isinstance(said, Receipt)
+        return said.id
+
     machine.run(CreateConversation(app="demo", conversation=news))
-    named = SendMessage(
-        app="demo", sender="desk", to=news, body=b"for eve.", queue=True, history=True, recipients=("eve",)
-    )
-    machine.run(named)
+    machine.run(AddMembers(app="demo", conversation=news, users=("hal",)))
+    for _ in range(2):
+        say(b"for all.")
+    named = say(b"for some.", "eve", "hal")
+    machine.run(EditMessage(app="demo", id=named, by="desk", body=b"for eve alone.", recipients=("eve",)))
 
 
 def happen_to_a_deleted_group(machine: Machine) -> None:

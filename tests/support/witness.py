@@ -292,7 +292,7 @@ class Witness:
             body, _ = resolve(snapshot, APP, user, entry)
             self._check_text(body.header.id, body.payload, body.header.type)
         for standing in streamed:
-            body, _ = resolve_streamed(snapshot, standing)
+            body, _ = resolve_streamed(snapshot, APP, user, standing)
             self._check_text(standing.id, body.payload, body.header.type)
 
     def _check_history(self, snapshot: Snapshot) -> None:

@@ -40,7 +40,11 @@ CORE = Path(__file__).resolve().parents[2] / "core"
 NOT_PURE = {"__init__", "open"}  # what `postroom.core` offers, and the one module that opens a store
 PURE = sorted(
     [
+        *(CORE / "checks").rglob("*.py"),
+        *(CORE / "commands").rglob("*.py"),
         *(CORE / "domain").rglob("*.py"),
+        *(CORE / "events").rglob("*.py"),
+        *(CORE / "queries").rglob("*.py"),
         *(CORE / "search").rglob("*.py"),
         *(CORE / "where").rglob("*.py"),
         *(path for path in CORE.glob("*.py") if path.stem not in NOT_PURE),
@@ -76,8 +80,7 @@ MODULES = (
     unread,
     users,
 )
-PARTS = {"decide_expire_stays", "decide_expire_notices", "decide_copies_expired"}
-PARTS = {"decide_expire_stays", "decide_expire_aliases"}
+PARTS = {"decide_expire_stays", "decide_expire_notices", "decide_expire_aliases", "decide_copies_expired"}
 """Of what is decided about an app's history."""
 DECIDES = {
     f"{module.__name__.rpartition('.')[2]}.{name}": what

@@ -86,7 +86,11 @@ def test_no_frame_and_no_other_dialect_shows_it(office: Office, to: Conversation
     assert decision.body is not None
     login = opened(Position(1), office.clock.expiry_ms, office.rules)
     told = delivery(decision.body, "recalled", "bob", Position(1), 1)
-    page = office.read(lambda snapshot: read_page(snapshot, APP, "bob", Position(0), office.clock.expiry_ms, login))
+    page = office.read(
+        lambda snapshot: read_page(
+            snapshot, APP, "bob", Position(0), office.clock.expiry_ms, login, office.clock.wall_ms
+        )
+    )
     for frame in (told, *page.deliveries):
         assert (frame.type, frame.body) == ("recalled", b"")
     assert record(office.message(id))["data"] == RECALLED

@@ -54,7 +54,11 @@ class Press(Bureau):
     def reads(self, user: str) -> list[tuple[str, str]]:
         """What a session opened now would be given: type and text. Nothing is acknowledged, and nobody logs in."""
         login = streams.opened(Position(self.records[-1].position + 1), self.clock.expiry_ms, self.rules)
-        frames = self.read(lambda snapshot: read_page(snapshot, APP, user, Position(0), self.clock.expiry_ms, login))
+        frames = self.read(
+            lambda snapshot: read_page(
+                snapshot, APP, user, Position(0), self.clock.expiry_ms, login, self.clock.wall_ms
+            )
+        )
         return [(frame.type, frame.body.decode()) for frame in frames.deliveries]
 
     def acks(self, user: str) -> None:
@@ -244,3 +248,11 @@ def test_so_many_and_no_more(press: Press, monkeypatch: pytest.MonkeyPatch) -> N
             change("dan")
     press.edit(press.id, "new text")
     press.edit_for("dan")
+
+
+def test_what_was_kept_and_not_queued_is_found_by_who_left(press: Press) -> None:
+    press.run(AddMembers(app=APP, conversation=NEWS, users=("late",)))
+    press.say("for the record", to=(), queue=False)
+    press.run(RemoveMembers(app=APP, conversation=NEWS, users=("late",)))
+    press.say("after", to=(), queue=False)
+    assert press.found("late") == ["for the record"]

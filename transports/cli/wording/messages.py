@@ -66,6 +66,7 @@ def acknowledged(event: Acked) -> str:
 
 
 def sent(event: MessageSent) -> list[str]:
+    """What is to be said of a message besides who sent it where."""
     told: list[str] = [event.lane] if event.lane != "normal" else []
     if event.history:
         told.append("kept for history")

@@ -38,14 +38,17 @@ def place(conversation: Conversation) -> str:
 
 
 def names(users: Iterable[str]) -> str:
+    """Users, the first few by name."""
     return ", ".join(few(map(shown, users)))
 
 
 def streamed(conversation: Conversation | None) -> list[str]:
+    """Where else it stands."""
     return [f"told in the stream of {place(conversation)}"] if conversation is not None else []
 
 
 def copies(copies: Iterable[Queued]) -> list[str]:
+    """What queues did with a message, the first few."""
     return few(map(_copy, copies))
 
 
@@ -56,6 +59,7 @@ def _copy(copy: Queued) -> str:
 
 
 def few(parts: Iterable[str]) -> list[str]:
+    """The first few parts, and how many more there are."""
     every = list(parts)
     if len(every) <= _RECIPIENTS_SHOWN:
         return every
@@ -63,6 +67,7 @@ def few(parts: Iterable[str]) -> list[str]:
 
 
 def joined(first: str, rest: Iterable[str]) -> str:
+    """A sentence and what more is to be said."""
     return ", ".join([first, *rest])
 
 

@@ -110,6 +110,7 @@ def of_ends(event: CopiesExpired | DeletionEvent) -> str:
 
 _REMAINS: Final[dict[Remains, str]] = {
     "messages": "message",
+    "notices": "notice",
     "members": "member",
     "muted": "mute",
     "silenced": "silence",
