@@ -19,19 +19,7 @@ from .conversations import (
     UsersCommand,
 )
 from .imports import ImportConversation, ImportMessage
-from .lists import (
-    BanUsers,
-    BlockConversation,
-    RemoveRole,
-    SetRole,
-    SilenceUsers,
-    UnbanUsers,
-    UnblockConversation,
-    UnsilenceUsers,
-    UserCommand,
-)
-from .messages import ChangeMessage, DeleteMessage, EditMessage, RecallMessage, SendMessage
-from .runtime import (
+from .internal import (
     Ack,
     CollectResult,
     EndStaleSessions,
@@ -51,6 +39,18 @@ from .runtime import (
     SweepConversation,
     TakeFeed,
 )
+from .lists import (
+    BanUsers,
+    BlockConversation,
+    RemoveRole,
+    SetRole,
+    SilenceUsers,
+    UnbanUsers,
+    UnblockConversation,
+    UnsilenceUsers,
+    UserCommand,
+)
+from .messages import ChangeMessage, DeleteMessage, EditMessage, RecallMessage, SendMessage
 from .unread import MarkRead
 from .users import Kick
 

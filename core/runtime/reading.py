@@ -198,7 +198,7 @@ def read_messages(
     found = []
     for id in ids:
         body = current_body(snapshot, id)
-        kept = _still_kept(snapshot, body, horizon_ms) if body is not None else None
+        kept = _still_kept(snapshot, id, body, horizon_ms) if body is not None else None
         if body is None or kept is None:
             continue
         if recipient is not None:
@@ -208,10 +208,10 @@ def read_messages(
     return found
 
 
-def _still_kept(snapshot: Snapshot, body: Body, horizon_ms: UnixMs) -> Kept | None:
-    """What is known of a message, if queries are to find it."""
+def _still_kept(snapshot: Snapshot, id: MessageId, body: Body, horizon_ms: UnixMs) -> Kept | None:
+    """What is known of the message with this id and body, if queries are to find it."""
     header = body.header
-    kept = snapshot.views.kept(header.app, Place(header.at_ms, header.id))
+    kept = snapshot.views.kept(header.app, Place(header.at_ms, id))
     if kept is None or header.at_ms <= horizon_ms:
         return None
     if kept.conversation.kind != "peer" and snapshot.views.is_deleted(header.app, kept.conversation):
@@ -236,7 +236,7 @@ def read_message(
     body = current_body(snapshot, id) if 0 < id <= POSITION_MAX else None  # of no other could a key be made
     if body is None or (body.header.app, body.header.conversation, body.header.id) != (app, conversation, id):
         return None
-    kept = _still_kept(snapshot, body, horizon_ms)
+    kept = _still_kept(snapshot, id, body, horizon_ms)
     return _message(body, kept) if kept is not None else None
 
 

@@ -489,6 +489,7 @@ class Queues(StoreMachine):
                 b"t": 3 * sum(message.kept for message in alive),
                 b"f": sum(map(len, model.presence.values())),
                 b"D": len(model.visitors),
+                b"L": len(model.visitors),
                 b"A": len({app for app, _ in model.visitors}),
             }
         )

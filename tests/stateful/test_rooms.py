@@ -804,6 +804,7 @@ class Rooms(StoreMachine):
                 b"q": len(model.results),
                 b"z": len(model.results),
                 b"D": len(model.visitors),
+                b"L": len(model.visitors),
                 b"A": len({app for app, _ in model.visitors}),
                 b"o": len(model.used),
                 b"n": len(model.used),
