@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from postroom.core.commands import SendMessage
 from postroom.core.errors import DedupMismatch, MessageIsRecalled, QueueFull, Refusal, UnknownMessage
+from postroom.core.ids import UnixMs
 from postroom.core.model import Rules
 
 from ..support.machine import Clock
@@ -80,11 +81,22 @@ class Model:
         self.newest_at: dict[str, int] = {}
         self.visitors: set[tuple[str, str]] = set()
         """Who ever logged in."""
+        self.counted: set[tuple[str, str]] = set()
+        """Those of them who were counted on some day: not who came when the clock had stepped back to a day before the newest."""
+        self.days: dict[str, int] = {}
         self.outcomes: dict[tuple[str, str, str], Outcome] = {}
         self.presence: dict[str, list[tuple[str, int, str]]] = {}
         """What happened to users, when, and to whom, as far as nobody took it."""
         self.forgotten: dict[str, int] = {}
         """The newest message that left the history by age."""
+
+    def visit(self, of: tuple[str, str], at_ms: int) -> None:
+        """Somebody logs in."""
+        self.visitors.add(of)
+        day = self.rules.day(UnixMs(at_ms))
+        if day >= self.days.get(of[0], 0):
+            self.days[of[0]] = day
+            self.counted.add(of)
 
     def box(self, app: str, user: str) -> Box:
         """The recipient's."""

@@ -291,7 +291,7 @@ class RoomsModel(Model):
 
     def log_in(self, app: str, user: str, session: int) -> bool:
         """Whether it is the user's first."""
-        self.visitors.add((app, user))
+        self.visit((app, user), self.at(app))
         sessions = self.box(app, user).sessions
         sessions.append((session, self.epoch))
         if len(sessions) > 1:

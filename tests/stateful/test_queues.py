@@ -227,7 +227,7 @@ class Queues(StoreMachine):
         assert event.at_ms == at_ms
         if first:
             self.model.came_or_went(app, "login", user)
-        self.model.visitors.add(of)
+        self.model.visit(of, at_ms)
         box.sessions = [row for row in box.sessions if row[1] == self.model.epoch] + [(session, self.model.epoch)]
 
     def _ended(
@@ -488,9 +488,9 @@ class Queues(StoreMachine):
                 b"h": sum(message.kept for message in alive),
                 b"t": 3 * sum(message.kept for message in alive),
                 b"f": sum(map(len, model.presence.values())),
-                b"D": len(model.visitors),
+                b"D": len(model.counted),
                 b"L": len(model.visitors),
-                b"A": len({app for app, _ in model.visitors}),
+                b"A": len(model.days),
             }
         )
         notices = sum(copy.shows == "deleted" for copy in copies)

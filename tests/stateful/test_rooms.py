@@ -803,9 +803,9 @@ class Rooms(StoreMachine):
                 b"f": sum(map(len, model.feeds.values())),
                 b"q": len(model.results),
                 b"z": len(model.results),
-                b"D": len(model.visitors),
+                b"D": len(model.counted),
                 b"L": len(model.visitors),
-                b"A": len({app for app, _ in model.visitors}),
+                b"A": len(model.days),
                 b"o": len(model.used),
                 b"n": len(model.used),
             }
