@@ -82,7 +82,7 @@ class Model:
         self.visitors: set[tuple[str, str]] = set()
         """Who ever logged in."""
         self.counted: set[tuple[str, str]] = set()
-        """Those of them who were counted on some day: not who came when the clock had stepped back to a day before the newest."""
+        """Those of them who were counted on some day: not who only came when the clock had stepped back to an earlier one."""
         self.days: dict[str, int] = {}
         self.outcomes: dict[tuple[str, str, str], Outcome] = {}
         self.presence: dict[str, list[tuple[str, int, str]]] = {}
