@@ -302,10 +302,9 @@ class Fanout:
     def _forget(self, position: Position, event: ConversationDeleted) -> None:
         """Any session may hold something of it: whoever was a member once, or is told of changes."""
         self._streams.deleted(event.app, event.conversation)
-        for session in self.sessions():
-            if session.app == event.app:
-                self._offered += 1
-                _guarded(session, partial(session.forget, event.conversation), position)
+        for session in tuple(self._apps.get(event.app, ())):
+            self._offered += 1
+            _guarded(session, partial(session.forget, event.conversation), position)
 
     def _attach(self, record: Record, event: LoggedIn, pending: Pending, settled: Settled) -> None:
         session, opening = pending.session, settled.opening
