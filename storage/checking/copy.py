@@ -40,8 +40,11 @@ def copy_out(directory: Path, scratch: Path, problems: Problems, tell: Callable[
     Raises NotADataDirectory, UnknownFormat, NotEnoughRoom, StorageFailure. A file cut short may end this process.
     """
     file, needed = data_file(directory), 0
+    short = False
 
     def cut_short(missing: int) -> None:
+        nonlocal short
+        short = True
         problems.add("file", f"{file} is cut short: the last {missing} bytes of its pages are missing")
 
     try:
@@ -64,8 +67,9 @@ def copy_out(directory: Path, scratch: Path, problems: Problems, tell: Callable[
         blame_full_disk(scratch, needed)
         problems.add("file", f"{file}: {error}")
     except StorageFailure as error:
-        # What is there and LMDB cannot open is damage; every other refusal is not for a check to judge.
-        if isinstance(error, NotADataDirectory) or not isinstance(error.__cause__, lmdb.Error):
+        # What is there and LMDB cannot open is damage, and so are tables that a file cut short lacks; every other refusal is
+        # not for a check to judge.
+        if (isinstance(error, NotADataDirectory) and not short) or not isinstance(error.__cause__, lmdb.Error):
             raise
         problems.add("file", str(error))
     return None

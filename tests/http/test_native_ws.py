@@ -197,7 +197,6 @@ async def test_refusals_leave_the_connection_open(served: Served) -> None:
         answers = [
             await alice.send(BOB, "x" * (BODY_BYTES_MAX + 1)),
             await alice.send({"kind": "peer", "id": ""}, "hi"),
-            await alice.send({"kind": "service", "id": "s1"}, "hi"),
             await alice.send({"kind": "room", "id": "r1"}, "hi", queue=True),
             await alice.send(BOB, "hi", lane="express"),
             await alice.ask(type="join", room=""),
@@ -209,6 +208,7 @@ async def test_refusals_leave_the_connection_open(served: Served) -> None:
         assert {(answer["type"], answer["code"]) for answer in answers} == {("error", "invalid")}
         nobody_s = await alice.send({"kind": "group", "id": "g1"}, "hi", queue=True, history=True)
         assert nobody_s["code"] == "unknown_conversation"
+        assert (await alice.send({"kind": "service", "id": "s1"}, "hi"))["code"] == "unknown_conversation"
         unknown = await alice.ask(type="ack", id="17")
         assert unknown["code"] == "unknown_id"
         assert (await alice.send(BOB, "hi"))["type"] == "ok"

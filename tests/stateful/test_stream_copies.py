@@ -312,7 +312,7 @@ class StreamCopies(StoreMachine):
         login = streams.opened(Position(snapshot.views.position + 1), clock_ms, self.machine.rules)
         after, complete = Position(0), False
         while not complete:
-            page = read_page(snapshot, APP, user, after, clock_ms, login)
+            page = read_page(snapshot, APP, user, after, clock_ms, login, self.machine.clock.wall_ms)
             after, complete = page.through, page.complete
             yield from page.deliveries
 

@@ -29,6 +29,7 @@ from postroom.core.commands import (
     RecallMessage,
     RemoveMembers,
     ReserveResult,
+    SendBroadcast,
     SendMessage,
     SetRole,
     SilenceUsers,
@@ -39,7 +40,7 @@ from postroom.core.commands import (
 )
 from postroom.core.domain import Decision, Welcome
 from postroom.core.ids import ExpiryMs, MessageId, Position, UnixMs
-from postroom.core.model import Receipt, Rules, group, peer, room, service
+from postroom.core.model import Quota, Receipt, Rules, group, peer, room, service
 from postroom.storage.lmdb import LmdbStore
 from postroom.storage.lmdb.environment import data_file, open_databases, open_environment
 
@@ -81,6 +82,7 @@ def happen(machine: Machine) -> list[MessageId]:
     happen_to_groups(machine)
     happen_to_a_deleted_group(machine)
     happen_elsewhere(machine)
+    happen_to_everybody(machine)
     machine.run(EditMessage(app="demo", id=ids[21], by="alice", body=b"edited once."))
     machine.run(EditMessage(app="demo", id=ids[21], by="alice", body=b"edited twice."))
     machine.run(RecallMessage(app="demo", id=ids[18], by="alice"))
@@ -209,6 +211,19 @@ def happen_elsewhere(machine: Machine) -> None:
         assert isinstance(said, Receipt)
         if number == 1:
             machine.run(DeleteMessage(app="demo", id=said.id, by="alice"))
+
+
+def happen_to_everybody(machine: Machine) -> None:
+    """A broadcast, of which there are so many a day."""
+    machine.run(
+        SendBroadcast(
+            app="demo",
+            sender="alice",
+            conversation=service("news"),
+            body=b"said to all.",
+            quota=Quota(name="broadcasts", per_day=2),
+        )
+    )
 
 
 def populated(directory: Path) -> list[MessageId]:
