@@ -154,8 +154,6 @@ BATCH_ROWS_MAX: Final = 10_000
 BATCH_BYTES_MAX: Final = 16 * MIB
 SWEEP_STEP: Final = 1_000
 """Things one sweeping or trimming step ends, so that none holds the writer for long."""
-TRIM_COPIES_MAX: Final = 2_000
-"""Copies of messages to groups that one trimming step folds, if one message has not more: fewer records, then."""
 DEDUP_EXPIRED_MAX: Final = 50
 """Outcomes of one event that forgets them: each lies on another page, and folding the event must fit a small reserve."""
 SWEEP_STEP_MIN: Final = 3

@@ -65,7 +65,7 @@ branch above it, or the other half of a split. (Measured, with nothing used agai
 BATCH_BYTES: Final = 256 * KIB
 """What a commit costs besides its rows: roots, branches, the list of freed pages."""
 TRIM_RECORD_BYTES: Final = 6 * ROW_BYTES
-"""Of a record as they come; what more there is to one shows when it is folded."""
+"""Of a record as they come; what more there is to one shows when it is folded, and then fewer are folded at once."""
 
 _SEND_ROWS: Final = 10
 """Log, body, entry, the one it pushes out and its body, user row, two of dedup, what a room lost, totals; of what stands in a

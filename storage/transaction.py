@@ -1,22 +1,13 @@
 """Transactions and snapshots over an engine: `core.ports.Transaction` and `Snapshot`, the same for every store."""
 
 from collections.abc import Iterator
-from itertools import islice
+from itertools import islice, takewhile
 
 from postroom.core.domain import apply
-from postroom.core.events import (
-    AnyEvent,
-    ConversationImported,
-    MessageDeleted,
-    MessageEdited,
-    MessageRecalled,
-    MessageSent,
-    Record,
-)
+from postroom.core.events import Record
 from postroom.core.ids import ExpiryMs, Position
-from postroom.core.limits import TRIM_COPIES_MAX
 from postroom.core.rows import Body, Header
-from postroom.core.space import ROW_BYTES
+from postroom.core.space import ROW_BYTES, TRIM_RECORD_BYTES
 
 from .engine import BASE, LIVE, Engine
 from .keys import U64
@@ -71,32 +62,17 @@ class StoredTransaction(StoredSnapshot):
 
     def trim(self, before_ms: ExpiryMs, limit: int) -> int:
         base = StoredViews(self._engine, BASE)
-        oldest, copies = [], 0
-        for record in islice(self.log(), limit):
-            if record.clock_ms >= before_ms or copies > TRIM_COPIES_MAX:
-                break
-            oldest.append(record)
-            copies += _copies_for_many(record.event)
+        oldest = list(takewhile(lambda record: record.clock_ms < before_ms, islice(self.log(), limit)))
+        enough, trimmed = self.written_bytes + limit * TRIM_RECORD_BYTES, 0
         for record in oldest:
+            if trimmed and self.written_bytes > enough:
+                break  # some were of messages or lists of many
             apply(base, record)
             self._engine.delete("log", U64.pack(record.position))
+            trimmed += 1
         base.flush()
-        return len(oldest)
+        return trimmed
 
     def flush(self) -> None:
         """Write what was kept decoded."""
         self.views.flush()
-
-
-def _copies_for_many(event: AnyEvent) -> int:
-    """The copies that an event made, if it made several: each lies on pages of its own."""
-    match event:
-        case MessageSent():
-            copies = max(len(event.queued), len(event.recipients))
-        case ConversationImported():
-            copies = len(event.members) + len(event.muted)
-        case MessageEdited() | MessageRecalled() | MessageDeleted():
-            copies = max(len(event.queued), len(event.copies))
-        case _:
-            return 0
-    return copies if copies > 1 else 0

@@ -566,6 +566,6 @@ class LmdbGroups(OnLmdb, Groups):
 
 
 TestMemoryGroups = MemoryGroups.TestCase
-TestMemoryGroups.settings = settings(max_examples=150, stateful_step_count=60)
+TestMemoryGroups.settings = settings(max_examples=100, stateful_step_count=60)
 TestLmdbGroups = LmdbGroups.TestCase
 TestLmdbGroups.settings = settings(max_examples=30, stateful_step_count=40)

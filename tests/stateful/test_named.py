@@ -377,6 +377,6 @@ class LmdbNamed(OnLmdb, Named):
 
 
 TestMemoryNamed = MemoryNamed.TestCase
-TestMemoryNamed.settings = settings(max_examples=120, stateful_step_count=60)
+TestMemoryNamed.settings = settings(max_examples=80, stateful_step_count=60)
 TestLmdbNamed = LmdbNamed.TestCase
 TestLmdbNamed.settings = settings(max_examples=25, stateful_step_count=40)
