@@ -63,7 +63,9 @@ class ChangeMessage(Command, frozen=True, kw_only=True):
     """One of so many a day. Raises QuotaExceeded."""
     recipients: tuple[str, ...] = ()
     """Of a message of a service: only the copies of these users change, as they see it; everybody else's, and what the
-    conversation and the app show of it, stay as they are. Raises UnknownMessage if one of them never was to have it."""
+    conversation and the app show of it, stay as they are. Of a message by name those are passed over who are not among its
+    recipients, or from whom it was hidden, if others are. Raises UnknownMessage if nobody is left, or if one of them never
+    was to have a message to subscribers."""
 
 
 class EditMessage(ChangeMessage, frozen=True, kw_only=True):

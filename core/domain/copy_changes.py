@@ -2,7 +2,8 @@
 asks for the conversation or the app, sees the message itself. A change that names nobody, or every recipient there is, is one
 of the message itself."""
 
-from collections.abc import Collection
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import msgspec
 
@@ -24,11 +25,11 @@ from .times import at, note
 def decide_edit(command: EditMessage, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
     """Raises UnknownMessage; MessageIsRecalled, also if one of the copies is."""
     some = _some(command, views, headers, now, rules)
-    if some is None:
-        return changes.decide_edit(command, views, headers, now, rules)
-    found, users = some
-    if _not_recalled(found, users, views) != users:
+    if some is not None and _not_recalled(some.found, some.users, views) != some.users:
         raise MessageIsRecalled(f"message {command.id} was recalled")
+    if some is None or some.all:
+        return changes.decide_edit(command, views, headers, now, rules)
+    found, users, _ = some
     event = MessageEdited(
         app=command.app,
         id=command.id,
@@ -42,14 +43,17 @@ def decide_edit(command: EditMessage, views: ReadViews, headers: Headers, now: N
 
 
 def decide_recall(command: RecallMessage, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
-    """Raises UnknownMessage. What is recalled stays so; if all of it is, nothing is written and the receipt says so."""
+    """Raises UnknownMessage. What is recalled stays so; if all of it is, nothing is written and the receipt says so. Taken back
+    from the last of those it names, the message itself is: nobody who was to have the text has it any more."""
     some = _some(command, views, headers, now, rules)
-    if some is None:
+    if some is None or some.all:
         return changes.decide_recall(command, views, headers, now, rules)
-    found, users = some
-    users, at_ms = _not_recalled(found, users, views), at(command.app, views, now)
+    found = some.found
+    users, at_ms = _not_recalled(found, some.users, views), at(command.app, views, now)
     if not users:
         return Decision(result=Receipt(id=command.id, at_ms=at_ms, duplicate=True))
+    if users == _not_recalled(found, found.recipients, views):
+        return changes.decide_recall(command, views, headers, now, rules)
     told = changes.tell(found, users, views, now, rules)
     event = MessageRecalled(app=command.app, id=command.id, by=command.by, at_ms=at_ms, queued=told, copies=users)
     return _decided(event, changes.recalled(found.header, command), found)
@@ -58,9 +62,9 @@ def decide_recall(command: RecallMessage, views: ReadViews, headers: Headers, no
 def decide_delete(command: DeleteMessage, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
     """Raises UnknownMessage."""
     some = _some(command, views, headers, now, rules)
-    if some is None:
+    if some is None or some.all:
         return changes.decide_delete(command, views, headers, now, rules)
-    found, users = some
+    found, users, _ = some
     header = found.header
     withdrawn = tuple(groups.waiting(views, header.app, users, header.id))
     leaving = {of.user: of.positions for of in withdrawn}
@@ -81,30 +85,44 @@ def decide_delete(command: DeleteMessage, views: ReadViews, headers: Headers, no
     return _decided(event, Body(header, b""), found, keeps_body=kept)
 
 
-def _some(
-    command: ChangeMessage, views: ReadViews, headers: Headers, now: Now, rules: Rules
-) -> tuple[Found, tuple[str, ...]] | None:
-    """The message and whose copies of it are meant; None if it is the message itself. Raises UnknownMessage."""
+class _Some(NamedTuple):
+    """A message, and whose copies of it are meant."""
+
+    found: Found
+    users: tuple[str, ...]
+    """In the order in which the message names them, if it does."""
+    all: bool
+    """They are all whom it names: the message itself is meant."""
+
+
+def _some(command: ChangeMessage, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> _Some | None:
+    """What is meant; None if the command names nobody. Of a message by name those are passed over who are no recipients, or
+    none any more because it was hidden from them, if others are. Raises UnknownMessage."""
     if not command.recipients:
         return None
     found = changes.find(command, views, headers, now, rules)
-    users = tuple(dict.fromkeys(command.recipients))
-    kept = found.kept
-    if kept is None or not _have_it(views, command, kept, users):
-        raise UnknownMessage(f"message {command.id} is not one to all of these recipients")
+    unknown = UnknownMessage(f"message {command.id} is not one to these recipients")
+    users, kept = dict.fromkeys(command.recipients), found.kept
+    if kept is None:
+        raise unknown
     if kept.named:
-        return (found, users) if len(users) < len(kept.recipients) else None
+        there = tuple(user for user in kept.recipients if user in users)
+        if not there:
+            raise unknown
+        return _Some(found, there, len(there) == len(kept.recipients))
+    if not _have_it(views, command, kept, users):
+        raise unknown
     changed = views.changed(command.id)
     new = sum(copies.copy_of(views, command.app, user, command.id) is None for user in users)
     if changed is not None and changed.copies + new > COPIES_MAX:
         raise CopiesFull(f"message {command.id} has {changed.copies} copies that are not as the message is")
-    return found, users
+    return _Some(found, tuple(users), all=False)
 
 
-def _have_it(views: ReadViews, command: ChangeMessage, kept: Kept, users: Collection[str]) -> bool:
-    """Whether each of them is one whom the message is for, and it was not hidden from them."""
-    if kept.conversation.kind != "service" or kept.named:
-        return kept.named and set(users) <= set(kept.recipients)
+def _have_it(views: ReadViews, command: ChangeMessage, kept: Kept, users: Iterable[str]) -> bool:
+    """Whether it was sent to a service's subscribers, and each of them was one and still sees something of it."""
+    if kept.conversation.kind != "service":
+        return False
     row = views.conversation(command.app, kept.conversation)
     return row is not None and all(_had_it(views, command, row, user) for user in users)
 

@@ -174,13 +174,13 @@ class Named(StoreMachine):
             command = EditMessage(**which, body=text)
         elif form == "recalled":
             command = RecallMessage(**which)
-        some = bool(who) and len(who) < len(letter.recipients)
-        affected = list(who) if some else list(letter.recipients)
-        taken = [user for user in affected if letter.seen_by(user)[0] == "recalled"]
+        affected = [user for user in letter.recipients if not who or user in who]
+        some = len(affected) < len(letter.recipients)
+        taken = [user for user in letter.recipients if letter.seen_by(user)[0] == "recalled"]
         refusal: type[Refusal] | None = None
-        if not self.model.findable(letter) or not set(who) <= set(letter.recipients):
+        if not self.model.findable(letter) or not affected:
             refusal = UnknownMessage
-        elif form == "edited" and (letter.form == "recalled" or (some and taken)):
+        elif form == "edited" and (letter.form == "recalled" or (who and set(taken) & set(affected))):
             refusal = MessageIsRecalled
         decision = self.do(command, refusal)
         if decision is None:
@@ -191,6 +191,8 @@ class Named(StoreMachine):
                 assert isinstance(decision.result, Receipt)
                 assert (decision.events, decision.result.duplicate) == ((), True)
                 return
+            if some and set(affected) | set(taken) == set(letter.recipients):  # nobody is left who has it
+                some, affected = False, list(letter.recipients)
         assert decision.audience == (() if letter.queue else tuple(affected))
         position = self.machine.records[-1].position
         kept = self.model.change_letter(letter, affected, form, text, position, silent=silent, some=some)

@@ -123,7 +123,7 @@ def test_what_is_recalled_of_some_stays_so(copies: Copies) -> None:
     copies.recall_from("ben")
     before = len(copies.events)
     assert copies.receipt(copies.recall_from("ben")).duplicate
-    for users in (("ben",), ("cy", "ben")):
+    for users in (("ben",), ("cy", "ben"), EACH):
         with pytest.raises(MessageIsRecalled):
             copies.edit_for(*users)
     assert len(copies.events) == before
@@ -134,6 +134,18 @@ def test_what_is_recalled_of_some_stays_so(copies: Copies) -> None:
     assert copies.receipt(copies.recall_from("dan")).duplicate
     with pytest.raises(MessageIsRecalled):
         copies.edit_for("dan")
+    copies.sound()
+
+
+def test_recalled_from_one_after_the_other_it_is_recalled(copies: Copies) -> None:
+    copies.recall_from("cy")
+    copies.hide_from("dan", silent=True)
+    assert copies.own() == (b"the text", False)
+    event = copies.recall_from("ben").events[0]
+    assert isinstance(event, MessageRecalled)
+    assert event.copies == ()
+    assert copies.own() == (b"", True)
+    assert not copies.holds(b"the text")
     copies.sound()
 
 
@@ -154,9 +166,8 @@ def test_to_name_all_is_to_change_the_message(copies: Copies) -> None:
 )
 def test_whoever_is_no_recipient(copies: Copies, change: Callable[..., Decision]) -> None:
     before = len(copies.events)
-    for users in (("eve",), ("ben", "eve"), (*EACH, "eve")):
-        with pytest.raises(UnknownMessage):
-            change(copies, *users)
+    with pytest.raises(UnknownMessage):
+        change(copies, "eve")
     copies.id, own = copies.send("a letter", "ben", history=True), copies.id
     with pytest.raises(UnknownMessage):
         change(copies, "ben")
@@ -164,6 +175,18 @@ def test_whoever_is_no_recipient(copies: Copies, change: Callable[..., Decision]
     with pytest.raises(UnknownMessage):
         change(copies, "ben")
     assert len(copies.events) == before + 1
+
+
+def test_whoever_is_no_recipient_is_passed_over_beside_others(copies: Copies) -> None:
+    copies.hide_from("dan", silent=True)
+    event = copies.edit_for("eve", "dan", "ben").events[0]
+    assert isinstance(event, MessageEdited)
+    assert event.copies == ("ben",)
+    assert copies.each() == [["their text"], ["the text"], []]
+    event = copies.recall_from(*EACH).events[0]
+    assert isinstance(event, MessageRecalled)
+    assert event.copies == ()
+    copies.sound()
 
 
 # Hiding.
