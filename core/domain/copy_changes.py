@@ -105,6 +105,8 @@ def _have_it(views: ReadViews, command: ChangeMessage, kept: Kept, users: Collec
     """Whether each of them is one whom the message is for, and it was not hidden from them."""
     if kept.conversation.kind != "service" or kept.named:
         return kept.named and set(users) <= set(kept.recipients)
+    if kept.alias:
+        return False  # imported, and not by name: nobody's in particular
     row = views.conversation(command.app, kept.conversation)
     return row is not None and all(_had_it(views, command, row, user) for user in users)
 
