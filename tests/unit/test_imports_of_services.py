@@ -9,6 +9,7 @@ from postroom.core.commands import (
     DeleteMessage,
     EditMessage,
     ImportMessage,
+    MarkRead,
     RecallMessage,
     RemoveMembers,
 )
@@ -81,3 +82,27 @@ def test_nobody_has_a_copy_of_what_is_nobody_s(archive: Archive) -> None:
     message = archive.message(id)
     assert message is not None
     assert message.body == b"for all"
+
+
+@pytest.mark.parametrize("subscribes", [False, True])
+def test_what_was_imported_is_never_unread(archive: Archive, subscribes: bool) -> None:
+    """Also when a mark counts anew what is behind it."""
+    if subscribes:
+        archive.subscribe("ben")
+    archive.clock.run(10)
+    archive.say("first")
+    first_ms = archive.clock.wall_ms
+    archive.clock.run(10)
+    archive.say("second")
+    archive.take("imported", first_ms + 1, to=("ben",))
+
+    def extra() -> int:
+        row = archive.read(
+            lambda snapshot: snapshot.views.unread(APP, "ben", snapshot.views.conversation(APP, NEWS).number)
+        )
+        assert row is not None
+        return int(row.extra)
+
+    assert extra() == 2
+    archive.run(MarkRead(app=APP, user="ben", conversation=NEWS, until_ms=first_ms))
+    assert extra() == 1
