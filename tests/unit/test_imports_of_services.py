@@ -106,3 +106,29 @@ def test_what_was_imported_is_never_unread(archive: Archive, subscribes: bool) -
     assert extra() == 2
     archive.run(MarkRead(app=APP, user="ben", conversation=NEWS, until_ms=first_ms))
     assert extra() == 1
+
+
+@pytest.mark.parametrize("recalled", [False, True])
+def test_who_leaves_keeps_what_was_kept_behind_imports(archive: Archive, recalled: bool) -> None:
+    """One from ahead, which came before they did, and has the newest place."""
+    archive.take("ahead", START_MS + DAY_MS)
+    archive.subscribe("ben")
+    id = archive.say("kept", to=(), queue=False)
+    if recalled:
+        archive.run(RecallMessage(app=APP, id=id, by="desk"))
+    archive.leave("ben")
+    assert archive.found("ben", recalled=True) == ["" if recalled else "kept"]
+
+
+def test_who_leaves_with_nothing_but_imports_has_had_nothing(archive: Archive) -> None:
+    """So far as a bounded look can tell: it is done for each who leaves."""
+    archive.say("before they came", to=(), queue=False)
+    archive.subscribe("ben", "cy")
+    archive.take("one", START_MS + 1)
+    archive.leave("ben")
+    assert archive.rows(b"j") == 0
+    for number in range(100):
+        archive.take(str(number), START_MS + 2)
+    archive.leave("cy")
+    assert archive.rows(b"j") == 1
+    assert archive.found("cy") == []
