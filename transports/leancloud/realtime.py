@@ -115,7 +115,7 @@ def parse_put(call: Call) -> Steps:
 
 def _put(app: str, id: str, mid: str, sender: str, sent_ms: int, body: bytes) -> Steps:
     target = yield from _existing(app, id)
-    return (yield from change(EditMessage(**which(app, target, mid, sender, sent_ms), body=body)))
+    return (yield from change(EditMessage(**which(app, target, mid, sender, sent_ms), body=body), mid))
 
 
 def parse_patch(call: Call) -> Steps:
