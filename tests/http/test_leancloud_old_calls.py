@@ -75,6 +75,8 @@ async def test_a_send_is_transient_unless_it_says_otherwise(lean: Lean) -> None:
         assert await lean.texts("/1.1/rtm/messages/history", convid=id) == []
         await lean.ok("POST", "/1.1/rtm/messages", wire | {"transient": False})
         assert await lean.texts("/1.1/rtm/messages/history", convid=id) == ["hi"]
+        for anything in (["x"] * 21, [], 5, [5], ["y" * 65]):
+            await lean.ok("POST", "/1.1/rtm/messages", wire | {"to_peers": anything})
     for missing in ("from_peer", "conv_id", "message"):
         wire = {"from_peer": "alice", "conv_id": cid, "message": "hi"}
         del wire[missing]

@@ -2,6 +2,8 @@
 
 Those of silences, subscriptions and broadcasts are beside their counterparts."""
 
+from collections.abc import Callable
+
 from postroom.core.commands import DeleteMessage, EditMessage, Kick, RecallMessage, SendMessage
 from postroom.core.errors import InvalidCommand, UnknownConversation
 from postroom.core.model import Kind, Quota, Receipt
@@ -28,22 +30,26 @@ def parse_send(call: Call) -> Steps:
     sender, id = given.client(SENDER), given.text("conv_id")
     transient = given.flag("transient", default="true")
 
-    clients = given.maybe_clients("to_peers", services.CLIENTS_MAX)
-
     def to(kind: Kind) -> SendMessage:
         return message_of(call.caller.app, conversation(kind, id), given, sender=sender, transient=transient)
 
+    def to_clients() -> SendMessage:
+        clients = given.maybe_clients("to_peers", services.CLIENTS_MAX)
+        if not clients:
+            raise InvalidCommand(
+                "to_peers: required of a service conversation; rtm/broadcast/subscriber sends to subscribers"
+            )
+        service = conversation("service", id)
+        return services.message_of(call.caller.app, service, clients, given, sender=sender, transient=transient)
+
     try:
-        to_clients = services.message_of(
-            call.caller.app, conversation("service", id), clients or (), given, sender=sender, transient=transient
-        )
         return _send(to("group"), to("room"), to_clients)
     except UnknownConversation:
         nowhere(target=True)
 
 
-def _send(to_group: SendMessage, to_room: SendMessage, to_clients: SendMessage) -> Steps:
-    """`to_peers` says nothing unless it is a service conversation (LeanCloud 9)."""
+def _send(to_group: SendMessage, to_room: SendMessage, to_clients: Callable[[], SendMessage]) -> Steps:
+    """`to_peers` says nothing unless it is a service conversation (LeanCloud 9): until then it is not looked at."""
     try:
         return (yield to_group)
     except UnknownConversation:
@@ -52,11 +58,7 @@ def _send(to_group: SendMessage, to_room: SendMessage, to_clients: SendMessage) 
         nowhere(target=True)
     if info.conversation.kind == "room":
         return (yield to_room)
-    if not to_clients.recipients:
-        raise InvalidCommand(
-            "to_peers: required of a service conversation; rtm/broadcast/subscriber sends to subscribers"
-        )
-    return (yield to_clients)
+    return (yield to_clients())
 
 
 def parse_publish(call: Call, quota: Quota | None) -> Steps:
