@@ -87,7 +87,7 @@ async def test_patches_and_deletes(lean: Lean) -> None:
     cid, rid = await lean.conversation("bob"), await lean.chatroom()
     for to, id in ((f"/conversations/{cid}", cid), (f"/chatrooms/{rid}", rid)):
         mid, time = await lean.send(to, "one")
-        which = {"conv_id": id, "msg_id": mid, "timestamp": time, "from_peer": "alice"}
+        which = {"conv_id": id, "msg_id": mid, "timestamp": time, "from_peer": "alice", "to_peers": 5}
         assert await lean.ok("POST", "/1.1/rtm/patch/message", which | {"message": "two"}) == {"result": {}}
         assert await lean.texts(f"{to}/messages") == ["two"]
         assert await lean.ok("POST", "/1.1/rtm/patch/message", which | {"recall": True}) == {"result": {}}

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from postroom.core.commands import DeleteMessage, EditMessage, Kick, RecallMessage, SendMessage
 from postroom.core.errors import InvalidCommand, UnknownConversation
-from postroom.core.model import Kind, Quota, Receipt
+from postroom.core.model import Conversation, Kind, Quota, Receipt
 from postroom.core.queries import FindMessages, FindOnline
 from postroom.transports.config import LeancloudConfig
 from postroom.transports.http.dialect import Call, Steps, Work
@@ -108,38 +108,44 @@ def _delete(app: str, id: str, mid: str, sender: str, sent_ms: int) -> Steps:
     return (yield from change(DeleteMessage(**which(app, target, mid, sender, sent_ms), silent=True), mid))
 
 
-def parse_put(call: Call) -> Steps:
+def parse_put(call: Call, quota: Quota | None) -> Steps:
     """`PUT rtm/messages/logs`: a record of the history with another text. Raises InvalidCommand, MessageTooLong."""
     given = Parameters(body_of(call.request))
     sender, mid, sent_ms = given.client("from"), given.text("msg-id"), given.time("timestamp")
-    return _put(call.caller.app, given.text("conv-id"), mid, sender, sent_ms, text_in("data", given.value("data")))
+    id, body = given.text("conv-id"), text_in("data", given.value("data"))
+    return _put(call.caller.app, id, mid, sender, sent_ms, body, quota)
 
 
-def _put(app: str, id: str, mid: str, sender: str, sent_ms: int, body: bytes) -> Steps:
+def _put(app: str, id: str, mid: str, sender: str, sent_ms: int, body: bytes, quota: Quota | None) -> Steps:
     target = yield from _existing(app, id)
-    return (yield from change(EditMessage(**which(app, target, mid, sender, sent_ms), body=body), mid))
+    work = EditMessage(**which(app, target, mid, sender, sent_ms), body=body)
+    return (yield from services.change_of_all(work, mid, quota) if target.kind == "service" else change(work, mid))
 
 
-def parse_patch(call: Call) -> Steps:
+def parse_patch(call: Call, quota: Quota | None) -> Steps:
     """`POST rtm/patch/message`: an edit, or with `recall` a recall. Raises InvalidCommand, MessageTooLong."""
     given = Parameters(body_of(call.request))
     body = None if given.flag("recall") else text_of(given)
     sender, mid, sent_ms = given.client(SENDER), given.text("msg_id"), given.time("timestamp")
-    clients = given.maybe_clients("to_peers")
-    if clients is not None:
-        clients = clients[: services.CLIENTS_MAX]  # the others are passed over, as at the vendor (LeanCloud 6.4)
-    return _patch(call.caller.app, given.text("conv_id"), mid, sender, sent_ms, body, clients)
+    id = given.text("conv_id")
+
+    def work(target: Conversation) -> Steps:
+        named = which(call.caller.app, target, mid, sender, sent_ms)
+        work = RecallMessage(**named) if body is None else EditMessage(**named, body=body)
+        if target.kind != "service":
+            return change(work, mid)
+        clients = given.maybe_clients("to_peers")
+        if clients is not None:
+            clients = clients[: services.CLIENTS_MAX]  # the others are passed over, as at the vendor (LeanCloud 6.4)
+        return services.change_of(work, mid, clients, "to_peers", quota)
+
+    return _patch(call.caller.app, id, work)
 
 
-def _patch(
-    app: str, id: str, mid: str, sender: str, sent_ms: int, body: bytes | None, clients: tuple[str, ...] | None
-) -> Steps:
+def _patch(app: str, id: str, work: Callable[[Conversation], Steps]) -> Steps:
+    """As in a send, `to_peers` is looked at in a service conversation alone."""
     target = yield from _existing(app, id)
-    named = which(app, target, mid, sender, sent_ms)
-    work = RecallMessage(**named) if body is None else EditMessage(**named, body=body)
-    if target.kind == "service":
-        return (yield from services.change_of(work, mid, clients, "to_peers"))
-    return (yield from change(work, mid))
+    return (yield from work(target))
 
 
 def _existing(app: str, id: str) -> Steps:
