@@ -1,8 +1,8 @@
 """Broadcasts: messages of a service to every user of the app, each kept once, for whoever has not received it.
 
 Whether one is still delivered is a rule of reading, by wall time: a clock that is set back shows it again. It is forgotten by
-an event, once it is over by the expiry clock as well, which nobody sets, and the app's history does not go back so far. One whose
-service was deleted is there no more, and forgotten as soon as it is swept.
+an event, once it is over by the expiry clock as well, which nobody sets, and the app's history does not go back so far. One
+whose service was deleted is there no more, and forgotten as soon as it is swept.
 """
 
 from collections.abc import Iterator

@@ -34,6 +34,7 @@ from postroom.core.ids import MessageId, Place, Position, UnixMs
 from postroom.core.limits import MEMBERS_MAX
 from postroom.core.model import Conversation, Message, Receipt, group, peer, room, service
 from postroom.core.queries import Bound, FindMessages
+from postroom.core.runtime import reading
 from postroom.core.runtime.reading import read_messages, read_missed
 from postroom.core.search import Search, places
 from postroom.storage.engine import LIVE
@@ -352,6 +353,25 @@ def test_who_comes_back_to_a_room_is_not_told_of_imports() -> None:
     assert den.missed(first) == (["second", "third"], True)
     assert den.missed(second) == (["third"], True)
     assert den.missed(MessageId(1)) == (["first", "second", "third"], True)
+
+
+def test_a_large_import_hides_nothing_from_who_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither before what they missed nor among it; there is a bound to what is passed over, too."""
+    monkeypatch.setattr(reading, "RECOVERED_ROWS_MAX", 2)
+    den = Den()
+    den.enter("al")
+    for number in range(5):
+        den.message(f"before {number}", OLD_MS, conversation=room("den"))
+    first = den.say("first")
+    den.say("second")
+    for number in range(5):
+        den.message(f"ahead {number}", START_MS + DAY_MS, conversation=room("den"))
+    assert den.missed(MessageId(0)) == (["first", "second"], True)
+    assert den.missed(first) == (["second"], True)
+    monkeypatch.setattr(reading, "RECOVERED_PASSED_MAX", 5)
+    assert den.missed(first) == (["second"], True)
+    monkeypatch.setattr(reading, "RECOVERED_PASSED_MAX", 4)
+    assert den.missed(first) == ([], False)
 
 
 def test_what_was_received_in_a_room_is_what_was_sent_while_one_was_in_it() -> None:
