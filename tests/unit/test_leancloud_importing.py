@@ -156,6 +156,8 @@ def ordered(*pages: str) -> str:
         (["1a 2a", "9b 9a 8a"], "1a 2a 9a 9b 8a"),
         (["1z 9z 5b 5a 4b 4a 3b 3a"], "1z 9z 5a 5b 4a 4b 3a 3b"),  # one that stands wrong does not turn a file
         (["2b 2a", "1b 1a 0a"], "2b 2a 1a 1b 0a"),
+        (["3b 3a 2a", "1b 1a", "0b 0a"], "3a 3b 2a 1a 1b 0a 0b"),  # a page of one time goes as those before
+        (["1a 1b 2a", "3a 3b"], "1a 1b 2a 3a 3b"),
         ([], ""),
         (["", "1a", ""], "1a"),
     ],
