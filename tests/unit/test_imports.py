@@ -6,6 +6,7 @@ import pytest
 
 from postroom.core.commands import (
     CreateConversation,
+    DeleteConversation,
     DeleteMessage,
     EditMessage,
     ExpireHistory,
@@ -16,6 +17,7 @@ from postroom.core.commands import (
     Login,
     RecallMessage,
     SendMessage,
+    SweepConversation,
 )
 from postroom.core.domain import Decision, Entered, Welcome
 from postroom.core.errors import (
@@ -137,6 +139,21 @@ def test_a_name_is_imported_once_of_whatever_kind(office: Office) -> None:
     assert office.read(lambda snapshot: snapshot.views.conversation(APP, group("x"))) is None
     assert office.read(lambda snapshot: snapshot.views.was_imported(APP, "x"))
     assert not office.read(lambda snapshot: snapshot.views.was_imported("other", "x"))
+
+
+def test_what_was_imported_and_deleted_is_not_imported_again_and_what_was_created_here_is(office: Office) -> None:
+    office.conversation()
+    office.run(CreateConversation(app=APP, conversation=group("ours")))
+    for conversation in (G, group("ours")):
+        office.run(DeleteConversation(app=APP, conversation=conversation, by="al"))
+    assert office.conversation().duplicate
+    with pytest.raises(ConversationExists):
+        office.conversation(group("ours"))
+    for conversation in (G, group("ours")):
+        while office.run(SweepConversation(app=APP, conversation=conversation, unblocked=True)).events:
+            pass
+    assert office.conversation().duplicate
+    assert not office.conversation(group("ours")).duplicate
 
 
 def test_one_that_is_unique_by_its_members_is_found_by_them(office: Office) -> None:
