@@ -19,7 +19,7 @@ from postroom.core.model import group, room, service
 from postroom.transports.leancloud.importing import files, order, records
 from postroom.transports.leancloud.importing.files import Bad, ExportFile
 from postroom.transports.leancloud.importing.records import Unusable, Where
-from postroom.transports.leancloud.importing.targets import is_derived, service_pair_id
+from postroom.transports.leancloud.importing.targets import is_derived
 
 HEADER = '#filetype:JSON-streaming {"type":"Class","class":"_Conversation"}\n'
 Write = Callable[[str | bytes], ExportFile]
@@ -334,7 +334,6 @@ def test_records_that_are_none(record: bytes) -> None:
             read_record()
 
 
-def test_the_name_of_a_service_and_a_user() -> None:
-    assert service_pair_id("6560aa00c0ffee0000000003", "alice") == "a833cb87fa0a947ed0c3abe056b7fb9b"
+def test_names_that_stand_for_two() -> None:
     assert is_derived(hashlib.md5(b"peer:alice:bob").hexdigest())
     assert not is_derived("6560aa00c0ffee0000000001")
