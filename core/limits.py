@@ -29,10 +29,12 @@ RECIPIENTS_MAX: Final = 10_000
 """Explicit recipients of one message."""
 COPIES_MAX: Final = 10_000
 """Recipients of one message who see another text of it than others do, or nothing: a change of the message looks at each."""
-RECOVERED_ROWS_MAX: Final = 10_000
-"""What is looked at for that, the user's own messages included: some 20 ms."""
 RECOVERED_MESSAGES_MAX: Final = 1_000
 """What a join replays at most; who was away for longer reads the history."""
+RECOVERED_ROWS_MAX: Final = 10_000
+"""Messages of others that are looked at for that: some 20 ms."""
+RECOVERED_PASSED_MAX: Final = 100_000
+"""And messages that are passed over, the user's own and imported ones: some 200 ms of a reader's time."""
 
 GAP_TTL_MS: Final = 31 * 86_400_000
 """How long a room remembers that a message was not kept. Who was away for longer is not told that nothing is missing."""

@@ -91,7 +91,6 @@ from ..events.broadcasts import (
     BroadcastEdited,
     BroadcastSent,
     BroadcastsExpired,
-    QuotaUsed,
 )
 from ..events.deletion import ConversationDeleted, ConversationSwept, CopiesWithdrawn, DeletionEvent
 from ..events.imports import AliasesExpired, ConversationImported, ImportEvent, MessageImported
@@ -107,6 +106,7 @@ from ..events.lists import (
     UsersUnbanned,
     UsersUnsilenced,
 )
+from ..events.quotas import QuotaUsed
 from ..ids import ExpiryMs, Position
 from ..model import Rules
 from ..ports import Headers, ReadViews, Views

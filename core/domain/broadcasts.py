@@ -1,8 +1,8 @@
 """Broadcasts: messages of a service to every user of the app, each kept once, for whoever has not received it.
 
 Whether one is still delivered is a rule of reading, by wall time: a clock that is set back shows it again. It is forgotten by
-an event, once it is over and the app's history does not go back so far, by the expiry clock, which nobody sets. One whose
-service was deleted is there no more, and forgotten as soon as it is swept.
+an event, once it is over by the expiry clock as well, which nobody sets, and the app's history does not go back so far. One
+whose service was deleted is there no more, and forgotten as soon as it is swept.
 """
 
 from collections.abc import Iterator
@@ -43,7 +43,7 @@ def decide_send(command: SendBroadcast, views: ReadViews, headers: Headers, now:
     if not command.transient:
         if command.valid_until_ms is not None and command.valid_until_ms <= now.wall_ms:
             raise InvalidCommand("valid_until_ms: must lie ahead")
-        events += _make_room(views, app, now.wall_ms)
+        events += _make_room(views, app, now)
     id, at_ms = message_at(Position(now.position + len(events))), at(app, views, now)
     events.append(
         BroadcastSent(
@@ -86,16 +86,22 @@ def _command_digest(command: SendBroadcast) -> bytes:
     return blake2b(_encoder.encode(what), digest_size=16).digest()
 
 
-def _make_room(views: ReadViews, app: str, wall_ms: UnixMs) -> Iterator[BroadcastsExpired]:
-    """One that is over goes, if there are as many as may be. Raises BroadcastsFull if all of them are valid."""
+def _make_room(views: ReadViews, app: str, now: Now) -> Iterator[BroadcastsExpired]:
+    """The oldest that is over goes, if there are as many as may be: by both clocks, as when it is swept, but the history's
+    retention is not waited for. Raises BroadcastsFull if there is none."""
     kept = [id for id, _ in islice(views.broadcasts(app), BROADCASTS_MAX)]
     if len(kept) < BROADCASTS_MAX:
         return
-    live = {id for id, _ in valid(views, app, wall_ms)}
+    live = {id for id, _ in valid(views, app, UnixMs(_clock(now)))}
     over = next((id for id in kept if id not in live), None)
     if over is None:
         raise BroadcastsFull(f"{BROADCASTS_MAX} broadcasts are valid")
     yield BroadcastsExpired(app=app, ids=(over,))
+
+
+def _clock(now: Now) -> int:
+    """The time by which something may be forgotten: one of the clocks may be ahead."""
+    return min(now.wall_ms, now.expiry_ms)
 
 
 def decide_edit(command: EditBroadcast, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
@@ -133,7 +139,7 @@ def _find(command: ChangeBroadcast, views: ReadViews, headers: Headers) -> Heade
 
 def decide_expire(command: ExpireBroadcasts, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:
     """Forget what no clock that runs as it should will show again."""
-    clock, horizon = min(now.wall_ms, now.expiry_ms), rules.history_horizon(now.expiry_ms)
+    clock, horizon = _clock(now), rules.history_horizon(now.expiry_ms)
     services = _Services(views, command.app)
     over = (
         id

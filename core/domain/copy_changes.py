@@ -121,8 +121,8 @@ def _some(command: ChangeMessage, views: ReadViews, headers: Headers, now: Now, 
 
 def _have_it(views: ReadViews, command: ChangeMessage, kept: Kept, users: Iterable[str]) -> bool:
     """Whether it was sent to a service's subscribers, and each of them was one and still sees something of it."""
-    if kept.conversation.kind != "service":
-        return False
+    if kept.conversation.kind != "service" or kept.alias:
+        return False  # what was imported, and not by name, is nobody's in particular
     row = views.conversation(command.app, kept.conversation)
     return row is not None and all(_had_it(views, command, row, user) for user in users)
 

@@ -30,7 +30,7 @@ def decide_mark(command: MarkRead, views: ReadViews, headers: Headers, now: Now,
     after = before if before.guest else _numbers_read(command, views, row, before)
     if before.extra:
         named = _named(views, app, command.conversation, user, command.until_ms)
-        extra = sum(kept.sender != user for kept in named)
+        extra = sum(kept.sender != user and not kept.alias for kept in named)  # what was imported never counted
         after = msgspec.structs.replace(after, extra=min(before.extra, extra))
     if after == before:
         return nothing_to_do(row, row.updated_ms)

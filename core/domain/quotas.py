@@ -6,7 +6,7 @@ from contextlib import suppress
 import msgspec
 
 from ..errors import QuotaExceeded, Refusal
-from ..events.broadcasts import QuotaUsed
+from ..events.quotas import QuotaUsed
 from ..expiry import DAY_MS
 from ..ids import Position
 from ..model import Quota, Rules

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from heapq import merge
 from itertools import islice, takewhile
 from operator import attrgetter
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from ..events import MembersRemoved, MessageDeleted, MessageEdited, MessageRecalled, MessageSent, StreamNoticesExpired
 from ..expiry import expires_s
@@ -286,10 +286,20 @@ def leave(views: Views, position: Position, event: MembersRemoved, row: Conversa
             views.put_left(app, user, Membership(row.number, row.conversation, since, position), until)
 
 
+_IMPORTS_PASSED_MAX: Final = 100
+"""Newer imported messages behind which the newest that was sent here is looked for."""
+
+
 def _kept_since(views: ReadViews, app: str, row: ConversationRow, since: Position) -> bool:
-    """Whether a service sent something after this position that is only to be found: it was kept, and not queued."""
-    newest = views.timeline(app, row.conversation, None, newest_first=True) if row.kind == "service" else iter(())
-    return any(position_of(place.id) > since for place, _ in islice(newest, 1))
+    """Whether a service sent something after this position that is only to be found: it was kept, and not queued. Imports
+    are nobody's; behind very many of them there may be something."""
+    if row.kind != "service":
+        return False
+    newest = views.timeline(app, row.conversation, None, newest_first=True, recalled=True, imported=False)
+    for place, sent_here in islice(newest, _IMPORTS_PASSED_MAX):
+        if sent_here:
+            return position_of(place.id) > since
+    return next(newest, None) is not None
 
 
 # What age ends.

@@ -30,6 +30,7 @@ from .messages import (
     StreamNoticesExpired,
     Withdrawn,
 )
+from .quotas import QuotaUsed
 from .results import PresenceTaken, ResultCollected, ResultReserved, ResultsExpired
 from .rooms import GapsExpired, RoomJoined, RoomLeft, StaysExpired
 from .sessions import Acked, DedupExpired, EpochStarted, LoggedIn, LoggedOut, QueueExpired, UserKicked
@@ -109,6 +110,7 @@ AnyEvent = (
     | ListEvent
     | DeletionEvent
     | BroadcastEvent
+    | QuotaUsed
     | ImportEvent
 )
 

@@ -1,4 +1,4 @@
-"""Facts of broadcasts, and of what is counted by the day."""
+"""Facts of broadcasts."""
 
 from ..ids import ExpiryMs, MessageId, UnixMs
 from ..model import Conversation
@@ -52,15 +52,4 @@ class BroadcastsExpired(Event, frozen=True, kw_only=True, tag="broadcasts-expire
     ids: tuple[MessageId, ...]
 
 
-class QuotaUsed(Event, frozen=True, kw_only=True, tag="quota-used.1"):
-    """One of so many a day was used, by what the same command did besides, which follows."""
-
-    app: str
-    name: str
-    day: int
-    """The app's, counted from 1970-01-01."""
-    count: int
-    """How many that makes on this day."""
-
-
-BroadcastEvent = BroadcastSent | BroadcastEdited | BroadcastDeleted | BroadcastsExpired | QuotaUsed
+BroadcastEvent = BroadcastSent | BroadcastEdited | BroadcastDeleted | BroadcastsExpired

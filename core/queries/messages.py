@@ -84,7 +84,8 @@ class FindMessages(MessageQuery[tuple[Message, ...]], frozen=True, kw_only=True)
     """At most 1,000."""
     newest_first: bool = False
     recipient: str | None = None
-    """Of one service, which `conversations` names: what it sent to this user, as the user sees it."""
+    """Of one service, which `conversations` names: what it sent to this user, as the user sees it; of what was imported, what
+    was to users by name."""
     recalled: bool = False
     """Recalled ones are among them, with an empty body and so marked."""
     start: Bound | None = None

@@ -12,7 +12,14 @@ from ..domain.copies import copy_of
 from ..errors import Corruption
 from ..expiry import expired
 from ..ids import POSITION_MAX, ExpiryMs, MessageId, Place, Position, UnixMs, message_at, position_of
-from ..limits import PAGE_BYTES, PAGE_ENTRIES, PAGE_ROWS, RECOVERED_MESSAGES_MAX, RECOVERED_ROWS_MAX
+from ..limits import (
+    PAGE_BYTES,
+    PAGE_ENTRIES,
+    PAGE_ROWS,
+    RECOVERED_MESSAGES_MAX,
+    RECOVERED_PASSED_MAX,
+    RECOVERED_ROWS_MAX,
+)
 from ..model import Conversation, Message, room
 from ..ports import ReadViews, Snapshot
 from ..rows import HIDDEN, Body, BroadcastEntry, Entry, Kept, Opened, StreamEntry
@@ -158,12 +165,14 @@ def read_missed(
     rows = snapshot.views.timeline(
         app, room(name), None, newest_first=True, other_than=user, recalled=True, imported=False
     )
-    for count, (place, shown) in enumerate(rows):
-        if count == RECOVERED_ROWS_MAX:
+    looked = passed = 0
+    for place, shown in rows:
+        looked, passed = looked + shown, passed + (not shown)
+        if looked > RECOVERED_ROWS_MAX or passed > RECOVERED_PASSED_MAX:
             complete = False
             break
         if place.id <= since:
-            kept = snapshot.views.kept(app, place)
+            kept = snapshot.views.kept(app, place) if not shown else None
             if kept is not None and kept.alias:
                 continue  # imported: its place says nothing of when it came
             break

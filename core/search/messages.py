@@ -172,7 +172,8 @@ class Search:
         )
 
     def _sent_by_service(self, views: ReadViews, conversation: Conversation, user: str) -> Iterator[Iterator[Row]]:
-        """What it sent to the user by name; and to its subscribers, while the user was one."""
+        """What it sent to the user by name; and to its subscribers, while the user was one. When what was imported came says
+        nothing of that: by name or not at all."""
         app, recalled, newest_first = self._query.app, self._recalled, self._newest_first
         first, last = self._first, self._last
         named = views.received(
@@ -183,7 +184,14 @@ class Search:
         times = streams.in_conversation(views, app, user, row) if row is not None else []
         if times:
             sent = views.timeline(
-                app, conversation, None, first=first, last=last, newest_first=newest_first, recalled=recalled
+                app,
+                conversation,
+                None,
+                first=first,
+                last=last,
+                newest_first=newest_first,
+                recalled=recalled,
+                imported=False,
             )
             theirs = ((place, shown and _held(times, place)) for place, shown in sent)
             yield as_seen(theirs, views, app, user, recalled=recalled)

@@ -190,8 +190,10 @@ def test_messages_are_named_by_their_vendor_s_ids(desk: Desk) -> None:
             "message": "quatre",
         }
         assert await lean.ok("POST", "/1.1/rtm/patch/message", patch) == {"result": {}}
+        quatre = next(each for each in await lean.ok("GET", path) if each["msg-id"] == "Vendor+four")
+        assert await lean.ok("PUT", "/1.1/rtm/messages/logs", quatre | {"data": "vier"}) == {}
         assert await lean.ok("DELETE", "/1.1/rtm/messages/logs", params=old) == {}
-        assert await lean.texts(path) == ["quatre", '{"_lctype":-127}']
+        assert await lean.texts(path) == ["vier", '{"_lctype":-127}']
         await lean.send(f"/conversations/{C1}", "live")
         assert (await lean.texts(path))[0] == "live"
 
@@ -201,7 +203,7 @@ def test_messages_are_named_by_their_vendor_s_ids(desk: Desk) -> None:
     assert (report["conversations"]["duplicates"], report["messages"]["duplicates"]) == (1, 4)
 
     async def look(lean: Lean) -> None:
-        assert await lean.texts(path) == ["live", "quatre", '{"_lctype":-127}']
+        assert await lean.texts(path) == ["live", "vier", '{"_lctype":-127}']
 
     desk.serve(look)
 

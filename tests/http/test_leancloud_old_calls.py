@@ -75,6 +75,8 @@ async def test_a_send_is_transient_unless_it_says_otherwise(lean: Lean) -> None:
         assert await lean.texts("/1.1/rtm/messages/history", convid=id) == []
         await lean.ok("POST", "/1.1/rtm/messages", wire | {"transient": False})
         assert await lean.texts("/1.1/rtm/messages/history", convid=id) == ["hi"]
+        for anything in (["x"] * 21, [], 5, [5], ["y" * 65]):
+            await lean.ok("POST", "/1.1/rtm/messages", wire | {"to_peers": anything})
     for missing in ("from_peer", "conv_id", "message"):
         wire = {"from_peer": "alice", "conv_id": cid, "message": "hi"}
         del wire[missing]
@@ -85,7 +87,7 @@ async def test_patches_and_deletes(lean: Lean) -> None:
     cid, rid = await lean.conversation("bob"), await lean.chatroom()
     for to, id in ((f"/conversations/{cid}", cid), (f"/chatrooms/{rid}", rid)):
         mid, time = await lean.send(to, "one")
-        which = {"conv_id": id, "msg_id": mid, "timestamp": time, "from_peer": "alice"}
+        which = {"conv_id": id, "msg_id": mid, "timestamp": time, "from_peer": "alice", "to_peers": 5}
         assert await lean.ok("POST", "/1.1/rtm/patch/message", which | {"message": "two"}) == {"result": {}}
         assert await lean.texts(f"{to}/messages") == ["two"]
         assert await lean.ok("POST", "/1.1/rtm/patch/message", which | {"recall": True}) == {"result": {}}

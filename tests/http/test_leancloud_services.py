@@ -314,6 +314,32 @@ async def test_the_quota_of_messages_to_subscribers() -> None:
         await lean.publish(sid, "four")
 
 
+async def test_changes_of_1_1_count_in_the_day_of_what_they_are_of() -> None:
+    limits = Limits(leancloud_subscription_day=Rate(3, 86_400_000, "interval"))
+    async with leancloud(msgspec.structs.replace(APP, limits=limits), clock=StoppedClock()) as lean:
+        sid = await lean.service("alice")
+        mid, time = await lean.publish(sid, "one")
+        named, then = await lean.send(f"/service-conversations/{sid}", "two", "news", to_clients=["alice"])
+
+        def calls(mid: str, time: int) -> tuple[tuple[str, str, dict[str, object]], ...]:
+            patch = {"conv_id": sid, "msg_id": mid, "timestamp": time, "from_peer": "news", "message": "x"}
+            record = {"conv-id": sid, "msg-id": mid, "timestamp": time, "from": "news", "data": "y"}
+            return ("POST", "/1.1/rtm/patch/message", patch), ("PUT", "/1.1/rtm/messages/logs", record)
+
+        for method, path, wire in calls(named, then) * 2:
+            await lean.ok(method, path, wire | {"to_peers": ["alice"]})
+        for method, path, wire in calls(mid, time):
+            assert await lean.bad(method, path, wire | {"timestamp": 5}) == (404, 4404)
+            assert await lean.bad(method, path, wire | {"from_peer": "eve", "from": "eve"}) == (404, 4404)
+        for method, path, wire in calls(mid, time):
+            await lean.ok(method, path, wire)
+        for method, path, wire in calls(mid, time):
+            for more in ({}, {"recall": True}):
+                assert await lean.bad(method, path, wire | more) == (429, 429)
+        for method, path, wire in calls(named, then):
+            await lean.ok(method, path, wire | {"to_peers": ["alice"]})
+
+
 # Deleting.
 
 

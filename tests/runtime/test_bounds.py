@@ -84,7 +84,7 @@ async def test_a_logout_looks_for_its_rooms_once(monkeypatch: pytest.MonkeyPatch
 
 
 async def test_a_replay_looks_at_so_much_and_says_that_there_is_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading_of_runtime, "RECOVERED_ROWS_MAX", 5)
+    monkeypatch.setattr(reading_of_runtime, "RECOVERED_PASSED_MAX", 5)
     async with open_office() as (broker, _):
         await broker.submit(speech("early"))
         for count, recovered in ((4, True), (5, False)):

@@ -262,6 +262,19 @@ def test_there_are_so_many_at_a_time(desk: Desk, monkeypatch: pytest.MonkeyPatch
     assert len(texts(desk)) == 3
 
 
+def test_a_clock_that_jumped_ahead_makes_no_room(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("postroom.core.domain.broadcasts.BROADCASTS_MAX", 1)
+    id = broadcast(desk, valid_until_ms=UnixMs(START_MS + 1_000))
+    desk.clock.jump(9 * DAY_MS)
+    with pytest.raises(BroadcastsFull):
+        broadcast(desk)
+    desk.clock.jump(-9 * DAY_MS)
+    assert live(desk) == [id]
+    desk.clock.run(1_000)
+    again = broadcast(desk)
+    assert live(desk) == [again]
+
+
 def test_one_whose_service_is_gone_is_gone(desk: Desk) -> None:
     """Whoever deletes a service deletes its record at once; another one may get the name."""
     other = service("weather")

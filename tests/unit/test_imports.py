@@ -6,6 +6,7 @@ import pytest
 
 from postroom.core.commands import (
     CreateConversation,
+    DeleteConversation,
     DeleteMessage,
     EditMessage,
     ExpireHistory,
@@ -16,6 +17,7 @@ from postroom.core.commands import (
     Login,
     RecallMessage,
     SendMessage,
+    SweepConversation,
 )
 from postroom.core.domain import Decision, Entered, Welcome
 from postroom.core.errors import (
@@ -34,6 +36,7 @@ from postroom.core.ids import MessageId, Place, Position, UnixMs
 from postroom.core.limits import MEMBERS_MAX
 from postroom.core.model import Conversation, Message, Receipt, group, peer, room, service
 from postroom.core.queries import Bound, FindMessages
+from postroom.core.runtime import reading
 from postroom.core.runtime.reading import read_messages, read_missed
 from postroom.core.search import Search, places
 from postroom.storage.engine import LIVE
@@ -136,6 +139,21 @@ def test_a_name_is_imported_once_of_whatever_kind(office: Office) -> None:
     assert office.read(lambda snapshot: snapshot.views.conversation(APP, group("x"))) is None
     assert office.read(lambda snapshot: snapshot.views.was_imported(APP, "x"))
     assert not office.read(lambda snapshot: snapshot.views.was_imported("other", "x"))
+
+
+def test_what_was_imported_and_deleted_is_not_imported_again_and_what_was_created_here_is(office: Office) -> None:
+    office.conversation()
+    office.run(CreateConversation(app=APP, conversation=group("ours")))
+    for conversation in (G, group("ours")):
+        office.run(DeleteConversation(app=APP, conversation=conversation, by="al"))
+    assert office.conversation().duplicate
+    with pytest.raises(ConversationExists):
+        office.conversation(group("ours"))
+    for conversation in (G, group("ours")):
+        while office.run(SweepConversation(app=APP, conversation=conversation, unblocked=True)).events:
+            pass
+    assert office.conversation().duplicate
+    assert not office.conversation(group("ours")).duplicate
 
 
 def test_one_that_is_unique_by_its_members_is_found_by_them(office: Office) -> None:
@@ -352,6 +370,25 @@ def test_who_comes_back_to_a_room_is_not_told_of_imports() -> None:
     assert den.missed(first) == (["second", "third"], True)
     assert den.missed(second) == (["third"], True)
     assert den.missed(MessageId(1)) == (["first", "second", "third"], True)
+
+
+def test_a_large_import_hides_nothing_from_who_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither before what they missed nor among it; there is a bound to what is passed over, too."""
+    monkeypatch.setattr(reading, "RECOVERED_ROWS_MAX", 2)
+    den = Den()
+    den.enter("al")
+    for number in range(5):
+        den.message(f"before {number}", OLD_MS, conversation=room("den"))
+    first = den.say("first")
+    den.say("second")
+    for number in range(5):
+        den.message(f"ahead {number}", START_MS + DAY_MS, conversation=room("den"))
+    assert den.missed(MessageId(0)) == (["first", "second"], True)
+    assert den.missed(first) == (["second"], True)
+    monkeypatch.setattr(reading, "RECOVERED_PASSED_MAX", 5)
+    assert den.missed(first) == (["second"], True)
+    monkeypatch.setattr(reading, "RECOVERED_PASSED_MAX", 4)
+    assert den.missed(first) == ([], False)
 
 
 def test_what_was_received_in_a_room_is_what_was_sent_while_one_was_in_it() -> None:

@@ -19,7 +19,7 @@ from postroom.core.model import group, room, service
 from postroom.transports.leancloud.importing import files, order, records
 from postroom.transports.leancloud.importing.files import Bad, ExportFile
 from postroom.transports.leancloud.importing.records import Unusable, Where
-from postroom.transports.leancloud.importing.targets import is_derived, service_pair_id
+from postroom.transports.leancloud.importing.targets import is_derived
 
 HEADER = '#filetype:JSON-streaming {"type":"Class","class":"_Conversation"}\n'
 Write = Callable[[str | bytes], ExportFile]
@@ -156,6 +156,8 @@ def ordered(*pages: str) -> str:
         (["1a 2a", "9b 9a 8a"], "1a 2a 9a 9b 8a"),
         (["1z 9z 5b 5a 4b 4a 3b 3a"], "1z 9z 5a 5b 4a 4b 3a 3b"),  # one that stands wrong does not turn a file
         (["2b 2a", "1b 1a 0a"], "2b 2a 1a 1b 0a"),
+        (["3b 3a 2a", "1b 1a", "0b 0a"], "3a 3b 2a 1a 1b 0a 0b"),  # a page of one time goes as those before
+        (["1a 1b 2a", "3a 3b"], "1a 1b 2a 3a 3b"),
         ([], ""),
         (["", "1a", ""], "1a"),
     ],
@@ -332,7 +334,6 @@ def test_records_that_are_none(record: bytes) -> None:
             read_record()
 
 
-def test_the_name_of_a_service_and_a_user() -> None:
-    assert service_pair_id("6560aa00c0ffee0000000003", "alice") == "a833cb87fa0a947ed0c3abe056b7fb9b"
+def test_names_that_stand_for_two() -> None:
     assert is_derived(hashlib.md5(b"peer:alice:bob").hexdigest())
     assert not is_derived("6560aa00c0ffee0000000001")

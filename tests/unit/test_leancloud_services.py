@@ -366,10 +366,9 @@ def test_a_send_of_1_1_by_name() -> None:
 
     message = of_1_1({"to_peers": ["a", "a"]}).send(Info)
     assert (message.to, message.recipients, message.history) == (S1, ("a",), False)
-    with pytest.raises(InvalidCommand, match="to_peers: required"):
-        of_1_1({}).send(Info)
-    with pytest.raises(InvalidCommand, match="to_peers: at most 20"):
-        of_1_1({"to_peers": ["a"] * 21})
+    for wrong, says in ((None, "required"), (["a"] * 21, "at most 20"), ([], "must name"), (5, "must be an array")):
+        with pytest.raises(InvalidCommand, match=f"to_peers: {says}"):
+            of_1_1({"to_peers": wrong}).send(Info)
 
 
 def test_a_message_of_1_1_to_subscribers() -> None:

@@ -13,7 +13,7 @@ from postroom.core.commands import (
     SendMessage,
 )
 from postroom.core.errors import QuotaExceeded, Refusal
-from postroom.core.events.broadcasts import QuotaUsed
+from postroom.core.events.quotas import QuotaUsed
 from postroom.core.expiry import DAY_MS
 from postroom.core.ids import MessageId
 from postroom.core.model import Quota, Receipt, peer, service

@@ -11,7 +11,6 @@ from postroom.core.events.broadcasts import (
     BroadcastEdited,
     BroadcastSent,
     BroadcastsExpired,
-    QuotaUsed,
 )
 from postroom.core.events.deletion import ConversationDeleted, ConversationSwept, CopiesWithdrawn
 from postroom.core.events.imports import AliasesExpired, ConversationImported, MessageImported
@@ -26,6 +25,7 @@ from postroom.core.events.lists import (
     UsersUnbanned,
     UsersUnsilenced,
 )
+from postroom.core.events.quotas import QuotaUsed
 from postroom.core.events.unread import ConversationRead
 from postroom.core.ids import ExpiryMs, MessageId, Position, UnixMs
 from postroom.core.model import group, service

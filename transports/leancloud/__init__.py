@@ -255,12 +255,12 @@ class _Bound:
         yield self._route("GET", f"{RTM}/messages/history", find, history.render)
         yield self._route("GET", logs, find, history.render)
         yield self._route("DELETE", logs, realtime.parse_delete, messages.render_deleted)
-        yield self._route("PUT", logs, realtime.parse_put, messages.render_deleted, limit=NORMAL)
+        put, patch = (self._with_quota(parse, SUBSCRIPTION_DAY) for parse in (realtime.parse_put, realtime.parse_patch))
+        yield self._route("PUT", logs, put, messages.render_deleted, limit=NORMAL)
         of_client = f"{RTM}/messages/unread/{{uid}}"
         yield self._route("GET", of_client, unread.parse_all, unread.render, everyone)
         yield self._route("GET", f"{of_client}/{{cid}}", unread.parse_one, unread.render, everyone)
-        patch = f"{RTM}/patch/message"
-        yield self._route("POST", patch, realtime.parse_patch, messages.render_changed, limit=NORMAL)
+        yield self._route("POST", f"{RTM}/patch/message", patch, messages.render_changed, limit=NORMAL)
         for path, render in (("onlines", people.render_count), ("members", people.render_sample)):
             yield self._route("GET", f"{RTM}/transient_group/{path}", realtime.parse_room, render, everyone)
         silences = f"{RTM}/conversation/blacklist"

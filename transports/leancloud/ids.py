@@ -71,7 +71,7 @@ def pair_id(one: str, other: str) -> str:
 
 
 def service_pair_id(service: str, user: str) -> str:
-    """What the messages of a service to one client show as their conversation (LeanCloud 4.3)."""
+    """What the messages between a service and one client show as their conversation (LeanCloud 4.3)."""
     return hashlib.md5(f"{service}:{user}".encode()).hexdigest()
 
 

@@ -2,9 +2,11 @@
 
 Those of silences, subscriptions and broadcasts are beside their counterparts."""
 
+from collections.abc import Callable
+
 from postroom.core.commands import DeleteMessage, EditMessage, Kick, RecallMessage, SendMessage
 from postroom.core.errors import InvalidCommand, UnknownConversation
-from postroom.core.model import Kind, Quota, Receipt
+from postroom.core.model import Conversation, Kind, Quota, Receipt
 from postroom.core.queries import FindMessages, FindOnline
 from postroom.transports.config import LeancloudConfig
 from postroom.transports.http.dialect import Call, Steps, Work
@@ -28,22 +30,26 @@ def parse_send(call: Call) -> Steps:
     sender, id = given.client(SENDER), given.text("conv_id")
     transient = given.flag("transient", default="true")
 
-    clients = given.maybe_clients("to_peers", services.CLIENTS_MAX)
-
     def to(kind: Kind) -> SendMessage:
         return message_of(call.caller.app, conversation(kind, id), given, sender=sender, transient=transient)
 
+    def to_clients() -> SendMessage:
+        clients = given.maybe_clients("to_peers", services.CLIENTS_MAX)
+        if not clients:
+            raise InvalidCommand(
+                "to_peers: required of a service conversation; rtm/broadcast/subscriber sends to subscribers"
+            )
+        service = conversation("service", id)
+        return services.message_of(call.caller.app, service, clients, given, sender=sender, transient=transient)
+
     try:
-        to_clients = services.message_of(
-            call.caller.app, conversation("service", id), clients or (), given, sender=sender, transient=transient
-        )
         return _send(to("group"), to("room"), to_clients)
     except UnknownConversation:
         nowhere(target=True)
 
 
-def _send(to_group: SendMessage, to_room: SendMessage, to_clients: SendMessage) -> Steps:
-    """`to_peers` says nothing unless it is a service conversation (LeanCloud 9)."""
+def _send(to_group: SendMessage, to_room: SendMessage, to_clients: Callable[[], SendMessage]) -> Steps:
+    """`to_peers` says nothing unless it is a service conversation (LeanCloud 9): until then it is not looked at."""
     try:
         return (yield to_group)
     except UnknownConversation:
@@ -52,11 +58,7 @@ def _send(to_group: SendMessage, to_room: SendMessage, to_clients: SendMessage) 
         nowhere(target=True)
     if info.conversation.kind == "room":
         return (yield to_room)
-    if not to_clients.recipients:
-        raise InvalidCommand(
-            "to_peers: required of a service conversation; rtm/broadcast/subscriber sends to subscribers"
-        )
-    return (yield to_clients)
+    return (yield to_clients())
 
 
 def parse_publish(call: Call, quota: Quota | None) -> Steps:
@@ -106,38 +108,44 @@ def _delete(app: str, id: str, mid: str, sender: str, sent_ms: int) -> Steps:
     return (yield from change(DeleteMessage(**which(app, target, mid, sender, sent_ms), silent=True), mid))
 
 
-def parse_put(call: Call) -> Steps:
+def parse_put(call: Call, quota: Quota | None) -> Steps:
     """`PUT rtm/messages/logs`: a record of the history with another text. Raises InvalidCommand, MessageTooLong."""
     given = Parameters(body_of(call.request))
     sender, mid, sent_ms = given.client("from"), given.text("msg-id"), given.time("timestamp")
-    return _put(call.caller.app, given.text("conv-id"), mid, sender, sent_ms, text_in("data", given.value("data")))
+    id, body = given.text("conv-id"), text_in("data", given.value("data"))
+    return _put(call.caller.app, id, mid, sender, sent_ms, body, quota)
 
 
-def _put(app: str, id: str, mid: str, sender: str, sent_ms: int, body: bytes) -> Steps:
+def _put(app: str, id: str, mid: str, sender: str, sent_ms: int, body: bytes, quota: Quota | None) -> Steps:
     target = yield from _existing(app, id)
-    return (yield from change(EditMessage(**which(app, target, mid, sender, sent_ms), body=body)))
+    work = EditMessage(**which(app, target, mid, sender, sent_ms), body=body)
+    return (yield from services.change_of_all(work, mid, quota) if target.kind == "service" else change(work, mid))
 
 
-def parse_patch(call: Call) -> Steps:
+def parse_patch(call: Call, quota: Quota | None) -> Steps:
     """`POST rtm/patch/message`: an edit, or with `recall` a recall. Raises InvalidCommand, MessageTooLong."""
     given = Parameters(body_of(call.request))
     body = None if given.flag("recall") else text_of(given)
     sender, mid, sent_ms = given.client(SENDER), given.text("msg_id"), given.time("timestamp")
-    clients = given.maybe_clients("to_peers")
-    if clients is not None:
-        clients = clients[: services.CLIENTS_MAX]  # the others are passed over, as at the vendor (LeanCloud 6.4)
-    return _patch(call.caller.app, given.text("conv_id"), mid, sender, sent_ms, body, clients)
+    id = given.text("conv_id")
+
+    def work(target: Conversation) -> Steps:
+        named = which(call.caller.app, target, mid, sender, sent_ms)
+        work = RecallMessage(**named) if body is None else EditMessage(**named, body=body)
+        if target.kind != "service":
+            return change(work, mid)
+        clients = given.maybe_clients("to_peers")
+        if clients is not None:
+            clients = clients[: services.CLIENTS_MAX]  # the others are passed over, as at the vendor (LeanCloud 6.4)
+        return services.change_of(work, mid, clients, "to_peers", quota)
+
+    return _patch(call.caller.app, id, work)
 
 
-def _patch(
-    app: str, id: str, mid: str, sender: str, sent_ms: int, body: bytes | None, clients: tuple[str, ...] | None
-) -> Steps:
+def _patch(app: str, id: str, work: Callable[[Conversation], Steps]) -> Steps:
+    """As in a send, `to_peers` is looked at in a service conversation alone."""
     target = yield from _existing(app, id)
-    named = which(app, target, mid, sender, sent_ms)
-    work = RecallMessage(**named) if body is None else EditMessage(**named, body=body)
-    if target.kind == "service":
-        return (yield from services.change_of(work, mid, clients, "to_peers"))
-    return (yield from change(work, mid))
+    return (yield from work(target))
 
 
 def _existing(app: str, id: str) -> Steps:

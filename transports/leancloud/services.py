@@ -124,22 +124,41 @@ def _which(call: Call, given: Parameters) -> dict[str, Any]:
 
 def _change(make: Callable[..., ChangeMessage], call: Call, given: Parameters, quota: Quota | None) -> Steps:
     clients = given.maybe_clients("to_clients", CLIENTS_MAX)
-    work = make(**_which(call, given), quota=quota if clients is None else None)
-    return _counted(change_of(work, call.request.param("mid"), clients, "to_clients"))
+    return change_of(make(**_which(call, given)), call.request.param("mid"), clients, "to_clients", quota)
 
 
-def change_of(work: ChangeMessage, mid: str, clients: tuple[str, ...] | None, parameter: str) -> Steps:
+def change_of(
+    work: ChangeMessage, mid: str, clients: tuple[str, ...] | None, parameter: str, quota: Quota | None
+) -> Steps:
     """A change of a message of a service, which must name clients if the message did, and only then."""
-    assert work.conversation is not None
-    message: Message | None = yield from find_message(work, mid)
-    if message is None:
-        yield from record(work.app, work.conversation)
-        raise UnknownMessage("no message has this id")
+    message = yield from _existing(work, mid)
     if message.recipients and clients is None:
         raise InvalidCommand(f"{parameter}: required, since the message was sent to clients by name")
     if not message.recipients and clients is not None:
         raise InvalidCommand(f"{parameter}: the message was sent to all who subscribe")
-    return (yield from change(msgspec.structs.replace(work, id=message.id, recipients=clients or ())))
+    return (yield from _changed(work, message, clients or (), quota))
+
+
+def change_of_all(work: ChangeMessage, mid: str, quota: Quota | None) -> Steps:
+    """A change of a message of a service for whoever has it, also of one that named them."""
+    message = yield from _existing(work, mid)
+    return (yield from _changed(work, message, (), quota))
+
+
+def _existing(work: ChangeMessage, mid: str) -> Steps:
+    """The message that a change of a service's means."""
+    assert work.conversation is not None
+    message = yield from find_message(work, mid)
+    if message is None:
+        yield from record(work.app, work.conversation)
+        raise UnknownMessage("no message has this id")
+    return message
+
+
+def _changed(work: ChangeMessage, message: Message, clients: tuple[str, ...], quota: Quota | None) -> Steps:
+    """One of what went to all who subscribe counts by the day."""
+    quota = None if message.recipients else quota
+    return _counted(change(msgspec.structs.replace(work, id=message.id, recipients=clients, quota=quota)))
 
 
 def parse_hide(call: Call) -> Steps:

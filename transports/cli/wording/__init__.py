@@ -44,11 +44,11 @@ from postroom.core.events.broadcasts import (
     BroadcastEdited,
     BroadcastSent,
     BroadcastsExpired,
-    QuotaUsed,
 )
 from postroom.core.events.deletion import ConversationDeleted, ConversationSwept, CopiesWithdrawn, DeletionEvent
 from postroom.core.events.imports import AliasesExpired, ImportEvent, MessageImported
 from postroom.core.events.lists import ListEvent
+from postroom.core.events.quotas import QuotaUsed
 
 from .messages import acknowledged, of_broadcasts, of_changes, sent
 from .parts import counted, joined, moment, place, safe, shown

@@ -10,13 +10,13 @@ from postroom.core.events.broadcasts import (
     BroadcastEvent,
     BroadcastSent,
     BroadcastsExpired,
-    QuotaUsed,
 )
+from postroom.core.events.quotas import QuotaUsed
 
 from .parts import copies, counted, few, joined, moment, names, place, shown, streamed
 
 
-def of_broadcasts(event: BroadcastEvent) -> str:
+def of_broadcasts(event: BroadcastEvent | QuotaUsed) -> str:
     """What everybody was sent, and what was counted."""
     match event:
         case BroadcastSent():

@@ -23,10 +23,12 @@ class TooMany(Exception):
 
 def in_order(files: Iterable[Iterable[R]]) -> Iterator[R]:
     """The records of all files as they come; but where a file falls in time, those of one time in reverse, also if they go on
-    in the next file. A file falls if so far it fell more often than it rose. Raises TooMany."""
+    in the next file. A file falls if so far it fell more often than it rose; one of a single time as the files before. Raises
+    TooMany."""
     run: list[R] = []
     run_ms: int | None = None
     run_fall = 0
+    before = 0  # the same of the file before, or the last that rose or fell
     for file in files:
         fall = 0  # how much more often it fell
         last: int | None = None
@@ -34,7 +36,7 @@ def in_order(files: Iterable[Iterable[R]]) -> Iterator[R]:
             if last is not None and record.at_ms != last:
                 fall += 1 if record.at_ms < last else -1
             if record.at_ms != run_ms:
-                yield from _turned(run, fall=run_fall or fall)
+                yield from _turned(run, fall=run_fall or fall or before)
                 run, run_ms, run_fall = [], record.at_ms, fall
             last = record.at_ms
             if len(run) == RUN_MAX:
@@ -43,7 +45,8 @@ def in_order(files: Iterable[Iterable[R]]) -> Iterator[R]:
             if run_fall < 0:  # nothing to turn round
                 yield from run
                 run = []
-    yield from _turned(run, fall=run_fall)
+        before = fall or before
+    yield from _turned(run, fall=run_fall or before)
 
 
 def _turned(run: list[R], *, fall: int) -> Iterator[R]:

@@ -16,6 +16,7 @@ from postroom.core.ids import Place
 from postroom.core.model import Conversation
 
 from ..ids import message_id
+from ..messages import VIA
 from . import records
 from .files import Bad, ExportFile
 from .order import TooMany, in_order
@@ -26,7 +27,6 @@ T = TypeVar("T")
 
 BATCH: Final = 500
 """Commands that are given at once: a commit takes some 600 messages."""
-VIA: Final = "leancloud"
 TOLD_MAX: Final = 100
 """Refused records that a report names; of the others it has the number."""
 _OURS: Final = (NoSpace, Overloaded, ShuttingDown, Internal)
@@ -168,7 +168,8 @@ class Importer:
             return snapshot.views.kept(self._app, Place(message.at_ms, id)) is not None
 
     async def _created(self, message: Message) -> Target | None:
-        """A group for messages that name one that is not there. One that was there and deleted is not made again."""
+        """A group for messages that name one that is not there. One that was imported, and deleted here since, is not made
+        again; of one that was created here nothing is known any more when it is deleted and swept."""
         conversation = Conversation("group", message.conversation)
         command = ImportConversation(
             app=self._app, conversation=conversation, created_ms=message.at_ms, updated_ms=message.at_ms

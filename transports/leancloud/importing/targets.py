@@ -1,6 +1,5 @@
 """Which conversation a message of an export belongs to (LeanCloud 4.3, 7.13)."""
 
-import hashlib
 import re
 from collections.abc import Callable
 from itertools import islice
@@ -10,7 +9,7 @@ from postroom.core import Broker, Conversation, peer, service
 from postroom.core.ids import Position
 from postroom.core.limits import NAME_BYTES_MAX
 
-from ..ids import pair_id
+from ..ids import pair_id, service_pair_id
 from ..known import KINDS
 from .records import Message
 
@@ -119,11 +118,6 @@ class Targets:
 def is_derived(id: str) -> bool:
     """Whether it is made of other names, not an id that was given."""
     return _MD5.fullmatch(id) is not None
-
-
-def service_pair_id(service: str, user: str) -> str:
-    """What the messages between a service and one user show as their conversation (LeanCloud 4.3)."""
-    return hashlib.md5(f"{service}:{user}".encode()).hexdigest()
 
 
 def _remembered(known: dict[K, V], key: K, find: Callable[[K], V]) -> V:
