@@ -85,7 +85,8 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     wait: Wait = "offline"
     """For a message: how a wait for its recipient's ack stands as of now."""
     audience: tuple[str, ...] = ()
-    """Of a group's message, or of what became of it: users who are told in their sessions open now and get no copy."""
+    """Of a group's message, or of what became of it: users who are told in their sessions open now and get no copy. Of a silent
+    deletion: who may have been sent the message, if they are known by name."""
     stream: int = 0
     """Of what stands in a stream: its message's running number there."""
     hidden_from: tuple[str, ...] = ()

@@ -141,8 +141,8 @@ class Fanout:
 
     def _tell(self, record: Record, pending: Pending, settled: Settled) -> None:
         match record.event:
-            case MessageDeleted() if isinstance(pending.command, DeleteMessage) and pending.command.silent:
-                pass
+            case MessageDeleted() as event if isinstance(pending.command, DeleteMessage) and pending.command.silent:
+                self._revise(record, settled, event.copies or settled.audience)
             case MessageSent() | MessageEdited() | MessageRecalled() | MessageDeleted() as event:
                 assert settled.body is not None
                 kind = settled.body.header.conversation.kind
@@ -254,6 +254,17 @@ class Fanout:
                 frame = frame or delivery(body, header.type, user, record.position, None)
                 self._offered += 1
                 _guarded(session, session.offer, frame)
+
+    def _revise(self, record: Record, settled: Settled, users: tuple[str, ...]) -> None:
+        """What sessions hold of a message, or read at this moment, shows what became of it, and nobody is told: the sessions of
+        these users or, if it is known of none, of all the app's."""
+        body = settled.body
+        assert body is not None
+        app, frame = body.header.app, delivery(body, body.header.type, "", record.position, None)
+        sessions = [each for user in dict.fromkeys(users) for each in self._sessions.get((app, user), ())]
+        for session in sessions if users else tuple(self._apps.get(app, ())):
+            self._offered += 1
+            _guarded(session, session.revise, frame)
 
     def _tell_all(
         self, record: Record, event: BroadcastSent | BroadcastEdited | BroadcastDeleted, settled: Settled
