@@ -34,8 +34,8 @@ class Welcome(msgspec.Struct, frozen=True):
 class Opening(msgspec.Struct, frozen=True):
     """What a login found out of streams."""
 
-    conversations: tuple[Conversation, ...]
-    """Whose streams the user has from here on."""
+    conversations: tuple[tuple[Conversation, Position], ...]
+    """Whose streams the user has from here on, and since when."""
     lost: bool
     """Something in them is passed over, and accounted for when the session acknowledges."""
 

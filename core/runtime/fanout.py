@@ -169,7 +169,7 @@ class Fanout:
                 | MembersAdded()
                 | MembersRemoved() as event
             ):
-                self._note_members(event)
+                self._note_members(record.position, event)
             case ConversationDeleted() as event:
                 self._forget(record.position, event)
             case LoggedIn() | LoggedOut() | UserKicked() as event:
@@ -178,7 +178,9 @@ class Fanout:
                 self._tell_all(record, event, settled)
 
     def _note_members(
-        self, event: RoomJoined | RoomLeft | ConversationCreated | ConversationImported | MembersAdded | MembersRemoved
+        self,
+        position: Position,
+        event: RoomJoined | RoomLeft | ConversationCreated | ConversationImported | MembersAdded | MembersRemoved,
     ) -> None:
         """Who is where, for what comes after."""
         match event:
@@ -187,9 +189,9 @@ class Fanout:
             case RoomLeft():
                 self._rooms.left(event)
             case ConversationCreated() | ConversationImported():
-                self._streams.created(event.app, event.conversation, event.members)
+                self._streams.created(event.app, event.conversation, event.members, position)
             case MembersAdded():
-                self._streams.added(event)
+                self._streams.added(event, position)
             case MembersRemoved():
                 self._streams.removed(event)
             case _:
@@ -281,13 +283,13 @@ class Fanout:
             _guarded(session, session.offer if isinstance(event, BroadcastSent) else session.revise, frame)
 
     def _offer_stream(self, record: Record, settled: Settled) -> None:
-        """To everyone here who has the conversation's stream, in one frame; a group's not to its own sender, and what became of
+        """To everyone here who has had the conversation's stream since the message, in one frame; a group's not to its own sender, and what became of
         a message not to those from whom it is hidden."""
         body, number, frame = settled.body, settled.stream or None, None
         assert body is not None
         header = body.header
         skipped = (*settled.hidden_from, header.sender) if header.conversation.kind == "group" else settled.hidden_from
-        for user in tuple(self._streams.receivers(header.app, header.conversation)):
+        for user in tuple(self._streams.receivers(header.app, header.conversation, header.id)):
             if user in skipped:
                 continue
             for session in tuple(self._sessions.get((header.app, user), ())):

@@ -243,6 +243,25 @@ def test_an_edit_shows_in_the_messages_place_and_in_its_own() -> None:
     assert other
 
 
+def test_what_becomes_of_a_message_is_not_for_who_came_after_it() -> None:
+    desk = Newsroom(queue_messages=3)
+    edited, recalled, deleted = desk.say("secret"), desk.say("secret"), desk.say("secret")
+    desk.join("dan")
+    desk.edit(edited, "SECRET")
+    desk.recall(recalled)
+    new = desk.say("for dan")
+    desk.delete(deleted)
+    welcome = desk.login("dan")
+    assert (welcome.queued, welcome.missed) == (1, 0)
+    login = desk.open("dan")
+    assert desk.texts(login, "dan") == ["message for dan"]
+    desk.leave("dan")
+    assert desk.texts(login, "dan") == ["message for dan"]
+    event = desk.acked(login, desk.say("more"), "dan")
+    assert event is not None
+    assert (event.id, counts(event)) == (new, (0, 1, 0, 0))
+
+
 def test_a_deletion_is_told_to_who_may_have_read_it_and_forgotten_with_the_history() -> None:
     desk = Newsroom(history_ttl_ms=7 * DAY_MS)
     first, second = desk.say("1"), desk.say("2")
