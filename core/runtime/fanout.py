@@ -144,17 +144,7 @@ class Fanout:
             case MessageDeleted() as event if isinstance(pending.command, DeleteMessage) and pending.command.silent:
                 self._revise(record, settled, event.copies or settled.audience)
             case MessageSent() | MessageEdited() | MessageRecalled() | MessageDeleted() as event:
-                assert settled.body is not None
-                kind = settled.body.header.conversation.kind
-                if kind == "peer":
-                    self._offer(record, event, settled.body)
-                elif kind == "room":
-                    self._offer_room(record, settled.body, pending)
-                else:
-                    self._offer_group(record, event, settled)
-                    to_all = kind == "service" and not (settled.body.header.queue or settled.audience)
-                    if settled.stream or to_all:
-                        self._offer_stream(record, settled)
+                self._tell_message(record, event, pending, settled)
             case Acked() as event:
                 assert isinstance(settled.result, Collected)
                 self._waits.collected(event.app, event.user, settled.result.positions)
@@ -176,6 +166,29 @@ class Fanout:
                 self._tell_of_sessions(record, event, pending, settled)
             case BroadcastSent() | BroadcastEdited() | BroadcastDeleted() as event:
                 self._tell_all(record, event, settled)
+
+    def _tell_message(
+        self,
+        record: Record,
+        event: MessageSent | MessageEdited | MessageRecalled | MessageDeleted,
+        pending: Pending,
+        settled: Settled,
+    ) -> None:
+        body = settled.body
+        assert body is not None
+        kind, queue = body.header.conversation.kind, body.header.queue
+        to_all = settled.stream > 0 or (kind == "service" and not (queue or settled.audience))
+        if not isinstance(event, MessageSent) and (to_all or kind == "room" or (kind == "group" and not queue)):
+            # Who got it may have left since, and is told nothing.
+            self._revise(record, settled, ())
+        if kind == "peer":
+            self._offer(record, event, body)
+        elif kind == "room":
+            self._offer_room(record, body, pending)
+        else:
+            self._offer_group(record, event, settled)
+            if to_all:
+                self._offer_stream(record, settled)
 
     def _note_members(
         self,
@@ -288,7 +301,9 @@ class Fanout:
         body, number, frame = settled.body, settled.stream or None, None
         assert body is not None
         header = body.header
-        skipped = (*settled.hidden_from, header.sender) if header.conversation.kind == "group" else settled.hidden_from
+        skipped = frozenset(settled.hidden_from)
+        if header.conversation.kind == "group":
+            skipped |= {header.sender}
         for user in tuple(self._streams.receivers(header.app, header.conversation, header.id)):
             if user in skipped:
                 continue

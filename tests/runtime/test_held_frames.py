@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import trio
 
-from postroom.core import Broker, DeleteMessage, group, peer, room, service
-from postroom.core.commands import AddMembers, CreateConversation, SendMessage
+from postroom.core import Broker, DeleteMessage, EditMessage, RecallMessage, group, peer, room, service
+from postroom.core.commands import AddMembers, ChangeMessage, CreateConversation, RemoveMembers, SendMessage
 from postroom.core.ids import MessageId
 from postroom.core.limits import GROUP_COPIES_MAX
 from postroom.core.model import Conversation
@@ -38,6 +38,12 @@ async def say(broker: Broker, to: Conversation, text: str = "text", *, queue: bo
 
 async def delete(broker: Broker, id: MessageId, *recipients: str) -> None:
     await broker.submit(DeleteMessage(app=APP, id=id, by="eve", silent=True, recipients=recipients))
+
+
+def change(form: str, id: MessageId) -> ChangeMessage:
+    if form == "edited":
+        return EditMessage(app=APP, id=id, by="eve", body=b"edited")
+    return (RecallMessage if form == "recalled" else DeleteMessage)(app=APP, id=id, by="eve")
 
 
 PLACES = [(to, queue) for to in (peer("bob"), SMALL, LARGE, NEWS) for queue in (True, False)]
@@ -109,3 +115,22 @@ async def test_a_sender_who_is_told_of_their_own_forgets_it_too() -> None:
             tray.room = 9
             session.resume()
             assert tray.texts() == []
+
+
+@pytest.mark.parametrize("form", ["edited", "recalled", "deleted"])
+@pytest.mark.parametrize(("to", "queue"), [*PLACES[4:], (SMALL, False), (ROOM, False)], ids=str)
+async def test_who_left_is_not_handed_the_text_of_before(to: Conversation, queue: bool, form: str) -> None:
+    """Nor told of the change."""
+    async with office() as broker:
+        tray = Tray(room=0)
+        async with broker.connect(app=APP, user="bob", sink=tray) as session:
+            await session.join("r")
+            id = await say(broker, to, queue=queue)
+            if to == ROOM:
+                await session.leave("r")
+            else:
+                await broker.submit(RemoveMembers(app=APP, conversation=to, users=("bob",)))
+            await broker.submit(change(form, id))
+            tray.room = 9
+            session.resume()
+            assert tray.texts() == ([] if form == "deleted" else [form])
