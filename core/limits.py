@@ -43,7 +43,8 @@ MEMBERS_MAX: Final = 500
 GROUP_COPIES_MAX: Final = 100
 """Members of a group up to which a message to it lies in the queue of each; of a larger one it stands once, in its stream."""
 STREAM_COUNTED_MAX: Final = 1_000
-"""What of a stream is counted one by one, for one reader: some 2 ms. More is counted by its numbers."""
+"""What of a reader's streams, all together, is counted one by one at a login or an ack: some 2 ms. More is counted by its
+numbers."""
 MUTED_MAX: Final = 500
 """Users, members or not, who want no push notifications from a group."""
 LISTED_MAX: Final = {"group": 500, "room": 10_000, "service": 10_000}

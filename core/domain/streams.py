@@ -97,21 +97,35 @@ class Passed(NamedTuple):
 def passed(views: ReadViews, app: str, user: str, *, after: Position, through: Position, login: Opened) -> Passed:
     """What lies between two positions, by the rules of a session's login.
 
-    They are counted one by one up to a bound; what does not fit in, by its numbers, with what was deleted since and what is
-    passed over.
+    They are counted one by one up to a bound for all streams together; what does not fit in, by its numbers, with what was
+    deleted since and what is passed over.
     """
     streamed = evicted = expired = 0
+    left = _Left(STREAM_COUNTED_MAX)
     last: StreamEntry | None = None
     for each in memberships(views, app, user, after):
         span = _Span(views, each, user, after)
         over, begin = span.over(login), span.begin(login)
-        counted, newest = span.count(begin, through)
+        counted, newest = span.count(begin, through, left)
         streamed += counted
-        evicted += span.count(max(span.low, over), min(begin, through))[0]
-        expired += span.count(span.low, min(over, through))[0]
+        evicted += span.count(max(span.low, over), min(begin, through), left)[0]
+        expired += span.count(span.low, min(over, through), left)[0]
         if newest is not None and (last is None or newest.position > last.position):
             last = newest
     return Passed(streamed, evicted, expired, last)
+
+
+class _Left:
+    """How many entries may still be looked at one by one."""
+
+    def __init__(self, entries: int) -> None:
+        self._entries = entries
+
+    def take(self, entries: int) -> bool:
+        """Whether there is room for so many."""
+        fits = entries <= self._entries
+        self._entries -= entries if fits else 0
+        return fits
 
 
 class _Span:
@@ -155,15 +169,16 @@ class _Span:
         """Behind what is expired as of the login."""
         return self._behind(lambda entry: entry.stamp_s <= login.over_s, login.position)
 
-    def count(self, after: Position, through: Position) -> tuple[int, StreamEntry | None]:
+    def count(self, after: Position, through: Position, left: "_Left") -> tuple[int, StreamEntry | None]:
         """How many of the reader's stand there between two positions, and the newest of them."""
         if through <= after:
             return 0, None
         first, last = next(self._rows(after), None), self._newest(through)
         if first is None or last is None or first.position > last.position:
             return 0, None
-        if last.ordinal - first.ordinal >= STREAM_COUNTED_MAX:
-            return last.ordinal - first.ordinal + 1, last
+        entries = last.ordinal - first.ordinal + 1
+        if not left.take(entries):
+            return entries, last
         between = takewhile(lambda entry: entry.position <= last.position, self._rows(after))
         theirs = [entry for entry in between if self._theirs(entry)]
         return len(theirs), theirs[-1] if theirs else None

@@ -296,8 +296,8 @@ class Fanout:
             _guarded(session, session.offer if isinstance(event, BroadcastSent) else session.revise, frame)
 
     def _offer_stream(self, record: Record, settled: Settled) -> None:
-        """To everyone here who has had the conversation's stream since the message, in one frame; a group's not to its own sender, and what became of
-        a message not to those from whom it is hidden."""
+        """To everyone here who has had the conversation's stream since the message, in one frame; a group's not to its own
+        sender, and what became of a message not to those from whom it is hidden."""
         body, number, frame = settled.body, settled.stream or None, None
         assert body is not None
         header = body.header

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -97,14 +98,14 @@ async def test_a_silent_deletion_takes_what_a_replay_brings() -> None:
 async def test_what_is_hidden_is_held_by_the_others_alone(queue: bool, named: bool) -> None:
     async with office() as broker:
         bob, cy = Tray(room=0), Tray(room=0)
-        async with broker.connect(app=APP, user="bob", sink=bob) as one:
-            async with broker.connect(app=APP, user="cy", sink=cy) as other:
-                id = await say(broker, NEWS, queue=queue, recipients=("bob", "cy") if named else ())
-                await delete(broker, id, "bob")
-                for tray, session in ((bob, one), (cy, other)):
-                    tray.room = 9
-                    session.resume()
-                assert (bob.texts(), cy.texts()) == ([], ["text"])
+        connect = partial(broker.connect, app=APP)
+        async with connect(user="bob", sink=bob) as one, connect(user="cy", sink=cy) as other:
+            id = await say(broker, NEWS, queue=queue, recipients=("bob", "cy") if named else ())
+            await delete(broker, id, "bob")
+            for tray, session in ((bob, one), (cy, other)):
+                tray.room = 9
+                session.resume()
+            assert (bob.texts(), cy.texts()) == ([], ["text"])
 
 
 async def test_a_sender_who_is_told_of_their_own_forgets_it_too() -> None:

@@ -225,6 +225,23 @@ def test_more_than_is_counted_one_by_one_is_counted_by_numbers() -> None:
     assert len(desk.texts(desk.open())) == 10
 
 
+def test_all_streams_together_are_counted_one_by_one_up_to_a_bound() -> None:
+    desk = Newsroom(queue_messages=10_000)
+    each = STREAM_COUNTED_MAX // 2 - 1
+    places = [service(name) for name in ("a", "b", "c")]
+    for place in places:
+        desk.run(CreateConversation(app=APP, conversation=place))
+        desk.join("bob", to=place)
+    for place in places:
+        desk.begin()
+        ids = [desk.say("x", place) for _ in range(each)]
+        desk.commit()
+        desk.run(DeleteMessage(app=APP, id=ids[5], by="press", silent=True))
+    assert desk.login().queued == 3 * each - 2  # of the third what was deleted, too
+    login = desk.open()
+    assert counts(desk.acked(login, login.position)) == (0, 3 * each - 2, 0, 0)
+
+
 def test_an_edit_shows_in_the_messages_place_and_in_its_own() -> None:
     desk = Newsroom()
     id, other = desk.say("one"), desk.say("two")
