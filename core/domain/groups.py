@@ -39,13 +39,11 @@ def addressed(command: SendMessage, views: ReadViews, now: Now, rules: Rules) ->
     what a service's subscribers are told without keeping it, reads no list.
     """
     row = require(views, command.app, command.to)
-    if row.kind == "service" or (command.queue and row.members > GROUP_COPIES_MAX):
-        sender = (command.sender,) if command.sender_copy == "online" else ()
-        number = views.message_count(row.number) + 1 if command.history else 0
-        return Addressed((), sender, number, stream=command.queue)
-    members = tuple(user for user in views.listed(row.number, "members") if user != command.sender)
     sender = (command.sender,) if command.sender_copy == "online" else ()
     number = views.message_count(row.number) + 1 if command.history else 0
+    if row.kind == "service" or (command.queue and row.members > GROUP_COPIES_MAX):
+        return Addressed((), sender, number, stream=command.queue)
+    members = tuple(user for user in views.listed(row.number, "members") if user != command.sender)
     if not command.queue:
         return Addressed((), (*members, *sender), number)
     queued = tuple(enqueue(views, command.app, user, now, rules, owns_body=False) for user in members)

@@ -58,6 +58,15 @@ def in_conversation(views: ReadViews, app: str, user: str, row: ConversationRow)
     return now + [each for each in views.left(app, user) if each.number == row.number]
 
 
+def had(views: ReadViews, app: str, user: str, row: ConversationRow, position: Position) -> bool:
+    """Whether a user was a member of one conversation there. Looks at no membership that ended before."""
+    since = views.member_since(app, row.number, user)
+    if since is not None and since < position:
+        return True
+    left = views.left(app, user, after=position)
+    return any(each.number == row.number and each.holds(position) for each in left)
+
+
 # What is read.
 
 
