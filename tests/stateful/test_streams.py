@@ -313,7 +313,9 @@ class Streams(StoreMachine):
             return
         until = self.note() - len(decision.events) + 1
         since = line.members.pop(user, None)
-        if since is not None and any(one.position > since for one in line.standing):
+        letters = [letter for letter in self.model.letters if letter.kept and letter.to == place]
+        sent = place.kind == "service" and letters[-1:] and position_of(MessageId(letters[-1].id)) > (since or 0)
+        if since is not None and (sent or any(one.position > since for one in line.standing)):
             line.left.append((user, since, until, self.model.newest_at[APP]))
 
     def unban(self, place: Conversation, user: str) -> None:
