@@ -41,11 +41,12 @@ GAP_TTL_MS: Final = 31 * 86_400_000
 
 # Conversations
 MEMBERS_MAX: Final = 500
-"""Of a group: a message to it lies in the queue of each, which for so many takes the writer some 10 ms."""
+"""Of a group: a message that is not queued looks for the sessions of each, and one event may name all of them."""
 GROUP_COPIES_MAX: Final = 100
 """Members of a group up to which a message to it lies in the queue of each; of a larger one it stands once, in its stream."""
 STREAM_COUNTED_MAX: Final = 1_000
-"""What of a stream is counted one by one, for one reader: some 2 ms. More is counted by its numbers."""
+"""What of a reader's streams, all together, is counted one by one at a login or an ack: some 2 ms. More is counted by its
+numbers."""
 MUTED_MAX: Final = 500
 """Users, members or not, who want no push notifications from a group."""
 LISTED_MAX: Final = {"group": 500, "room": 10_000, "service": 10_000}
@@ -175,7 +176,8 @@ OVERLOADED_RETRY_MS: Final = 1_000
 
 # Fan-out
 OFFERS_AT_ONCE_MAX: Final = 2_000
-"""Frames of rooms handed to sinks before others get a turn, if a message does not go to more: some 10 ms."""
+"""Sessions told of messages to many, or of what became of one, before others get a turn, if one message does not go to more:
+some 10 ms."""
 
 # Sessions
 SESSIONS_PER_USER_MAX: Final = 64

@@ -132,7 +132,8 @@ class Kept(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """It was queued for its recipients, too."""
     recalled: bool = False
     recipients: tuple[str, ...] = ()
-    """Of a message to a group, or to some users of a service: for whom."""
+    """Of a message to a group that lies in queues, or of a service's to users by name: for whom, without those from whom it was
+    hidden."""
     number: int = 0
     """Its running number in its conversation; 0 if it has none."""
     stream: bool = False

@@ -331,7 +331,6 @@ def _body_bytes(command: Command) -> int:
 assert (
     _SEND_ROWS + _KEPT_ROWS + _NUMBERED_ROWS
 ) * ROW_BYTES + BODY_BYTES_MAX < 1 << 20  # one message fits the least room a disk is asked for
-assert _CHANGE_ROWS + _COPY_ROWS * MEMBERS_MAX <= COMMAND_ROWS_MAX
 assert _CHANGE_ROWS + _COPY_ROWS * RECIPIENTS_MAX + _OWN_ROWS * (RECIPIENTS_MAX + COPIES_MAX) <= COMMAND_ROWS_MAX
 assert QUEUE_MESSAGES_MAX + _QUEUE_ROWS <= COMMAND_ROWS_MAX
 assert BATCH_BYTES + (max(STAY_ROWS, _FORGET_ROWS) * SWEEP_STEP_MIN + _QUEUE_ROWS) * ROW_BYTES <= _STEP_BYTES

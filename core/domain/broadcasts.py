@@ -124,9 +124,9 @@ def _find(command: ChangeBroadcast, views: ReadViews, headers: Headers) -> Heade
     unknown = UnknownMessage(f"no broadcast {command.id} is kept")
     if not 0 < command.id <= POSITION_MAX:  # no key could be made of it
         raise unknown
-    row = views.broadcast(command.app, command.id)
+    row = row_of(views, command.app, command.id)
     header = headers.header(row.body) if row is not None else None
-    if row is None or header is None or not _Services(views, command.app).have(row):
+    if header is None:
         raise unknown
     if (
         command.conversation not in (None, header.conversation)
@@ -135,6 +135,12 @@ def _find(command: ChangeBroadcast, views: ReadViews, headers: Headers) -> Heade
     ):
         raise unknown
     return header
+
+
+def row_of(views: ReadViews, app: str, id: MessageId) -> BroadcastRow | None:
+    """What is known of a broadcast whose service is there."""
+    row = views.broadcast(app, id)
+    return row if row is not None and _Services(views, app).have(row) else None
 
 
 def decide_expire(command: ExpireBroadcasts, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:

@@ -101,8 +101,12 @@ def decide_delete(command: DeleteMessage, views: ReadViews, headers: Headers, no
         stream=None if command.silent else found.stream,
     )
     header = msgspec.structs.replace(header, type="deleted", by=command.by, push=b"")
+    body = Body(header, b"")
+    if command.silent:
+        holders = (*found.recipients, header.sender) if found.recipients else ()
+        return Decision((event,), Receipt(id=event.id, at_ms=event.at_ms), body, audience=holders)
     kept_for_somebody = event.stream is not None or any(copy.stored for copy in event.queued)
-    return _changed(event, Body(header, b""), found, views, keeps_body=kept_for_somebody)
+    return _changed(event, body, found, views, keeps_body=kept_for_somebody)
 
 
 def _changed(

@@ -129,8 +129,7 @@ def _have_it(views: ReadViews, command: ChangeMessage, kept: Kept, users: Iterab
 
 def _had_it(views: ReadViews, command: ChangeMessage, row: ConversationRow, user: str) -> bool:
     """Whether somebody subscribed when the message was sent, and still sees something of it."""
-    times = streams.in_conversation(views, command.app, user, row)
-    if not any(time.holds(position_of(command.id)) for time in times):
+    if not streams.had(views, command.app, user, row, position_of(command.id)):
         return False
     copy = copies.copy_of(views, command.app, user, command.id)
     return copy is None or copy.body != HIDDEN

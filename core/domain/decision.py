@@ -34,8 +34,8 @@ class Welcome(msgspec.Struct, frozen=True):
 class Opening(msgspec.Struct, frozen=True):
     """What a login found out of streams."""
 
-    conversations: tuple[Conversation, ...]
-    """Whose streams the user has from here on."""
+    conversations: tuple[tuple[Conversation, Position], ...]
+    """Whose streams the user has from here on, and since when."""
     lost: bool
     """Something in them is passed over, and accounted for when the session acknowledges."""
 
@@ -85,7 +85,8 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     wait: Wait = "offline"
     """For a message: how a wait for its recipient's ack stands as of now."""
     audience: tuple[str, ...] = ()
-    """Of a group's message, or of what became of it: users who are told in their sessions open now and get no copy."""
+    """Of a group's message, or of what became of it: users who are told in their sessions open now and get no copy. Of a silent
+    deletion: who may have been sent the message, if they are known by name."""
     stream: int = 0
     """Of what stands in a stream: its message's running number there."""
     hidden_from: tuple[str, ...] = ()

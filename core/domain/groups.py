@@ -7,7 +7,7 @@ from typing import NamedTuple
 from ..commands import SendMessage
 from ..events import CopiesExpired, Queued, Withdrawn
 from ..events.deletion import CopiesWithdrawn
-from ..ids import MessageId, Position
+from ..ids import MessageId, Position, position_of
 from ..limits import GROUP_COPIES_MAX, HISTORY_EXPIRED_MAX
 from ..model import Conversation, Rules
 from ..ports import ReadViews, Views
@@ -39,13 +39,11 @@ def addressed(command: SendMessage, views: ReadViews, now: Now, rules: Rules) ->
     what a service's subscribers are told without keeping it, reads no list.
     """
     row = require(views, command.app, command.to)
-    if row.kind == "service" or (command.queue and row.members > GROUP_COPIES_MAX):
-        sender = (command.sender,) if command.sender_copy == "online" else ()
-        number = views.message_count(row.number) + 1 if command.history else 0
-        return Addressed((), sender, number, stream=command.queue)
-    members = tuple(user for user in views.listed(row.number, "members") if user != command.sender)
     sender = (command.sender,) if command.sender_copy == "online" else ()
     number = views.message_count(row.number) + 1 if command.history else 0
+    if row.kind == "service" or (command.queue and row.members > GROUP_COPIES_MAX):
+        return Addressed((), sender, number, stream=command.queue)
+    members = tuple(user for user in views.listed(row.number, "members") if user != command.sender)
     if not command.queue:
         return Addressed((), (*members, *sender), number)
     queued = tuple(enqueue(views, command.app, user, now, rules, owns_body=False) for user in members)
@@ -61,8 +59,8 @@ def count_message(views: Views, app: str, conversation: Conversation, number: in
 
 
 def audience(header: Header, kept: Kept | None, views: ReadViews) -> tuple[str, ...]:
-    """Who is told of a change besides those whose queues it went to: of a message that was not queued, whoever is a member
-    now, or whom it named; and its sender, if they got it in their own sessions."""
+    """Who is told of a change besides those whose queues it went to: of a message that was not queued, whoever was a member
+    then and is one now, or whom it named; and its sender, if they got it in their own sessions."""
     sender = (header.sender,) if header.sender_copy == "online" else ()
     if kept is not None and kept.named:
         sender = sender if header.sender not in kept.recipients else ()
@@ -72,7 +70,15 @@ def audience(header: Header, kept: Kept | None, views: ReadViews) -> tuple[str, 
     row = None if header.queue else views.conversation(header.app, header.conversation)
     if row is None:
         return sender
-    return (*(user for user in views.listed(row.number, "members") if user != header.sender), *sender)
+    members = tuple(user for user in views.listed(row.number, "members") if user != header.sender)
+    return (*(user for user in members if _came_before(views, header, row.number, user)), *sender)
+
+
+def _came_before(views: ReadViews, header: Header, number: Position, user: str) -> bool:
+    """Whether a member was one when the message was sent."""
+    since = views.member_since(header.app, number, user)
+    assert since is not None  # they are on the list
+    return since < position_of(header.id)
 
 
 def recipients(header: Header, kept: Kept | None) -> tuple[str, ...]:

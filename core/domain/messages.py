@@ -77,7 +77,7 @@ def decide_send(command: SendMessage, views: ReadViews, headers: Headers, now: N
     return Decision(
         (*created, event),
         Receipt(id=id, at_ms=at_ms),
-        Body(_header(command, id, at_ms), command.body),
+        Body(_header(command, id, at_ms, to), command.body),
         command.queue or command.history,
         wait,
         to.audience,
@@ -85,7 +85,7 @@ def decide_send(command: SendMessage, views: ReadViews, headers: Headers, now: N
     )
 
 
-def _header(command: SendMessage, id: MessageId, at_ms: UnixMs) -> Header:
+def _header(command: SendMessage, id: MessageId, at_ms: UnixMs, to: groups.Addressed) -> Header:
     return Header(
         type="message",
         app=command.app,
@@ -101,7 +101,8 @@ def _header(command: SendMessage, id: MessageId, at_ms: UnixMs) -> Header:
         mentions=command.mentions,
         mention_all=command.mention_all,
         push=command.push,
-        sender_copy=command.sender_copy,
+        # Who is named gets a copy like the others, and is told of its changes as its recipient alone.
+        sender_copy="none" if command.sender in to.recipients else command.sender_copy,
     )
 
 

@@ -59,7 +59,6 @@ def decide_login(command: Login, views: ReadViews, headers: Headers, now: Now, r
     begins = broadcasts.begin(views, app, user, now, session)
     heard = broadcasts.waiting(views, app, user, now.wall_ms, after=acked, begins=begins)
     queued = ends.count - over + passed.streamed + sum(1 for _ in heard)
-    conversations = tuple(conversation for _, conversation in streams.conversations(views, app, user))
     events.append(
         LoggedIn(
             app=app,
@@ -74,7 +73,7 @@ def decide_login(command: Login, views: ReadViews, headers: Headers, now: Now, r
             broadcasts_from=begins,
         )
     )
-    opening = Opening(conversations, lost=passed.evicted + passed.expired > 0)
+    opening = Opening(tuple(streams.since(views, app, user)), lost=passed.evicted + passed.expired > 0)
     return Decision(tuple(events), Welcome(session, queued, missed), opening=opening)
 
 

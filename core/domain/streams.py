@@ -5,16 +5,14 @@ expired is a rule of the login: nothing is written for anybody until they acknow
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from heapq import merge
 from itertools import islice, takewhile
-from operator import attrgetter
 from typing import Final, NamedTuple
 
 from ..events import MembersRemoved, MessageDeleted, MessageEdited, MessageRecalled, MessageSent, StreamNoticesExpired
 from ..expiry import expires_s
 from ..ids import EPOCH_MS, ExpiryMs, MessageId, Position, UnixMs, position_of
 from ..limits import HISTORY_EXPIRED_MAX, STREAM_COUNTED_MAX
-from ..model import Rules
+from ..model import Conversation, Rules
 from ..ports import ReadViews, Views
 from ..rows import ConversationRow, Kept, Membership, Numbered, Opened, StreamEntry, SubscriptionRow
 from .decision import parts
@@ -40,6 +38,14 @@ def memberships(views: ReadViews, app: str, user: str, after: Position) -> Itera
     yield from (each for each in left if not views.is_deleted(app, each.conversation))
 
 
+def since(views: ReadViews, app: str, user: str) -> Iterator[tuple[Conversation, Position]]:
+    """What a user is a member of or subscribes to, and since when."""
+    for number, conversation in conversations(views, app, user):
+        position = views.member_since(app, number, user)
+        assert position is not None  # who knows of a conversation is on its list
+        yield conversation, position
+
+
 def conversations(views: ReadViews, app: str, user: str) -> Iterator[Numbered]:
     """What a user is a member of or subscribes to, without what is deleted and not swept yet."""
     return (each for each in views.conversations_of(app, user) if not views.is_deleted(app, each[1]))
@@ -52,25 +58,34 @@ def in_conversation(views: ReadViews, app: str, user: str, row: ConversationRow)
     return now + [each for each in views.left(app, user) if each.number == row.number]
 
 
+def had(views: ReadViews, app: str, user: str, row: ConversationRow, position: Position) -> bool:
+    """Whether a user was a member of one conversation there. Looks at no membership that ended before."""
+    since = views.member_since(app, row.number, user)
+    if since is not None and since < position:
+        return True
+    left = views.left(app, user, after=position)
+    return any(each.number == row.number and each.holds(position) for each in left)
+
+
 # What is read.
 
 
-def sources(views: ReadViews, app: str, user: str, *, after: Position, login: Opened) -> list[Iterator[StreamEntry]]:
-    """What a session is to be given beyond a position, one iterator a stream, each in the order of positions.
+class PassedOver(NamedTuple):
+    """What stands in a stream and is not for this reader: their own message to a group, or what became of one that was sent
+    before they came."""
 
-    A user's own messages to a group are among them (`sender`): pass over them.
-    """
+    position: Position
+
+
+def sources(
+    views: ReadViews, app: str, user: str, *, after: Position, login: Opened
+) -> list[Iterator[StreamEntry | PassedOver]]:
+    """What a session is to be given beyond a position, one iterator a stream, each in the order of positions."""
     found = []
     for each in memberships(views, app, user, after):
         span = _Span(views, each, user, after)
-        found.append(span.rows(span.begin(login)))
+        found.append(span.read(span.begin(login)))
     return found
-
-
-def waiting(views: ReadViews, app: str, user: str, *, after: Position, login: Opened) -> Iterator[StreamEntry]:
-    """The same as one, in the order of positions."""
-    found = sources(views, app, user, after=after, login=login)
-    return found[0] if len(found) == 1 else merge(*found, key=attrgetter("position"))
 
 
 class Passed(NamedTuple):
@@ -91,20 +106,35 @@ class Passed(NamedTuple):
 def passed(views: ReadViews, app: str, user: str, *, after: Position, through: Position, login: Opened) -> Passed:
     """What lies between two positions, by the rules of a session's login.
 
-    Each stream is counted exactly up to a bound; beyond it, by its numbers, what was deleted since included.
+    They are counted one by one up to a bound for all streams together; what does not fit in, by its numbers, with what was
+    deleted since and what is passed over.
     """
     streamed = evicted = expired = 0
+    left = _Left(STREAM_COUNTED_MAX)
     last: StreamEntry | None = None
     for each in memberships(views, app, user, after):
         span = _Span(views, each, user, after)
         over, begin = span.over(login), span.begin(login)
-        expired += span.count(span.low, min(over, through))
-        evicted += span.count(max(span.low, over), min(begin, through))
-        streamed += span.count(begin, through)
-        newest = span.newest(through)
-        if newest is not None and newest.position > begin and (last is None or newest.position > last.position):
+        counted, newest = span.count(begin, through, left)
+        streamed += counted
+        evicted += span.count(max(span.low, over), min(begin, through), left)[0]
+        expired += span.count(span.low, min(over, through), left)[0]
+        if newest is not None and (last is None or newest.position > last.position):
             last = newest
     return Passed(streamed, evicted, expired, last)
+
+
+class _Left:
+    """How many entries may still be looked at one by one."""
+
+    def __init__(self, entries: int) -> None:
+        self._entries = entries
+
+    def take(self, entries: int) -> bool:
+        """Whether there is room for so many."""
+        fits = entries <= self._entries
+        self._entries -= entries if fits else 0
+        return fits
 
 
 class _Span:
@@ -114,23 +144,31 @@ class _Span:
         self._views = views
         self._number = membership.number
         self._user = user
+        self._since = membership.since
         self.low = max(after, membership.since)
         self._until = membership.until
 
-    def rows(self, after: Position) -> Iterator[StreamEntry]:
+    def read(self, after: Position) -> Iterator[StreamEntry | PassedOver]:
+        """What stands there beyond a position, as far as it is for the reader."""
+        return (entry if self._theirs(entry) else PassedOver(entry.position) for entry in self._rows(after))
+
+    def _theirs(self, entry: StreamEntry) -> bool:
+        return entry.sender != self._user and position_of(entry.id) > self._since
+
+    def _rows(self, after: Position) -> Iterator[StreamEntry]:
         """What stands there beyond a position."""
         until = self._until
         found = self._views.stream(self._number, after=after)
         return found if until is None else takewhile(lambda entry: entry.position < until, found)
 
-    def newest(self, through: Position) -> StreamEntry | None:
+    def _newest(self, through: Position) -> StreamEntry | None:
         """The newest that stands there up to a position."""
         entry = next(self._views.stream_back(self._number, self._high(through)), None)
         return entry if entry is not None and entry.position > self.low else None
 
     def begin(self, login: Opened) -> Position:
         """Where reading begins: behind what is expired or, of too many, evicted as of the login."""
-        newest = self.newest(login.position)
+        newest = self._newest(login.position)
         if newest is None:
             return self.low
         first = newest.ordinal - login.most
@@ -140,17 +178,19 @@ class _Span:
         """Behind what is expired as of the login."""
         return self._behind(lambda entry: entry.stamp_s <= login.over_s, login.position)
 
-    def count(self, after: Position, through: Position) -> int:
-        """How many stand there between two positions."""
+    def count(self, after: Position, through: Position, left: "_Left") -> tuple[int, StreamEntry | None]:
+        """How many of the reader's stand there between two positions, and the newest of them."""
         if through <= after:
-            return 0
-        first, last = next(self.rows(after), None), self.newest(through)
+            return 0, None
+        first, last = next(self._rows(after), None), self._newest(through)
         if first is None or last is None or first.position > last.position:
-            return 0
-        if last.ordinal - first.ordinal >= STREAM_COUNTED_MAX:
-            return last.ordinal - first.ordinal + 1
-        between = takewhile(lambda entry: entry.position <= last.position, self.rows(after))
-        return sum(entry.sender != self._user for entry in between)
+            return 0, None
+        entries = last.ordinal - first.ordinal + 1
+        if not left.take(entries):
+            return entries, last
+        between = takewhile(lambda entry: entry.position <= last.position, self._rows(after))
+        theirs = [entry for entry in between if self._theirs(entry)]
+        return len(theirs), theirs[-1] if theirs else None
 
     def _high(self, through: Position) -> Position:
         return through if self._until is None else min(through, Position(self._until - 1))
@@ -163,13 +203,13 @@ class _Span:
         low, high = self.low, self._high(through)
         if high <= low:
             return low
-        first = next(self.rows(low), None)
+        first = next(self._rows(low), None)
         if first is None or first.position > high or not passes(first):
             return low
         low = first.position
         while low < high:
             middle = Position((low + high) // 2)
-            entry = next(self.rows(middle), None)
+            entry = next(self._rows(middle), None)
             if entry is not None and entry.position <= high and passes(entry):
                 low = entry.position
             else:

@@ -125,7 +125,8 @@ class MessageConfirmed(Event, frozen=True, kw_only=True, tag="message-confirmed.
 
 
 class CopiesExpired(Event, frozen=True, kw_only=True, tag="copies-expired.1"):
-    """A message to a group leaves the history, and with its text these entries leave the queues they waited in."""
+    """A message to a group, or of a service to users by name, leaves the history, and with its text these entries leave the
+    queues they waited in."""
 
     app: str
     id: MessageId

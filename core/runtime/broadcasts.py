@@ -2,7 +2,7 @@
 
 from itertools import islice
 
-from ..domain.broadcasts import valid
+from ..domain.broadcasts import row_of, valid
 from ..ids import MessageId, UnixMs
 from ..model import Message
 from ..ports import Snapshot
@@ -20,10 +20,10 @@ def find_broadcasts(snapshot: Snapshot, query: FindBroadcasts, wall_ms: UnixMs) 
 
 
 def read_broadcasts(snapshot: Snapshot, app: str, ids: tuple[MessageId, ...]) -> list[Message]:
-    """As they are now; those deleted by now are left out. Raises Corruption."""
+    """As they are now; those deleted by now, with their service or alone, are left out. Raises Corruption."""
     found = []
     for id in ids:
-        row = snapshot.views.broadcast(app, id)
+        row = row_of(snapshot.views, app, id)
         body = snapshot.bodies.body(row.body) if row is not None else None
         if row is None or body is None:
             continue

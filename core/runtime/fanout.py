@@ -141,20 +141,10 @@ class Fanout:
 
     def _tell(self, record: Record, pending: Pending, settled: Settled) -> None:
         match record.event:
-            case MessageDeleted() if isinstance(pending.command, DeleteMessage) and pending.command.silent:
-                pass
+            case MessageDeleted() as event if isinstance(pending.command, DeleteMessage) and pending.command.silent:
+                self._revise(record, settled, event.copies or settled.audience)
             case MessageSent() | MessageEdited() | MessageRecalled() | MessageDeleted() as event:
-                assert settled.body is not None
-                kind = settled.body.header.conversation.kind
-                if kind == "peer":
-                    self._offer(record, event, settled.body)
-                elif kind == "room":
-                    self._offer_room(record, settled.body, pending)
-                else:
-                    self._offer_group(record, event, settled)
-                    to_all = kind == "service" and not (settled.body.header.queue or settled.audience)
-                    if settled.stream or to_all:
-                        self._offer_stream(record, settled)
+                self._tell_message(record, event, pending, settled)
             case Acked() as event:
                 assert isinstance(settled.result, Collected)
                 self._waits.collected(event.app, event.user, settled.result.positions)
@@ -169,7 +159,7 @@ class Fanout:
                 | MembersAdded()
                 | MembersRemoved() as event
             ):
-                self._note_members(event)
+                self._note_members(record.position, event)
             case ConversationDeleted() as event:
                 self._forget(record.position, event)
             case LoggedIn() | LoggedOut() | UserKicked() as event:
@@ -177,8 +167,33 @@ class Fanout:
             case BroadcastSent() | BroadcastEdited() | BroadcastDeleted() as event:
                 self._tell_all(record, event, settled)
 
+    def _tell_message(
+        self,
+        record: Record,
+        event: MessageSent | MessageEdited | MessageRecalled | MessageDeleted,
+        pending: Pending,
+        settled: Settled,
+    ) -> None:
+        body = settled.body
+        assert body is not None
+        kind, queue = body.header.conversation.kind, body.header.queue
+        to_all = settled.stream > 0 or (kind == "service" and not (queue or settled.audience))
+        if not isinstance(event, MessageSent) and (to_all or kind == "room" or (kind == "group" and not queue)):
+            # Who got it may have left since, and is told nothing.
+            self._revise(record, settled, ())
+        if kind == "peer":
+            self._offer(record, event, body)
+        elif kind == "room":
+            self._offer_room(record, body, pending)
+        else:
+            self._offer_group(record, event, settled)
+            if to_all:
+                self._offer_stream(record, settled)
+
     def _note_members(
-        self, event: RoomJoined | RoomLeft | ConversationCreated | ConversationImported | MembersAdded | MembersRemoved
+        self,
+        position: Position,
+        event: RoomJoined | RoomLeft | ConversationCreated | ConversationImported | MembersAdded | MembersRemoved,
     ) -> None:
         """Who is where, for what comes after."""
         match event:
@@ -187,9 +202,9 @@ class Fanout:
             case RoomLeft():
                 self._rooms.left(event)
             case ConversationCreated() | ConversationImported():
-                self._streams.created(event.app, event.conversation, event.members)
+                self._streams.created(event.app, event.conversation, event.members, position)
             case MembersAdded():
-                self._streams.added(event)
+                self._streams.added(event, position)
             case MembersRemoved():
                 self._streams.removed(event)
             case _:
@@ -255,6 +270,17 @@ class Fanout:
                 self._offered += 1
                 _guarded(session, session.offer, frame)
 
+    def _revise(self, record: Record, settled: Settled, users: tuple[str, ...]) -> None:
+        """What sessions hold of a message, or read at this moment, shows what became of it, and nobody is told: the sessions of
+        these users or, if it is known of none, of all the app's."""
+        body = settled.body
+        assert body is not None
+        app, frame = body.header.app, delivery(body, body.header.type, "", record.position, None)
+        sessions = [each for user in dict.fromkeys(users) for each in self._sessions.get((app, user), ())]
+        for session in sessions if users else tuple(self._apps.get(app, ())):
+            self._offered += 1
+            _guarded(session, session.revise, frame)
+
     def _tell_all(
         self, record: Record, event: BroadcastSent | BroadcastEdited | BroadcastDeleted, settled: Settled
     ) -> None:
@@ -270,13 +296,15 @@ class Fanout:
             _guarded(session, session.offer if isinstance(event, BroadcastSent) else session.revise, frame)
 
     def _offer_stream(self, record: Record, settled: Settled) -> None:
-        """To everyone here who has the conversation's stream, in one frame; a group's not to its own sender, and what became of
-        a message not to those from whom it is hidden."""
+        """To everyone here who has had the conversation's stream since the message, in one frame; a group's not to its own
+        sender, and what became of a message not to those from whom it is hidden."""
         body, number, frame = settled.body, settled.stream or None, None
         assert body is not None
         header = body.header
-        skipped = (*settled.hidden_from, header.sender) if header.conversation.kind == "group" else settled.hidden_from
-        for user in tuple(self._streams.receivers(header.app, header.conversation)):
+        skipped = frozenset(settled.hidden_from)
+        if header.conversation.kind == "group":
+            skipped |= {header.sender}
+        for user in tuple(self._streams.receivers(header.app, header.conversation, header.id)):
             if user in skipped:
                 continue
             for session in tuple(self._sessions.get((header.app, user), ())):

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from ..domain import Entered, broadcasts, streams
 from ..domain.changes import replacement
 from ..domain.copies import copy_of
+from ..domain.streams import PassedOver
 from ..errors import Corruption
 from ..expiry import expired
 from ..ids import POSITION_MAX, ExpiryMs, MessageId, Place, Position, UnixMs, message_at, position_of
@@ -51,11 +52,12 @@ def read_page(
             return Page(deliveries, through, complete=False, as_of=views.position)
         through = entry.position
         frame: Delivery | None = None
+        if isinstance(entry, PassedOver):
+            continue
         if isinstance(entry, StreamEntry):
-            if entry.sender != user:
-                shown = resolve_streamed(snapshot, app, user, entry)
-                if shown is not None:
-                    frame = delivery(*shown, user, entry.position, None, stream=entry.number)
+            shown = resolve_streamed(snapshot, app, user, entry)
+            if shown is not None:
+                frame = delivery(*shown, user, entry.position, None, stream=entry.number)
         elif isinstance(entry, BroadcastEntry):
             frame = broadcast_delivery(_broadcast(snapshot, entry), "message", entry.position)
         elif not expired(entry.expires_s, clock):
@@ -68,7 +70,7 @@ def read_page(
     return Page(deliveries, through, complete=True, as_of=views.position)
 
 
-_Waiting = Entry | StreamEntry | BroadcastEntry
+_Waiting = Entry | StreamEntry | PassedOver | BroadcastEntry
 
 
 def _waiting(

@@ -262,6 +262,8 @@ class Session:
 
     def revise(self, change: Delivery) -> None:
         """A message changed: what was not handed out shows it, and nothing else tells of it."""
+        if self._buffer.idle and self._changes is None:
+            return  # as nearly all are
         self._buffer.revise(change)
         if self._changes is not None:
             self._changes.append(change)

@@ -4,6 +4,7 @@ store for none of them, and costs nothing more if nobody is here."""
 from collections.abc import Iterable, Iterator
 
 from ..events import MembersAdded, MembersRemoved
+from ..ids import MessageId, Position, position_of
 from ..model import Conversation
 
 
@@ -11,25 +12,26 @@ class StreamIndex:
     """Members of groups and subscribers of services who have a session here, as of the last event that was made known."""
 
     def __init__(self) -> None:
-        self._members: dict[tuple[str, Conversation], dict[str, None]] = {}
+        self._members: dict[tuple[str, Conversation], dict[str, Position]] = {}
+        """Each with the position where they came."""
         self._of: dict[tuple[str, str], set[Conversation]] = {}
 
-    def online(self, app: str, user: str, conversations: Iterable[Conversation]) -> None:
-        """A user is here, and a member of these."""
+    def online(self, app: str, user: str, conversations: Iterable[tuple[Conversation, Position]]) -> None:
+        """A user is here, and a member of these since then."""
         self._of.setdefault((app, user), set())
-        for conversation in conversations:
-            self._add(app, conversation, user)
+        for conversation, since in conversations:
+            self._add(app, conversation, user, since)
 
     def offline(self, app: str, user: str) -> None:
         """They are not here any more."""
         for conversation in self._of.pop((app, user), ()):
             self._remove(app, conversation, user)
 
-    def added(self, event: MembersAdded) -> None:
+    def added(self, event: MembersAdded, position: Position) -> None:
         """Members, of whom those count who are here."""
         for user in event.users:
             if (event.app, user) in self._of:
-                self._add(event.app, event.conversation, user)
+                self._add(event.app, event.conversation, user, position)
 
     def removed(self, event: MembersRemoved) -> None:
         """They are members no more."""
@@ -44,24 +46,25 @@ class StreamIndex:
         for user in self._members.pop((app, conversation), ()):
             self._of[app, user].remove(conversation)
 
-    def created(self, app: str, conversation: Conversation, members: Iterable[str]) -> None:
+    def created(self, app: str, conversation: Conversation, members: Iterable[str], position: Position) -> None:
         """A group with members from its beginning on."""
         for user in members:
             if (app, user) in self._of:
-                self._add(app, conversation, user)
+                self._add(app, conversation, user, position)
 
-    def receivers(self, app: str, conversation: Conversation) -> Iterator[str]:
-        """Who is here."""
-        return iter(self._members.get((app, conversation), ()))
+    def receivers(self, app: str, conversation: Conversation, id: MessageId) -> Iterator[str]:
+        """Who is here, of those who were members when this message was sent."""
+        sent = position_of(id)
+        return (user for user, since in self._members.get((app, conversation), {}).items() if since < sent)
 
     @property
     def count(self) -> int:
         """Conversations with somebody here."""
         return len(self._members)
 
-    def _add(self, app: str, conversation: Conversation, user: str) -> None:
+    def _add(self, app: str, conversation: Conversation, user: str, since: Position) -> None:
         self._of[app, user].add(conversation)
-        self._members.setdefault((app, conversation), {})[user] = None
+        self._members.setdefault((app, conversation), {})[user] = since
 
     def _remove(self, app: str, conversation: Conversation, user: str) -> None:
         members = self._members[app, conversation]

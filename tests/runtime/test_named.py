@@ -117,6 +117,15 @@ async def test_a_session_that_holds_the_message_hands_out_what_is_its_user_s() -
         assert (ben.texts(), cy.texts()) == (["new", "new"], ["hi"])
 
 
+@pytest.mark.parametrize("queue", [True, False])
+async def test_a_sender_from_whom_their_own_copy_is_hidden_is_told_nothing_more(queue: bool) -> None:
+    async with bureau("desk", "cy") as (broker, (desk, cy)):
+        id = (await broker.submit(say("hi", "desk", "cy", queue=queue, sender_copy="online"))).id
+        await broker.submit(changed("silent", id, "desk"))
+        await broker.submit(changed("edited", id))
+        assert (desk.texts(), cy.texts()) == (["hi"], ["hi", "new"])
+
+
 async def test_what_a_user_finds_and_what_the_service_shows() -> None:
     async with bureau() as (broker, _):
         ids = [(await broker.submit(say(text))).id for text in ("one", "two", "three", "four")]

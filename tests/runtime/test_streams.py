@@ -188,6 +188,24 @@ async def test_changes_reach_who_is_here_and_who_is_not() -> None:
         assert [each.body for each in found] == [b"one"]
 
 
+@pytest.mark.parametrize("queue", [True, False])
+async def test_changes_are_not_told_to_who_came_after_the_message(queue: bool) -> None:
+    g = group("g")
+    async with newsroom("ann", "eve") as (broker, _, (ann, eve)):
+        await broker.submit(CreateConversation(app=APP, conversation=g, members=("ann", *CROWD)))
+        for place in (S, g):
+            first = await broker.submit(say("old", place, queue=queue))
+            await subscribe(broker, "eve", to=place)
+            await broker.submit(EditMessage(app=APP, id=first.id, by="press", body=b"secret"))
+            await broker.submit(DeleteMessage(app=APP, id=first.id, by="press"))
+            second = await broker.submit(say("new", place, queue=queue))
+            await broker.submit(RecallMessage(app=APP, id=second.id, by="press"))
+            assert ann.texts() == ["old", "secret", "deleted", "new", "recalled"]
+            assert eve.texts() == ["new", "recalled"]
+            ann.frames.clear()
+            eve.frames.clear()
+
+
 async def test_a_session_that_falls_behind_reads_streams_from_disk() -> None:
     async with open_office(options=Options(session_buffer_bytes=PAGE_BYTES)) as (broker, _):
         await broker.submit(CreateConversation(app=APP, conversation=S))

@@ -33,7 +33,7 @@ from postroom.core.commands import (
 from postroom.core.domain import Decision, Welcome, streams
 from postroom.core.errors import Banned, MessageIsRecalled, Refusal, UnknownMessage
 from postroom.core.events import Acked
-from postroom.core.ids import ExpiryMs, MessageId, Position
+from postroom.core.ids import ExpiryMs, MessageId, Position, position_of
 from postroom.core.limits import GROUP_COPIES_MAX
 from postroom.core.model import Conversation, Rules, group, peer, service
 from postroom.core.rows import Opened
@@ -180,7 +180,11 @@ class StreamsModel(Model):
                 stays.append((line.members[reader.user], 1 << 60))
             for since, until in stays:
                 of = [one for one in line.standing if since < one.position < until]
-                found += [(one, self.passes_over(reader, of, one)) for one in of if one.position > acked]
+                found += [
+                    (one, self.passes_over(reader, of, one))
+                    for one in of
+                    if one.position > acked and position_of(MessageId(one.letter.id)) > since
+                ]
         found.sort(key=lambda each: each[0].position)
         return [each for each in found if not self.is_own(reader.user, each[0].letter)]
 
@@ -309,7 +313,9 @@ class Streams(StoreMachine):
             return
         until = self.note() - len(decision.events) + 1
         since = line.members.pop(user, None)
-        if since is not None and any(one.position > since for one in line.standing):
+        letters = [letter for letter in self.model.letters if letter.kept and letter.to == place]
+        sent = place.kind == "service" and letters[-1:] and position_of(MessageId(letters[-1].id)) > (since or 0)
+        if since is not None and (sent or any(one.position > since for one in line.standing)):
             line.left.append((user, since, until, self.model.newest_at[APP]))
 
     def unban(self, place: Conversation, user: str) -> None:
@@ -417,8 +423,8 @@ class Streams(StoreMachine):
         missed = box.missed + counted.evicted + counted.expired
         assert decision.result == Welcome(Position(position), len(box.copies) + counted.streamed, missed)
         assert decision.opening is not None
-        assert set(decision.opening.conversations) == {
-            place for place, line in model.lines.items() if user in line.members
+        assert dict(decision.opening.conversations) == {
+            place: line.members[user] for place, line in model.lines.items() if user in line.members
         }
         reader.due = decision.opening.lost
         reader.streamed = position if reader.due else 0

@@ -10,6 +10,8 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from heapq import merge
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -40,7 +42,11 @@ def waiting_in_streams(snapshot: Snapshot, user: str) -> list[StreamEntry]:
     """What streams have for a user, whatever rules a login might have."""
     row = snapshot.views.user(APP, user)
     after = row.acked_through if row is not None else Position(0)
-    return list(streams.waiting(snapshot.views, APP, user, after=after, login=Opened(Position(0), 0, 0)))
+    found = merge(
+        *streams.sources(snapshot.views, APP, user, after=after, login=Opened(Position(0), 0, 0)),
+        key=attrgetter("position"),
+    )
+    return [entry for entry in found if isinstance(entry, StreamEntry)]
 
 
 class Child:

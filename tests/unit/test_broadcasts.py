@@ -30,6 +30,7 @@ from postroom.core.expiry import DAY_MS
 from postroom.core.ids import MessageId, UnixMs
 from postroom.core.limits import BODY_BYTES_MAX, PUSH_BYTES_MAX
 from postroom.core.model import Conversation, Quota, Receipt, group, peer, service
+from postroom.core.runtime.broadcasts import read_broadcasts
 from postroom.storage import keys
 
 from ..support.desk import APP, Desk
@@ -283,6 +284,8 @@ def test_one_whose_service_is_gone_is_gone(desk: Desk) -> None:
     with desk.store.transaction() as transaction:
         engine_of(transaction).delete("live", keys.conversation_key(APP, "service", "news"))
     assert live(desk) == [stays]
+    found = desk.read(lambda snapshot: read_broadcasts(snapshot, APP, (id, stays)))
+    assert [each.id for each in found] == [stays]  # whoever looked for them before it was
     desk.run(CreateConversation(app=APP, conversation=NEWS))
     again = broadcast(desk, "again")
     assert live(desk) == [stays, again]

@@ -1,6 +1,6 @@
 """Copies of what a service sent its subscribers: whoever reads the stream sees their own, and everybody else the message."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -22,8 +22,9 @@ from postroom.core.expiry import DAY_MS
 from postroom.core.ids import Position
 from postroom.core.limits import GROUP_COPIES_MAX
 from postroom.core.model import group
-from postroom.core.rows import Opened
+from postroom.core.rows import Membership, Opened
 from postroom.core.runtime.reading import read_page
+from postroom.storage.views import StoredViews
 from tests.support.bureau import NEWS, Bureau
 from tests.support.desk import APP, Shown
 
@@ -227,6 +228,30 @@ def test_copies_of_what_was_kept_and_not_queued(press: Press) -> None:
     decision = press.run(RecallMessage(app=APP, id=press.id, by="desk"))
     assert (decision.audience, decision.hidden_from) == ((), ("dan",))
     press.sound()
+
+
+def test_whose_a_message_is_is_asked_of_no_membership_that_ended_before_it(
+    press: Press, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        press.run(RemoveMembers(app=APP, conversation=NEWS, users=EACH))
+        press.run(AddMembers(app=APP, conversation=NEWS, users=EACH))
+        press.id = press.say("next", to=())
+    press.run(RemoveMembers(app=APP, conversation=NEWS, users=("cy",)))
+    looked: list[Membership] = []
+    left = StoredViews.left
+
+    def noted(*of: Any, **where: Any) -> Iterator[Membership]:
+        for each in left(*of, **where):
+            looked.append(each)
+            yield each
+
+    monkeypatch.setattr(StoredViews, "left", noted)
+    press.edit_for("ben", "cy")
+    assert len(looked) == 1
+    with pytest.raises(UnknownMessage):
+        press.edit_for("eve", "stranger")
+    assert len(looked) == 1
 
 
 def test_a_large_group_has_no_copies(press: Press) -> None:

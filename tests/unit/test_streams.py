@@ -225,6 +225,23 @@ def test_more_than_is_counted_one_by_one_is_counted_by_numbers() -> None:
     assert len(desk.texts(desk.open())) == 10
 
 
+def test_all_streams_together_are_counted_one_by_one_up_to_a_bound() -> None:
+    desk = Newsroom(queue_messages=10_000)
+    each = STREAM_COUNTED_MAX // 2 - 1
+    places = [service(name) for name in ("a", "b", "c")]
+    for place in places:
+        desk.run(CreateConversation(app=APP, conversation=place))
+        desk.join("bob", to=place)
+    for place in places:
+        desk.begin()
+        ids = [desk.say("x", place) for _ in range(each)]
+        desk.commit()
+        desk.run(DeleteMessage(app=APP, id=ids[5], by="press", silent=True))
+    assert desk.login().queued == 3 * each - 2  # of the third what was deleted, too
+    login = desk.open()
+    assert counts(desk.acked(login, login.position)) == (0, 3 * each - 2, 0, 0)
+
+
 def test_an_edit_shows_in_the_messages_place_and_in_its_own() -> None:
     desk = Newsroom()
     id, other = desk.say("one"), desk.say("two")
@@ -241,6 +258,25 @@ def test_an_edit_shows_in_the_messages_place_and_in_its_own() -> None:
     assert (desk.has(b"T"), desk.has(b"k")) == (3, 0)
     assert desk.kept() == [("message", "two"), ("recalled", "")]
     assert other
+
+
+def test_what_becomes_of_a_message_is_not_for_who_came_after_it() -> None:
+    desk = Newsroom(queue_messages=3)
+    edited, recalled, deleted = desk.say("secret"), desk.say("secret"), desk.say("secret")
+    desk.join("dan")
+    desk.edit(edited, "SECRET")
+    desk.recall(recalled)
+    new = desk.say("for dan")
+    desk.delete(deleted)
+    welcome = desk.login("dan")
+    assert (welcome.queued, welcome.missed) == (1, 0)
+    login = desk.open("dan")
+    assert desk.texts(login, "dan") == ["message for dan"]
+    desk.leave("dan")
+    assert desk.texts(login, "dan") == ["message for dan"]
+    event = desk.acked(login, desk.say("more"), "dan")
+    assert event is not None
+    assert (event.id, counts(event)) == (new, (0, 1, 0, 0))
 
 
 def test_a_deletion_is_told_to_who_may_have_read_it_and_forgotten_with_the_history() -> None:
