@@ -292,6 +292,28 @@ def test_what_comes_back_of_our_own_is_known(desk: Desk) -> None:
     assert (status, report["messages"]) == (0, {"imported": 0, "duplicates": 1, "refused": 0})
 
 
+def test_what_was_deleted_here_does_not_come_back_with_our_own(desk: Desk) -> None:
+    """Of a conversation that was made here; the same records may be another broker's in one that was imported."""
+
+    async def talk(lean: Lean) -> None:
+        cid = await lean.conversation("alice", "bob")
+        for text in ("kept", "deleted"):
+            await lean.send(f"/conversations/{cid}", text)
+        told = await lean.ok("GET", "/messages")
+        elsewhere = [record | {"conv-id": C1, "to": C1} for record in told]
+        desk.messages(*told)
+        desk.messages(*elsewhere, name="elsewhere.json")
+        which = {"from_client": told[0]["from"], "timestamp": told[0]["timestamp"]}
+        await lean.ok("DELETE", f"/conversations/{cid}/messages/{told[0]['msg-id']}", params=which)
+
+    desk.take(desk.conversations({"objectId": C1}))
+    desk.serve(talk)
+    status, report = desk.take(desk.home / "messages.json")
+    assert (status, report["messages"]) == (0, {"imported": 0, "duplicates": 2, "refused": 0})
+    status, report = desk.take(desk.home / "elsewhere.json")
+    assert (status, report["messages"]["imported"]) == (0, 1)
+
+
 def test_a_deleted_conversation_is_not_made_again_by_its_messages(desk: Desk) -> None:
     """What was imported is known: of the conversation its name, whatever kind it was."""
     files = desk.messages(desk.record("one", 9, C2)), desk.conversations({"objectId": C2, "tr": True})

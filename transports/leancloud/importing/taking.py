@@ -12,7 +12,7 @@ import msgspec
 from postroom.core import Broker, Refusal
 from postroom.core.commands import Command, ImportConversation, ImportMessage
 from postroom.core.errors import Internal, NoSpace, Overloaded, ShuttingDown
-from postroom.core.ids import Place
+from postroom.core.ids import Place, position_of
 from postroom.core.model import Conversation
 
 from ..ids import message_id
@@ -153,6 +153,9 @@ class Importer:
             target = self._targets.of(message)
             if target is None and self._create_missing and not is_derived(message.conversation):
                 target = await self._created(message)
+            if target is not None and self._was_deleted_here(message, target):
+                self.report.messages.duplicates += 1
+                continue
             batch.append((message.where, self._command(message, target)))
             if len(batch) == BATCH:
                 await self._give(batch, self.report.messages)
@@ -166,6 +169,21 @@ class Importer:
             return False
         with self._broker.snapshot() as snapshot:
             return snapshot.views.kept(self._app, Place(message.at_ms, id)) is not None
+
+    def _was_deleted_here(self, message: Message, target: Target) -> bool:
+        """Whether it was sent here and is gone: it has an id of ours, from between the creation of its conversation and now.
+
+        Of a conversation that was imported that says nothing, since another broker may have given the id; nor of a room, since
+        there may be one of its name anywhere.
+        """
+        id = message_id(message.alias)
+        if id is None or target.conversation.kind not in ("group", "service"):
+            return False
+        with self._broker.snapshot() as snapshot:
+            views = snapshot.views
+            row = views.conversation(self._app, target.conversation)
+            imported = views.was_imported(self._app, target.conversation.id)
+            return row is not None and not imported and row.number < position_of(id) <= views.position
 
     async def _created(self, message: Message) -> Target | None:
         """A group for messages that name one that is not there. One that was imported, and deleted here since, is not made
