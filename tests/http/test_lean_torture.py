@@ -789,7 +789,7 @@ def port() -> Iterator[int]:
         assert client.post(f"{BASE}/rtm/users/userA/peer_messages", json=PEER).json()["code"] == "message_sent"
 
 
-@settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(parts=ANY)
 def test_any_bytes_are_answered_or_not_and_nothing_else_happens(
     port: int, parts: list[bytes], caplog: pytest.LogCaptureFixture

@@ -100,8 +100,15 @@ async def test_changes_of_the_copies_of_some(lean: Lean) -> None:
     assert await lean.texts("/messages") == ["one"]
     assert await lean.ok("PUT", f"{path}/recall", which | {"to_clients": ["alice"]}) == {"result": {}}
     assert await seen() == [[RECALLED], ["two"], ["one"]]
-    assert await lean.ok("PUT", path, which | {"message": "three", "to_clients": users}) == {"result": {}}
-    assert (await lean.texts("/messages"), (await seen())[1:]) == (["three"], [["three"], ["three"]])
+    three = which | {"message": "three"}
+    assert await lean.bad("PUT", path, three | {"to_clients": users}) == (
+        404,
+        4404,
+    )  # it was taken back from one of them
+    assert await lean.ok("PUT", path, three | {"to_clients": users[1:]}) == {"result": {}}
+    assert (await lean.texts("/messages"), await seen()) == (["one"], [[RECALLED], ["three"], ["three"]])
+    assert await lean.ok("PUT", f"{path}/recall", which | {"to_clients": users}) == {"result": {}}
+    assert (await lean.texts("/messages"), await seen()) == ([RECALLED], [[RECALLED]] * 3)
 
 
 async def test_a_message_hidden_from_one(lean: Lean) -> None:

@@ -254,6 +254,6 @@ class LmdbLists(OnLmdb, Lists):
 
 
 TestMemoryLists = MemoryLists.TestCase
-TestMemoryLists.settings = settings(max_examples=100, stateful_step_count=60)
+TestMemoryLists.settings = settings(max_examples=60, stateful_step_count=60)
 TestLmdbLists = LmdbLists.TestCase
 TestLmdbLists.settings = settings(max_examples=15, stateful_step_count=40)

@@ -553,6 +553,6 @@ class LmdbQueues(OnLmdb, Queues):
 
 
 TestMemoryQueues = MemoryQueues.TestCase
-TestMemoryQueues.settings = settings(max_examples=120, stateful_step_count=60)
+TestMemoryQueues.settings = settings(max_examples=90, stateful_step_count=60)
 TestLmdbQueues = LmdbQueues.TestCase
-TestLmdbQueues.settings = settings(max_examples=40, stateful_step_count=40)
+TestLmdbQueues.settings = settings(max_examples=25, stateful_step_count=40)

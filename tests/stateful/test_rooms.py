@@ -874,6 +874,6 @@ class LmdbRooms(OnLmdb, Rooms):
 
 
 TestMemoryRooms = MemoryRooms.TestCase
-TestMemoryRooms.settings = settings(max_examples=120, stateful_step_count=50)
+TestMemoryRooms.settings = settings(max_examples=80, stateful_step_count=50)
 TestLmdbRooms = LmdbRooms.TestCase
-TestLmdbRooms.settings = settings(max_examples=60, stateful_step_count=40)
+TestLmdbRooms.settings = settings(max_examples=30, stateful_step_count=40)

@@ -645,6 +645,6 @@ class LmdbStreams(OnLmdb, Streams):
 
 
 TestMemoryStreams = MemoryStreams.TestCase
-TestMemoryStreams.settings = settings(max_examples=100, stateful_step_count=60)
+TestMemoryStreams.settings = settings(max_examples=70, stateful_step_count=60)
 TestLmdbStreams = LmdbStreams.TestCase
 TestLmdbStreams.settings = settings(max_examples=20, stateful_step_count=40)

@@ -325,6 +325,6 @@ class LmdbTexts(OnLmdb, Texts):
 
 
 TestMemoryTexts = MemoryTexts.TestCase
-TestMemoryTexts.settings = settings(max_examples=80, stateful_step_count=50)
+TestMemoryTexts.settings = settings(max_examples=50, stateful_step_count=50)
 TestLmdbTexts = LmdbTexts.TestCase
-TestLmdbTexts.settings = settings(max_examples=25, stateful_step_count=50)
+TestLmdbTexts.settings = settings(max_examples=15, stateful_step_count=50)

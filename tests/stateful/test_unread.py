@@ -232,6 +232,6 @@ class LmdbUnread(OnLmdb, Unread):
 
 
 TestMemoryUnread = MemoryUnread.TestCase
-TestMemoryUnread.settings = settings(max_examples=100, stateful_step_count=50)
+TestMemoryUnread.settings = settings(max_examples=60, stateful_step_count=50)
 TestLmdbUnread = LmdbUnread.TestCase
 TestLmdbUnread.settings = settings(max_examples=15, stateful_step_count=40)
