@@ -129,8 +129,8 @@ _SWEPT_ROWS: Final[dict[type[Command], int]] = {
     ExpireBroadcasts: _BROADCAST_ROWS,
 }
 """Of each thing that a sweep ends."""
-_BRING_BODIES: Final = (SendMessage, EditMessage, SendBroadcast, EditBroadcast, ImportMessage)
-"""What always does."""
+_BRING_BODIES: Final = (EditMessage, SendBroadcast, EditBroadcast, ImportMessage)
+"""What always does, besides a send."""
 _LONG_BODY_BYTES: Final = 2_500
 """A body longer than this may not fit one page with its header. Its pages must lie side by side: at the file's end."""
 
@@ -199,11 +199,10 @@ def estimate(command: Command, rules: Rules, recipients: int = 0, copies: int = 
     deletion of a conversation, how many rows go with its record. `copies`: of a change of a service's message, with how many
     copies and timelines of users.
     """
+    if isinstance(command, SendMessage):  # most are
+        return _of_send(command, recipients)
     rows = usual = _FEW_ROWS.get(type(command), _CHANGE_ROWS)
     match command:
-        case SendMessage():
-            kept = _KEPT_ROWS + _NUMBERED_ROWS * (command.to.kind in ("group", "service"))
-            rows = usual = _SEND_ROWS + kept * command.history
         case ImportMessage():
             rows = usual = _IMPORT_ROWS + _KEPT_ROWS * len(command.recipients)
         case Login() | DeleteMessage():
@@ -231,7 +230,7 @@ def estimate(command: Command, rules: Rules, recipients: int = 0, copies: int = 
             return _of_record(command, recipients)
         case Logout():
             rows = usual = STAY_ROWS * min(command.rooms, command.rooms_max) + _CHANGE_ROWS
-    more = _spread(command, recipients, copies) + _QUOTA_ROWS * (getattr(command, "quota", None) is not None)
+    more = _COPY_ROWS * recipients + _OWN_ROWS * copies + _QUOTA_ROWS * (getattr(command, "quota", None) is not None)
     rows, usual = rows + more, usual + more
     size = usual * ROW_BYTES
     if isinstance(command, _BRING_BODIES) or _body_bytes(command):
@@ -239,11 +238,15 @@ def estimate(command: Command, rules: Rules, recipients: int = 0, copies: int = 
     return rows, size
 
 
-def _spread(command: Command, recipients: int, copies: int) -> int:
-    """What it writes for each of many."""
-    if isinstance(command, SendMessage) and command.to.kind == "service":
-        recipients = copies = len(command.recipients)
-    return _COPY_ROWS * recipients + _OWN_ROWS * copies
+def _of_send(command: SendMessage, recipients: int) -> tuple[int, int]:
+    rows, kind = _SEND_ROWS + _COPY_ROWS * recipients, command.to.kind
+    if kind == "service":
+        rows += (_COPY_ROWS + _OWN_ROWS) * len(command.recipients)
+    if command.history:
+        rows += _KEPT_ROWS if kind == "peer" or kind == "room" else _KEPT_ROWS + _NUMBERED_ROWS
+    if command.quota is not None:
+        rows += _QUOTA_ROWS
+    return rows, (rows + 1) * ROW_BYTES + len(command.body)
 
 
 def _of_record(command: ConversationCommand, going: int) -> tuple[int, int]:

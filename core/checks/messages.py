@@ -45,7 +45,8 @@ def check_send(command: SendMessage) -> None:
     if command.mentions:
         check_names("mentions", command.mentions, MENTIONS_MAX)
     check_push(command.push)
-    check_quota(command.quota)
+    if command.quota is not None:
+        check_quota(command.quota)
     check_body(command.body, command.format)
     if command.lane not in LANES:
         raise InvalidCommand(f"lane: must be one of {', '.join(LANES)}")
