@@ -2,7 +2,9 @@
 one text, which is the history's; and who else is told."""
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Final
+
+import msgspec
 
 from ..commands import SendMessage
 from ..events import CopiesExpired, Queued, Withdrawn
@@ -18,7 +20,7 @@ from .decision import Now, parts
 from .queues import Term, enqueue, entries_about, leave
 
 
-class Addressed(NamedTuple):
+class Addressed(msgspec.Struct, frozen=True, gc=False):
     """Whom a message reaches."""
 
     queued: tuple[Queued, ...] = ()
@@ -30,6 +32,10 @@ class Addressed(NamedTuple):
     """Of a message to some users of a service: who they are."""
     stream: bool = False
     """It is kept once for all, in the conversation's stream."""
+
+
+NOBODY: Final = Addressed()
+"""A message that is kept for nobody in particular."""
 
 
 def addressed(command: SendMessage, views: ReadViews, now: Now, rules: Rules) -> Addressed:

@@ -43,7 +43,7 @@ def decide_send(command: SendMessage, views: ReadViews, headers: Headers, now: N
     recipient, kind = command.to.id, command.to.kind
     at_ms = at(command.app, views, now)
     created: tuple[ConversationCreated, ...] = ()
-    to = groups.Addressed()
+    to = groups.NOBODY
     if kind == "room":
         created = first_use(views, command.app, command.to, at_ms)
     elif kind != "peer":
