@@ -21,6 +21,7 @@ from ..limits import BROADCASTS_EXPIRED_MAX, BROADCASTS_MAX, DEDUP_TTL_MS
 from ..model import Conversation, Receipt, Rules
 from ..ports import Headers, ReadViews, Views
 from ..rows import Body, BroadcastEntry, BroadcastRow, DedupRow, Header
+from .changes import is_meant
 from .conversations import require
 from .decision import Decision, Now, parts
 from .times import at, note
@@ -126,13 +127,7 @@ def _find(command: ChangeBroadcast, views: ReadViews, headers: Headers) -> Heade
         raise unknown
     row = row_of(views, command.app, command.id)
     header = headers.header(row.body) if row is not None else None
-    if header is None:
-        raise unknown
-    if (
-        command.conversation not in (None, header.conversation)
-        or command.sender not in (None, header.sender)
-        or command.sent_ms not in (None, header.at_ms)
-    ):
+    if header is None or not is_meant(header, command):
         raise unknown
     return header
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from ..commands import ChangeMessage, DeleteMessage, EditMessage, RecallMessage
+from ..commands import ChangeBroadcast, ChangeMessage, DeleteMessage, EditMessage, RecallMessage
 from ..errors import MessageIsRecalled, UnknownMessage
 from ..events import (
     MessageDeleted,
@@ -76,6 +76,11 @@ def recalled(header: Header, command: RecallMessage) -> Body:
     return Body(header, payload)
 
 
+def deleted(header: Header, command: DeleteMessage) -> Body:
+    """What tells of the deletion: no text."""
+    return Body(msgspec.structs.replace(header, type="deleted", by=command.by, push=b""), b"")
+
+
 def replacement(body: Body) -> Replacement | None:
     """What is to be shown in the place of a recalled message's text, if its recall brought something."""
     return _replacement(body.payload) if body.header.type == "recalled" and body.payload else None
@@ -100,8 +105,7 @@ def decide_delete(command: DeleteMessage, views: ReadViews, headers: Headers, no
         queued=() if command.silent else tell(found, found.recipients, views, now, rules, withdrawn=leaving),
         stream=None if command.silent else found.stream,
     )
-    header = msgspec.structs.replace(header, type="deleted", by=command.by, push=b"")
-    body = Body(header, b"")
+    body = deleted(header, command)
     if command.silent:
         holders = (*found.recipients, header.sender) if found.recipients else ()
         return Decision((event,), Receipt(id=event.id, at_ms=event.at_ms), body, audience=holders)
@@ -146,6 +150,15 @@ class Found(NamedTuple):
         return self.kept.conversation if self.kept is not None and self.kept.stream else None
 
 
+def is_meant(header: Header, command: ChangeMessage | ChangeBroadcast) -> bool:
+    """Whether the message is what the command takes it for."""
+    return (
+        command.conversation in (None, header.conversation)
+        and command.sender in (None, header.sender)
+        and command.sent_ms in (None, header.at_ms)
+    )
+
+
 def find(command: ChangeMessage, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Found:
     """The message that is meant, of the command's app. One past its expiry is not there, swept or not."""
     id = command.id
@@ -156,11 +169,7 @@ def find(command: ChangeMessage, views: ReadViews, headers: Headers, now: Now, r
     header = headers.header(changed.body if changed else position_of(id))
     if header is None or header.id != id or header.app != command.app or header.type == "deleted":
         raise unknown
-    if (
-        command.conversation not in (None, header.conversation)
-        or command.sender not in (None, header.sender)
-        or command.sent_ms not in (None, header.at_ms)
-    ):
+    if not is_meant(header, command):
         raise unknown
     if header.conversation.kind != "peer" and views.is_deleted(header.app, header.conversation):
         raise unknown

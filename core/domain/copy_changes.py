@@ -80,9 +80,8 @@ def decide_delete(command: DeleteMessage, views: ReadViews, headers: Headers, no
         queued=() if command.silent else changes.tell(found, users, views, now, rules, withdrawn=leaving),
         copies=users,
     )
-    header = msgspec.structs.replace(header, type="deleted", by=command.by, push=b"")
     kept = any(copy.stored for copy in event.queued)
-    return _decided(event, Body(header, b""), found, keeps_body=kept)
+    return _decided(event, changes.deleted(header, command), found, keeps_body=kept)
 
 
 class _Some(NamedTuple):
