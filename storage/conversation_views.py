@@ -14,6 +14,7 @@ from postroom.core.rows import ConversationRow, Numbered
 from . import keys
 from .engine import Engine, Table
 from .keys import U64, user_key
+from .numbered import numbered
 
 _encode = msgspec.msgpack.Encoder().encode
 _row = msgspec.msgpack.Decoder(ConversationRow).decode
@@ -53,7 +54,7 @@ class ConversationViews:
         self, app: str, kind: Kind, *, after: Position = Position(0), before: Position | None = None
     ) -> Iterator[tuple[Position, str]]:
         prefix = keys.CREATED + keys.app_digest(app) + keys.KINDS[kind]
-        for number, value in self._numbered(prefix, after, before):
+        for number, value in numbered(self._engine, self._rows, prefix, after, before):
             yield number, value.decode()
 
     def conversations_of(
@@ -69,19 +70,8 @@ class ConversationViews:
         return merge(*found, key=itemgetter(0), reverse=before is not None)
 
     def _named(self, prefix: bytes, after: Position, before: Position | None) -> Iterator[Numbered]:
-        for number, value in self._numbered(prefix, after, before):
+        for number, value in numbered(self._engine, self._rows, prefix, after, before):
             yield number, Conversation(*_name(value))
-
-    def _numbered(self, prefix: bytes, after: Position, before: Position | None) -> Iterator[tuple[Position, bytes]]:
-        """The values of keys that end with a number beyond `after`; or below `before`, downwards."""
-        if before is None:
-            found = self._engine.scan(self._rows, prefix + U64.pack(after + 1), prefix)
-        elif before <= 0:
-            return
-        else:
-            found = self._engine.scan_back(self._rows, prefix + U64.pack(before - 1), prefix)
-        for key, value in found:
-            yield Position(U64.unpack_from(key, len(prefix))[0]), value
 
     # Running numbers.
 

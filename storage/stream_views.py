@@ -12,6 +12,7 @@ from postroom.core.rows import Membership, StreamEntry, SubscriptionRow
 from . import keys
 from .engine import Engine, Table
 from .keys import LISTED_AT, PAIR, STAY_ENDS, U64, user_key
+from .numbered import numbered
 
 _encode = msgspec.msgpack.Encoder().encode
 _left = msgspec.msgpack.Decoder(tuple[str, Kind, Position]).decode
@@ -118,15 +119,10 @@ class StreamViews:
     def subscriptions(
         self, app: str, user: str, *, after: Position = Position(0), before: Position | None = None
     ) -> Iterator[SubscriptionRow]:
-        prefix = keys.SUBSCRIPTION + user_key(app, user)
-        if before is None:
-            found = self._engine.scan(self._rows, prefix + U64.pack(after + 1), prefix)
-        elif before <= 0:
-            return
-        else:
-            found = self._engine.scan_back(self._rows, prefix + U64.pack(before - 1), prefix)
-        for key, value in found:
-            yield SubscriptionRow(Position(U64.unpack_from(key, len(prefix))[0]), *_subscription(value))
+        for position, value in numbered(
+            self._engine, self._rows, keys.SUBSCRIPTION + user_key(app, user), after, before
+        ):
+            yield SubscriptionRow(position, *_subscription(value))
 
     def subscription(self, app: str, user: str, position: Position) -> SubscriptionRow | None:
         value = self._engine.get(self._rows, keys.SUBSCRIPTION + user_key(app, user) + U64.pack(position))
