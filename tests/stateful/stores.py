@@ -2,13 +2,18 @@
 
 import shutil
 import tempfile
+from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
-from hypothesis.stateful import RuleBasedStateMachine
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from postroom.core.ports import Store
 from postroom.storage.lmdb import LmdbStore
 from postroom.storage.memory import MemoryStore
+
+from ..support.machine import Machine
 
 SHM = Path("/dev/shm")
 """Where an fsync costs nothing, if there is such a place: thousands of runs are no test of the disk."""
@@ -20,6 +25,31 @@ class StoreMachine(RuleBasedStateMachine):
     def open(self) -> Store:
         """The store, opened (again)."""
         raise NotImplementedError
+
+
+class BatchMachine(StoreMachine):
+    """One whose commands may share a batch that fails, with all that the model made of them."""
+
+    machine: Machine
+    model: Any
+
+    @rule(fails=st.booleans())
+    def turn_batch(self, fails: bool) -> None:
+        """Begin one, or end the open one."""
+        if not self.machine.in_batch:
+            clock = self.machine.clock
+            self.before = deepcopy(self.model, {id(clock): clock})
+            self.machine.begin()
+        elif fails:
+            self.abort()
+        else:
+            self.machine.commit()
+
+    def abort(self) -> None:
+        """A fault of somebody else in the batch: nothing of it happened."""
+        self.machine.abort()
+        self.before.rules = self.machine.rules
+        self.model = self.before
 
 
 class OnMemory:

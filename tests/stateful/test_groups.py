@@ -4,7 +4,6 @@ accounted for by the events, no text outlives its message, and replay gives the 
 import re
 import tempfile
 from collections import Counter
-from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,7 +54,7 @@ from ..support.desk import count_terms
 from ..support.machine import Clock, Machine
 from ..support.rows import engine_of, replayed, rows, values
 from .model import Box, Copy, Message, Model
-from .stores import OnLmdb, OnMemory, StoreMachine
+from .stores import BatchMachine, OnLmdb, OnMemory
 
 APP = "one"
 DAY_MS = 86_400_000
@@ -186,7 +185,7 @@ class GroupsModel(Model):
         return len(over[:limit])
 
 
-class Groups(StoreMachine):
+class Groups(BatchMachine):
     """Records, members, messages, changes, acks, sessions, clocks, settings, trimming and restarts over one store."""
 
     @initialize(rules=rules_of_apps)
@@ -397,24 +396,6 @@ class Groups(StoreMachine):
     @rule(rules=rules_of_apps)
     def configure(self, rules: Rules) -> None:
         self.machine.rules = self.model.rules = rules
-
-    @rule(fails=flags)
-    def turn_batch(self, fails: bool) -> None:
-        """Begin one, or end the open one."""
-        if not self.machine.in_batch:
-            clock = self.machine.clock
-            self.before = deepcopy(self.model, {id(clock): clock})
-            self.machine.begin()
-        elif fails:
-            self.abort()
-        else:
-            self.machine.commit()
-
-    def abort(self) -> None:
-        """A fault of somebody else in the batch: nothing of it happened."""
-        self.machine.abort()
-        self.before.rules = self.machine.rules
-        self.model = self.before
 
     @rule(limit=st.integers(1, 20), age_ms=st.sampled_from([-1, 0, 60_000]))
     def trim(self, limit: int, age_ms: int) -> None:

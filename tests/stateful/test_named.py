@@ -5,7 +5,6 @@ state."""
 import re
 import tempfile
 from collections import Counter
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +44,7 @@ from ..support.machine import Clock, Machine
 from ..support.rows import engine_of, replayed, rows, values
 from .model import Box
 from .named_model import APP, Letter, NamedModel
-from .stores import OnLmdb, OnMemory, StoreMachine
+from .stores import BatchMachine, OnLmdb, OnMemory
 
 DAY_MS = 86_400_000
 NEWS = service("news")
@@ -66,7 +65,7 @@ rules_of_apps = st.builds(
 )
 
 
-class Named(StoreMachine):
+class Named(BatchMachine):
     """Messages, changes for all and for some, acks, sessions, clocks, settings, trimming and restarts over one store."""
 
     @initialize(rules=rules_of_apps, online=crowds)
@@ -250,24 +249,6 @@ class Named(StoreMachine):
         decision = self.do(ExpireHistory(app=APP, limit=limit))
         assert decision is not None
         assert bool(decision.events) == (self.model.forget_letters(limit) > 0)
-
-    @rule(fails=flags)
-    def turn_batch(self, fails: bool) -> None:
-        """Begin one, or end the open one."""
-        if not self.machine.in_batch:
-            clock = self.machine.clock
-            self.before = deepcopy(self.model, {id(clock): clock})
-            self.machine.begin()
-        elif fails:
-            self.abort()
-        else:
-            self.machine.commit()
-
-    def abort(self) -> None:
-        """A fault of somebody else in the batch: nothing of it happened."""
-        self.machine.abort()
-        self.before.rules = self.machine.rules
-        self.model = self.before
 
     @rule(limit=st.integers(1, 20), age_ms=st.sampled_from([-1, 0, 60_000]))
     def trim(self, limit: int, age_ms: int) -> None:

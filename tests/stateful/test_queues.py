@@ -2,7 +2,6 @@
 
 import re
 from collections import Counter
-from copy import deepcopy
 from itertools import pairwise
 from typing import Any
 
@@ -39,7 +38,7 @@ from ..support.desk import count_terms
 from ..support.machine import Clock, Machine
 from ..support.rows import engine_of, replayed, rows, values
 from .model import Box, Copy, Message, Model, same
-from .stores import OnLmdb, OnMemory, StoreMachine
+from .stores import BatchMachine, OnLmdb, OnMemory
 
 DAY_MS = 86_400_000
 USERS = (("one", "ann"), ("one", "bob"), ("two", "ann"))
@@ -65,7 +64,7 @@ rules_of_apps = st.builds(
 )
 
 
-class Queues(StoreMachine):
+class Queues(BatchMachine):
     """Sends, changes, acks, sessions, clocks, settings, trimming and restarts over one store."""
 
     @initialize(rules=rules_of_apps)
@@ -290,24 +289,6 @@ class Queues(StoreMachine):
         assert not again.events, "an ack repeated writes nothing"
 
     # Batches.
-
-    @rule(fails=flags)
-    def turn_batch(self, fails: bool) -> None:
-        """Begin one, or end the open one."""
-        if not self.machine.in_batch:
-            clock = self.machine.clock
-            self.before = deepcopy(self.model, {id(clock): clock})
-            self.machine.begin()
-        elif fails:
-            self.abort()
-        else:
-            self.machine.commit()
-
-    def abort(self) -> None:
-        """A fault of somebody else in the batch: nothing of it happened."""
-        self.machine.abort()
-        self.before.rules = self.machine.rules
-        self.model = self.before
 
     # The house.
 

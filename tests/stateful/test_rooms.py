@@ -2,7 +2,6 @@
 
 import re
 from collections import Counter
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,7 +50,7 @@ from ..support.machine import Clock, Machine
 from ..support.rows import engine_of, replayed, rows, values
 from .model import DAY_MS, Box
 from .rooms_model import Letter, Question, RoomsModel, Visit, conversations, same
-from .stores import OnLmdb, OnMemory, StoreMachine
+from .stores import BatchMachine, OnLmdb, OnMemory
 
 USERS = (("one", "ann"), ("one", "bob"), ("one", "cat"), ("two", "ann"))
 ROOMS = ("red", "blue", "ann")
@@ -113,7 +112,7 @@ class Asked:
     at_first: list[int]
 
 
-class Rooms(StoreMachine):
+class Rooms(BatchMachine):
     """Rooms, messages, queries, sessions, clocks, settings, trimming and restarts over one store."""
 
     @initialize(rules=rules_of_apps)
@@ -541,24 +540,6 @@ class Rooms(StoreMachine):
         assert len(decision.events) == parts(self.model.expire_results(limit))
 
     # Batches.
-
-    @rule(fails=flags)
-    def turn_batch(self, fails: bool) -> None:
-        """Begin one, or end the open one."""
-        if not self.machine.in_batch:
-            clock = self.machine.clock
-            self.before = deepcopy(self.model, {id(clock): clock})
-            self.machine.begin()
-        elif fails:
-            self.abort()
-        else:
-            self.machine.commit()
-
-    def abort(self) -> None:
-        """A fault of somebody else in the batch: nothing of it happened."""
-        self.machine.abort()
-        self.before.rules = self.machine.rules
-        self.model = self.before
 
     # The house.
 
