@@ -43,7 +43,6 @@ def check_conversation(command: ConversationCommand) -> None:
         case DeleteConversation():
             check_name("by", command.by)
         case AddMembers() if command.conversation.kind == "group":
-            check_record(command.conversation, ("group",))
             check_members(command.users)
         case UsersCommand() | UserCommand():
             check_about_users(command)

@@ -22,7 +22,7 @@ from ..rows import Body, ChangedRow, Header, Kept, Replacement
 from . import copies, groups, history, streams
 from .decision import Decision, Now
 from .messages import online
-from .queues import apply_queued, enqueue, entries_about, leave
+from .queues import apply_queued, enqueue, entries_about
 from .times import at, note
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -263,8 +263,4 @@ def apply_deleted(views: Views, position: Position, event: MessageDeleted, stamp
 
 def withdraw(views: Views, event: MessageDeleted) -> list[Position]:
     """What waited of it leaves the queues. Returns the positions whose bodies end."""
-    ended: list[Position] = []
-    for leaving in event.withdrawn:
-        entries = [views.entry(event.app, leaving.user, place) for place in leaving.positions]
-        ended += leave(views, event.app, leaving.user, [entry for entry in entries if entry is not None], "withdrawn")
-    return ended
+    return groups.take_out(views, event.app, event.withdrawn, "withdrawn")

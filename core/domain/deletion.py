@@ -12,7 +12,7 @@ import msgspec
 
 from ..commands import DeleteConversation, SweepConversation
 from ..events import AnyEvent, RoomLeft
-from ..events.deletion import ConversationDeleted, ConversationSwept, CopiesWithdrawn, DeletionEvent
+from ..events.deletion import ConversationDeleted, ConversationSwept, CopiesWithdrawn, DeletionEvent, Remains
 from ..ids import Place, Position, UnixMs, message_at
 from ..limits import DEDUP_EXPIRED_MAX, DELETED_LEAVES_MAX, HISTORY_COPIES_MAX, HISTORY_EXPIRED_MAX
 from ..model import Conversation, Receipt, Rules, UserList
@@ -120,37 +120,40 @@ def _withdrawn(views: ReadViews, app: str, kept: Kept, place: Place) -> Iterator
 
 def _notices(step: _Step) -> Iterator[AnyEvent]:
     """When all messages have left, what the stream tells of those deleted before is all that stands in it."""
-    found = islice(step.views.stream(step.row.number), step.limit)
-    for part in parts(tuple(found), DEDUP_EXPIRED_MAX):
-        yield ConversationSwept(app=step.app, conversation=step.row.conversation, what="notices", count=len(part))
+    return _swept(step, "notices", _some(step.views.stream(step.row.number), step))
 
 
 def _lists(step: _Step) -> Iterator[AnyEvent]:
     """The first of the first list that has any."""
-    counts = {users: min(getattr(step.row, users), step.limit) for users in _LISTS}
     for users in _LISTS:
-        if counts[users]:
-            for part in parts(range(counts[users]), DEDUP_EXPIRED_MAX):
-                yield ConversationSwept(app=step.app, conversation=step.row.conversation, what=users, count=len(part))
-            return
+        count = min(getattr(step.row, users), step.limit)
+        if count:
+            return _swept(step, users, count)
+    return iter(())
 
 
 def _silences(step: _Step) -> Iterator[AnyEvent]:
-    found = islice(step.views.silenced_for_a_while(step.row.number), step.limit)
-    for part in parts(tuple(found), DEDUP_EXPIRED_MAX):
-        yield ConversationSwept(app=step.app, conversation=step.row.conversation, what="silences", count=len(part))
+    return _swept(step, "silences", _some(step.views.silenced_for_a_while(step.row.number), step))
 
 
 def _guests(step: _Step) -> Iterator[AnyEvent]:
     """Who is no member and was sent something by name."""
-    found = islice(step.views.guests(step.row.number), step.limit)
-    for part in parts(tuple(found), DEDUP_EXPIRED_MAX):
-        yield ConversationSwept(app=step.app, conversation=step.row.conversation, what="guests", count=len(part))
+    return _swept(step, "guests", _some(step.views.guests(step.row.number), step))
 
 
 def _roles(step: _Step) -> Iterator[AnyEvent]:
-    for part in parts(range(min(step.row.roles, step.limit)), DEDUP_EXPIRED_MAX):
-        yield ConversationSwept(app=step.app, conversation=step.row.conversation, what="roles", count=len(part))
+    return _swept(step, "roles", min(step.row.roles, step.limit))
+
+
+def _some(found: Iterator[object], step: _Step) -> int:
+    """How many there are, as far as one step goes."""
+    return sum(1 for _ in islice(found, step.limit))
+
+
+def _swept(step: _Step, what: Remains, count: int) -> Iterator[AnyEvent]:
+    """The first so many of a kind are forgotten."""
+    for part in parts(range(count), DEDUP_EXPIRED_MAX):
+        yield ConversationSwept(app=step.app, conversation=step.row.conversation, what=what, count=len(part))
 
 
 _SWEEPS: Final[tuple[Callable[[_Step], Iterator[AnyEvent]], ...]] = (

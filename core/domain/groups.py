@@ -111,9 +111,13 @@ def decide_copies_expired(views: ReadViews, app: str, kept: Kept, id: MessageId)
 
 def apply_copies_gone(views: Views, event: CopiesExpired | CopiesWithdrawn) -> list[Position]:
     """They are accounted for. Returns the positions whose bodies end."""
-    term: Term = "expired" if isinstance(event, CopiesExpired) else "withdrawn"
+    return take_out(views, event.app, event.copies, "expired" if isinstance(event, CopiesExpired) else "withdrawn")
+
+
+def take_out(views: Views, app: str, gone: Iterable[Withdrawn], term: Term) -> list[Position]:
+    """These entries leave the queues they waited in. Returns the positions whose bodies end."""
     ended: list[Position] = []
-    for of in event.copies:
-        entries = [views.entry(event.app, of.user, position) for position in of.positions]
-        ended += leave(views, event.app, of.user, [entry for entry in entries if entry is not None], term)
+    for of in gone:
+        entries = [views.entry(app, of.user, position) for position in of.positions]
+        ended += leave(views, app, of.user, [entry for entry in entries if entry is not None], term)
     return ended

@@ -202,9 +202,9 @@ class Fanout:
             case RoomLeft():
                 self._rooms.left(event)
             case ConversationCreated() | ConversationImported():
-                self._streams.created(event.app, event.conversation, event.members, position)
+                self._streams.added(event.app, event.conversation, event.members, position)
             case MembersAdded():
-                self._streams.added(event, position)
+                self._streams.added(event.app, event.conversation, event.users, position)
             case MembersRemoved():
                 self._streams.removed(event)
             case _:

@@ -153,18 +153,16 @@ class History:
                 return await self._read(lambda snapshot: look(query, snapshot.views))
 
     async def _conversations(self, query: FindConversations | CountConversations) -> ConversationSearch:
-        """Gone through to its end, as a search for messages is."""
+        """Gone through to its end."""
         as_of = await self._read(lambda snapshot: snapshot.views.position)
         search = ConversationSearch(query, as_of, self._horizon(query.app))
-        while await self._read(lambda snapshot: search.go_on(snapshot.views)):
-            pass
+        await self._go_through(search)
         return search
 
     async def _unread(self, query: CountUnread) -> int:
-        """Gone through to its end, as a search for messages is."""
+        """Gone through to its end."""
         search = UnreadSearch(query)
-        while await self._read(lambda snapshot: search.go_on(snapshot.views)):
-            pass
+        await self._go_through(search)
         return search.count
 
     async def _users(self, app: str) -> UserCount:
@@ -200,13 +198,12 @@ class History:
         return settled.result
 
     async def _search(self, query: MessageQuery[A]) -> Search:
-        """Gone through to its end. Each slice is a turn of its own among the readers."""
+        """Gone through to its end."""
         as_of, between = await self._read(
             lambda snapshot: (snapshot.views.position, places(query, snapshot.views, snapshot.bodies))
         )
         search = Search(query, as_of, self._horizon(query.app), between)
-        while await self._read(lambda snapshot: search.go_on(snapshot.views)):
-            pass
+        await self._go_through(search)
         return search
 
     async def _collect(self, query: CollectMessages) -> tuple[Message, ...]:
@@ -220,19 +217,24 @@ class History:
         self, app: str, ids: tuple[MessageId, ...], *, recalled: bool = False, recipient: str | None = None
     ) -> tuple[Message, ...]:
         read = partial(read_messages, horizon_ms=self._horizon(app), recalled=recalled, recipient=recipient)
+        return await self._in_parts(read, ids)
+
+    async def _broadcasts(self, query: FindBroadcasts) -> tuple[Message, ...]:
+        find = partial(find_broadcasts, query=query, wall_ms=self._clock.wall_ms())
+        return await self._in_parts(partial(read_broadcasts, app=query.app), await self._read(find))
+
+    async def _in_parts(self, read: Callable[..., list[Message]], ids: tuple[MessageId, ...]) -> tuple[Message, ...]:
+        """The messages of these ids, so many bodies at a time."""
         messages: list[Message] = []
         left = iter(ids)
         while part := tuple(islice(left, _BODIES)):
             messages += await self._read(partial(read, ids=part))
         return tuple(messages)
 
-    async def _broadcasts(self, query: FindBroadcasts) -> tuple[Message, ...]:
-        wall_ms = self._clock.wall_ms()
-        left = iter(await self._read(partial(find_broadcasts, query=query, wall_ms=wall_ms)))
-        messages: list[Message] = []
-        while part := tuple(islice(left, _BODIES)):
-            messages += await self._read(partial(read_broadcasts, app=query.app, ids=part))
-        return tuple(messages)
+    async def _go_through(self, search: Search | ConversationSearch | UnreadSearch) -> None:
+        """To its end. Each slice is a turn of its own among the readers."""
+        while await self._read(lambda snapshot: search.go_on(snapshot.views)):
+            pass
 
     async def _read(self, read: Callable[[Snapshot], T]) -> T:
         return await read_snapshot(self._store, read, self._readers)

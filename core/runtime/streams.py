@@ -3,7 +3,7 @@ store for none of them, and costs nothing more if nobody is here."""
 
 from collections.abc import Iterable, Iterator
 
-from ..events import MembersAdded, MembersRemoved
+from ..events import MembersRemoved
 from ..ids import MessageId, Position, position_of
 from ..model import Conversation
 
@@ -27,11 +27,11 @@ class StreamIndex:
         for conversation in self._of.pop((app, user), ()):
             self._remove(app, conversation, user)
 
-    def added(self, event: MembersAdded, position: Position) -> None:
+    def added(self, app: str, conversation: Conversation, users: Iterable[str], position: Position) -> None:
         """Members, of whom those count who are here."""
-        for user in event.users:
-            if (event.app, user) in self._of:
-                self._add(event.app, event.conversation, user, position)
+        for user in users:
+            if (app, user) in self._of:
+                self._add(app, conversation, user, position)
 
     def removed(self, event: MembersRemoved) -> None:
         """They are members no more."""
@@ -46,21 +46,10 @@ class StreamIndex:
         for user in self._members.pop((app, conversation), ()):
             self._of[app, user].remove(conversation)
 
-    def created(self, app: str, conversation: Conversation, members: Iterable[str], position: Position) -> None:
-        """A group with members from its beginning on."""
-        for user in members:
-            if (app, user) in self._of:
-                self._add(app, conversation, user, position)
-
     def receivers(self, app: str, conversation: Conversation, id: MessageId) -> Iterator[str]:
         """Who is here, of those who were members when this message was sent."""
         sent = position_of(id)
         return (user for user, since in self._members.get((app, conversation), {}).items() if since < sent)
-
-    @property
-    def count(self) -> int:
-        """Conversations with somebody here."""
-        return len(self._members)
 
     def _add(self, app: str, conversation: Conversation, user: str, since: Position) -> None:
         self._of[app, user].add(conversation)
