@@ -149,7 +149,8 @@ class Shell:
             work = route.parse(call)
             dedup = _dedup_key(request) if not isinstance(work, Query) else None
             if route.counted == "successes":
-                taken = self._limiter.take(app, _limit(route, call), route.bucket)
+                limit = _limit(route, call)
+                taken = self._limiter.take(app, limit, route.bucket)
         except Refusal as refusal:
             self._counters.refused[app, refusal.code] += 1
             raise
@@ -159,7 +160,7 @@ class Shell:
             return None
         except Refusal:
             if route.counted == "successes":
-                self._limiter.give_back(app, _limit(route, call), route.bucket, taken)
+                self._limiter.give_back(app, limit, route.bucket, taken)
             raise
         return route.render(call, outcome)
 

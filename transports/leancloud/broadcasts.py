@@ -12,7 +12,7 @@ from postroom.transports.http.dialect import Call, Steps
 from postroom.transports.http.types import HttpReply, json_reply
 
 from .ids import broadcast_id, broadcast_name
-from .known import conversation, missing, named, nowhere, record
+from .known import conversation, missing, named, record, target
 from .messages import SENDER, VIA, push_of, text_of
 from .parameters import Parameters, arguments_of, body_of
 from .records import record as shown
@@ -30,7 +30,7 @@ def parse_send(call: Call, quota: Quota | None, sender: str = SENDER) -> Steps:
         SendBroadcast(
             app=call.caller.app,
             sender=by,
-            conversation=_target(given),
+            conversation=target("service", given.text("conv_id")),
             body=body,
             valid_until_ms=None if transient else until_ms,
             transient=transient,
@@ -49,14 +49,6 @@ def _valid_until(given: Parameters, now_ms: UnixMs) -> UnixMs:
     if not now_ms < until_ms <= latest_ms:
         raise InvalidCommand("valid_till: must be a time to come, at most 30 days from now")
     return UnixMs(until_ms)
-
-
-def _target(given: Parameters) -> Conversation:
-    id = given.text("conv_id")
-    try:
-        return conversation("service", id)
-    except UnknownConversation:
-        nowhere(target=True)
 
 
 def _send(broadcast: SendBroadcast) -> Steps:

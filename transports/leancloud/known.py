@@ -27,6 +27,14 @@ def conversation(kind: Kind, id: str) -> Conversation:
     return Conversation(kind, id)
 
 
+def target(kind: Kind, id: str) -> Conversation:
+    """The conversation that a message is to go to. Raises NoTarget for what can be no conversation's id."""
+    try:
+        return conversation(kind, id)
+    except UnknownConversation:
+        nowhere(target=True)
+
+
 def known(app: str, conversation: Conversation, work: Command | Query[Any]) -> Steps:
     """The outcome of work for which there must be the conversation; who asks is told if its id is another kind's."""
     try:
@@ -67,3 +75,11 @@ def of_any_kind(app: str, id: str) -> Steps:
         if info is not None:
             return info
     return None
+
+
+def existing(app: str, id: str) -> Steps:
+    """The conversation that has this id, of whichever kind, which there must be."""
+    info = yield from of_any_kind(app, id)
+    if info is None:
+        nowhere()
+    return info.conversation

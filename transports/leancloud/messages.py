@@ -137,11 +137,16 @@ def _changed(work: ChangeMessage, mid: str) -> Steps:
             return (yield work)
         except UnknownMessage as refusal:
             unknown = refusal
-    name = alias(mid)
-    place = None if name is None else (yield FindAlias(app=work.app, alias=name))
+    place = yield from _imported(work.app, mid)
     if place is None:
         raise unknown
     return (yield msgspec.structs.replace(work, id=place.id))
+
+
+def _imported(app: str, mid: str) -> Steps:
+    """The place of the message that was imported by this name, or None."""
+    name = alias(mid)
+    return None if name is None else (yield FindAlias(app=app, alias=name))
 
 
 def find_message(work: ChangeMessage, mid: str) -> Steps:
@@ -151,8 +156,7 @@ def find_message(work: ChangeMessage, mid: str) -> Steps:
         message = yield GetMessage(app=work.app, id=work.id, conversation=work.conversation)
         if message is not None:
             return message
-    name = alias(mid)
-    place = None if name is None else (yield FindAlias(app=work.app, alias=name))
+    place = yield from _imported(work.app, mid)
     if place is None:
         return None
     return (yield GetMessage(app=work.app, id=place.id, conversation=work.conversation))

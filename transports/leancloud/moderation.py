@@ -21,7 +21,7 @@ from postroom.transports.http.dialect import Call, Steps, Work
 from postroom.transports.http.types import HttpReply, json_reply
 
 from .ids import check_client
-from .known import known, named, nowhere, of_any_kind
+from .known import existing, known, named
 from .parameters import Parameters, arguments_of, body_of
 
 List = Literal["silenced", "banned"]
@@ -138,11 +138,9 @@ def _client(call: Call) -> str:
 
 
 def _block(app: str, user: str, id: str, *, blocks: bool) -> Steps:
-    info = yield from of_any_kind(app, id)
-    if info is None:
-        nowhere()
+    conversation = yield from existing(app, id)
     command = BlockConversation if blocks else UnblockConversation
-    yield command(app=app, conversation=info.conversation, user=user)
+    yield command(app=app, conversation=conversation, user=user)
 
 
 def parse_blocked(call: Call) -> Work:
@@ -173,10 +171,8 @@ def parse_old_unhush(call: Call) -> Steps:
 
 
 def _hush(app: str, id: str, users: tuple[str, ...], how_long_ms: int | None) -> Steps:
-    info = yield from of_any_kind(app, id)
-    if info is None:
-        nowhere()
+    conversation = yield from existing(app, id)
     if how_long_ms is None:
-        yield UnsilenceUsers(app=app, conversation=info.conversation, users=users, temporary=True)
+        yield UnsilenceUsers(app=app, conversation=conversation, users=users, temporary=True)
     else:
-        yield SilenceUsers(app=app, conversation=info.conversation, users=users, ttl_ms=how_long_ms)
+        yield SilenceUsers(app=app, conversation=conversation, users=users, ttl_ms=how_long_ms)

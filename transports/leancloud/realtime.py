@@ -16,7 +16,7 @@ from . import people, services
 from .clients import kick, refuse_token
 from .clients import parse_online as parse_online_of
 from .history import check_signature, find, of_conversation
-from .known import conversation, nowhere, of_any_kind
+from .known import conversation, existing, nowhere, of_any_kind, target
 from .messages import change, message_of, sent, text_in, text_of, which
 from .parameters import Parameters, arguments_of, body_of
 from .times import date
@@ -31,7 +31,7 @@ def parse_send(call: Call) -> Steps:
     transient = given.flag("transient", default="true")
 
     def to(kind: Kind) -> SendMessage:
-        return message_of(call.caller.app, conversation(kind, id), given, sender=sender, transient=transient)
+        return message_of(call.caller.app, target(kind, id), given, sender=sender, transient=transient)
 
     def to_clients() -> SendMessage:
         clients = given.maybe_clients("to_peers", services.CLIENTS_MAX)
@@ -42,10 +42,7 @@ def parse_send(call: Call) -> Steps:
         service = conversation("service", id)
         return services.message_of(call.caller.app, service, clients, given, sender=sender, transient=transient)
 
-    try:
-        return _send(to("group"), to("room"), to_clients)
-    except UnknownConversation:
-        nowhere(target=True)
+    return _send(to("group"), to("room"), to_clients)
 
 
 def _send(to_group: SendMessage, to_room: SendMessage, to_clients: Callable[[], SendMessage]) -> Steps:
@@ -65,10 +62,7 @@ def parse_publish(call: Call, quota: Quota | None) -> Steps:
     """`POST rtm/broadcast/subscriber`. Raises InvalidCommand, MessageTooLong."""
     given = Parameters(body_of(call.request))
     sender, id = given.client(SENDER), given.text("conv_id")
-    try:
-        return services.publish(call.caller.app, conversation("service", id), given, sender, quota)
-    except UnknownConversation:
-        nowhere(target=True)
+    return services.publish(call.caller.app, target("service", id), given, sender, quota)
 
 
 def render_send(call: Call, receipt: Receipt) -> HttpReply:
@@ -104,7 +98,7 @@ def parse_delete(call: Call) -> Steps:
 
 
 def _delete(app: str, id: str, mid: str, sender: str, sent_ms: int) -> Steps:
-    target = yield from _existing(app, id)
+    target = yield from existing(app, id)
     return (yield from change(DeleteMessage(**which(app, target, mid, sender, sent_ms), silent=True), mid))
 
 
@@ -117,7 +111,7 @@ def parse_put(call: Call, quota: Quota | None) -> Steps:
 
 
 def _put(app: str, id: str, mid: str, sender: str, sent_ms: int, body: bytes, quota: Quota | None) -> Steps:
-    target = yield from _existing(app, id)
+    target = yield from existing(app, id)
     work = EditMessage(**which(app, target, mid, sender, sent_ms), body=body)
     return (yield from services.change_of_all(work, mid, quota) if target.kind == "service" else change(work, mid))
 
@@ -144,16 +138,8 @@ def parse_patch(call: Call, quota: Quota | None) -> Steps:
 
 def _patch(app: str, id: str, work: Callable[[Conversation], Steps]) -> Steps:
     """As in a send, `to_peers` is looked at in a service conversation alone."""
-    target = yield from _existing(app, id)
+    target = yield from existing(app, id)
     return (yield from work(target))
-
-
-def _existing(app: str, id: str) -> Steps:
-    """The conversation of this id."""
-    info = yield from of_any_kind(app, id)
-    if info is None:
-        nowhere()
-    return info.conversation
 
 
 def parse_online(call: Call) -> FindOnline:

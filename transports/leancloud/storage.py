@@ -9,7 +9,7 @@ from postroom.transports.http.types import HttpReply, json_reply
 
 from . import fields
 from .conversations import create, delete, update
-from .known import nowhere, of_any_kind
+from .known import existing, of_any_kind
 from .parameters import Parameters, body_of
 from .rows import narrowed, row
 
@@ -47,12 +47,10 @@ def parse_update(call: Call) -> Steps:
 
 
 def _update(app: str, id: str, wanted: fields.Update) -> Steps:
-    info = yield from of_any_kind(app, id)
-    if info is None:
-        nowhere()
-    if info.conversation.kind != "group":  # which alone has members, whatever is written (4.2)
+    conversation = yield from existing(app, id)
+    if conversation.kind != "group":  # which alone has members, whatever is written (4.2)
         wanted = msgspec.structs.replace(wanted, members=None, muted=None)
-    return (yield from update(app, info.conversation, wanted))
+    return (yield from update(app, conversation, wanted))
 
 
 def parse_delete(call: Call) -> Steps:
@@ -66,7 +64,4 @@ def parse_delete(call: Call) -> Steps:
 
 
 def _delete(app: str, id: str) -> Steps:
-    info = yield from of_any_kind(app, id)
-    if info is None:
-        nowhere()
-    return (yield from delete(app, info.conversation))
+    return (yield from delete(app, (yield from existing(app, id))))

@@ -65,7 +65,6 @@ _IDS: Final = frozenset({"id", "ids", "session", "through", "position", "positio
 
 def line(record: Record) -> str:
     """One event for a person: position, time, app, what happened. A time by the expiry clock is marked with "~"."""
-    # Sweeping names the time of what it ends; and earlier versions did not note every time.
     # Sweeping names the time of what it ends, importing that of elsewhere; and earlier versions did not note every time.
     at_ms = 0 if isinstance(record.event, _OF_ANOTHER_TIME) else getattr(record.event, "at_ms", 0)
     when = moment(at_ms) if at_ms else "~" + moment(record.clock_ms)

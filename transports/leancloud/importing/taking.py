@@ -5,7 +5,7 @@ Everything is known again by its name, so that an import may be stopped at any t
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 
@@ -22,8 +22,6 @@ from .files import Bad, ExportFile
 from .order import TooMany, in_order
 from .records import Message, Unusable, Where
 from .targets import Target, Targets, is_derived
-
-T = TypeVar("T")
 
 BATCH: Final = 500
 """Commands that are given at once: a commit takes some 600 messages."""
