@@ -15,10 +15,10 @@ from ..commands import (
 from ..errors import InvalidCommand
 from ..limits import KICK_REASON_CHARACTERS_MAX
 from .conversations import check_conversation
-from .fields import check_name, check_record, utf8_length
+from .fields import check_name, check_record, check_time, utf8_length
 from .messages import check_broadcast, check_change, check_import, check_send
 
-__all__ = ["check", "check_name", "check_record"]
+__all__ = ["check", "check_name", "check_record", "check_time"]
 
 
 def check(command: Command) -> None:

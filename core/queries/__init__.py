@@ -1,15 +1,8 @@
 """Questions to the broker about what it keeps, answered from what is on disk. `core.search` looks the answers up."""
 
-from .base import A, Query, check_page
+from .base import Query
 from .broadcasts import FindBroadcasts
-from .conversations import (
-    IN_ORDER,
-    RECORD_KINDS,
-    CountConversations,
-    FindConversations,
-    GetConversation,
-    check_conversations,
-)
+from .conversations import CountConversations, FindConversations, GetConversation
 from .lists import FindBlocked, FindListed, FindRoles
 from .messages import (
     Bound,
@@ -26,9 +19,6 @@ from .unread import CountUnread
 from .users import AppUsers, FindMembers, FindOnline, TakePresence
 
 __all__ = [
-    "IN_ORDER",
-    "RECORD_KINDS",
-    "A",
     "AppUsers",
     "Bound",
     "CollectMessages",
@@ -53,6 +43,4 @@ __all__ = [
     "Query",
     "ReserveMessages",
     "TakePresence",
-    "check_conversations",
-    "check_page",
 ]

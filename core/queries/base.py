@@ -19,7 +19,9 @@ class Query(msgspec.Struct, Generic[A], frozen=True, kw_only=True):
         """Raises InvalidCommand naming the first field that is wrong."""
 
 
-def check_page(limit: int) -> None:
+def check_page(limit: int, limit_max: int = FIND_LISTED_MAX, *, offset: int = 0) -> None:
     """Raises InvalidCommand."""
-    if not 1 <= limit <= FIND_LISTED_MAX:
-        raise InvalidCommand(f"limit: must be 1 to {FIND_LISTED_MAX}")
+    if offset < 0:
+        raise InvalidCommand("offset: must not be negative")
+    if not 1 <= limit <= limit_max:
+        raise InvalidCommand(f"limit: must be 1 to {limit_max}")

@@ -1,10 +1,9 @@
 """Questions for broadcasts."""
 
 from ..checks import check_name
-from ..errors import InvalidCommand
 from ..limits import FIND_MESSAGES_MAX
 from ..model import Conversation, Message
-from .base import Query
+from .base import Query, check_page
 
 
 class FindBroadcasts(Query[tuple[Message, ...]], frozen=True, kw_only=True):
@@ -20,7 +19,4 @@ class FindBroadcasts(Query[tuple[Message, ...]], frozen=True, kw_only=True):
         """Raises InvalidCommand."""
         if self.conversation is not None:
             check_name("conversation", self.conversation.id)
-        if self.offset < 0:
-            raise InvalidCommand("offset: must not be negative")
-        if not 1 <= self.limit <= FIND_MESSAGES_MAX:
-            raise InvalidCommand(f"limit: must be 1 to {FIND_MESSAGES_MAX}")
+        check_page(self.limit, FIND_MESSAGES_MAX, offset=self.offset)

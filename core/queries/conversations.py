@@ -7,7 +7,7 @@ from ..errors import InvalidCommand
 from ..limits import FIND_CONVERSATIONS_MAX, SORTED_CONVERSATIONS_MAX
 from ..model import Conversation, ConversationInfo, Kind
 from ..where import parse, parse_order
-from .base import Query
+from .base import Query, check_page
 
 RECORD_KINDS: Final[tuple[Kind, ...]] = ("group", "room", "service")
 """Kinds of conversations that have records."""
@@ -51,10 +51,7 @@ class FindConversations(Query[tuple[ConversationInfo, ...]], frozen=True, kw_onl
         """Raises InvalidCommand."""
         check_conversations(self.kinds, self.where)
         parse_order(self.order)
-        if self.offset < 0:
-            raise InvalidCommand("offset: must not be negative")
-        if not 1 <= self.limit <= FIND_CONVERSATIONS_MAX:
-            raise InvalidCommand(f"limit: must be 1 to {FIND_CONVERSATIONS_MAX}")
+        check_page(self.limit, FIND_CONVERSATIONS_MAX, offset=self.offset)
         if self.order not in IN_ORDER and self.offset + self.limit > SORTED_CONVERSATIONS_MAX:
             raise InvalidCommand(f"offset: with an order, at most {SORTED_CONVERSATIONS_MAX} together with limit")
 

@@ -45,9 +45,7 @@ class FindRoles(Query[tuple[RoleInfo, ...]], frozen=True, kw_only=True):
         check_name("conversation", self.conversation.id)
         if self.role is not None and self.role not in ROLES:
             raise InvalidCommand(f"role: must be one of {', '.join(ROLES)}")
-        if self.offset < 0:
-            raise InvalidCommand("offset: must not be negative")
-        check_page(self.limit)
+        check_page(self.limit, offset=self.offset)
 
 
 class FindBlocked(Query[Blocked], frozen=True, kw_only=True):

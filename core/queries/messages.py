@@ -4,13 +4,13 @@ from typing import Generic
 
 import msgspec
 
-from ..checks import check_name
+from ..checks import check_name, check_time
 from ..errors import InvalidCommand, UnknownResult
 from ..ids import MessageId, Place, UnixMs
 from ..limits import FIND_MESSAGES_MAX, QUERY_CONVERSATIONS_MAX, RESULT_MESSAGES_MAX
 from ..model import KINDS, Conversation, Kind, Message
 from ..ports import LAST_PLACE
-from .base import A, Query
+from .base import A, Query, check_page
 
 
 class MessageQuery(Query[A], Generic[A], frozen=True, kw_only=True):
@@ -49,9 +49,8 @@ class MessageQuery(Query[A], Generic[A], frozen=True, kw_only=True):
             raise InvalidCommand(f"kinds: some of {', '.join(KINDS)}")
         for conversation in self.conversations:
             check_name("conversations", conversation.id)
-        for field, time_ms in (("start_ms", self.start_ms), ("end_ms", self.end_ms)):
-            if not 0 <= time_ms <= LAST_PLACE.at_ms:
-                raise InvalidCommand(f"{field}: must not be negative, or beyond all time")
+        check_time("start_ms", self.start_ms)
+        check_time("end_ms", self.end_ms)
 
 
 class Bound(msgspec.Struct, frozen=True):
@@ -67,8 +66,7 @@ class Bound(msgspec.Struct, frozen=True):
 
     def check(self, field: str) -> None:
         """Raises InvalidCommand."""
-        if not 0 <= self.at_ms <= LAST_PLACE.at_ms:
-            raise InvalidCommand(f"{field}: must not be negative, or beyond all time")
+        check_time(field, self.at_ms)
         if self.id is not None and not 0 <= self.id < 1 << 64:
             raise InvalidCommand(f"{field}: no message can have this id")
         if self.alias is not None:
@@ -96,10 +94,7 @@ class FindMessages(MessageQuery[tuple[Message, ...]], frozen=True, kw_only=True)
     def check(self) -> None:
         """Raises InvalidCommand."""
         super().check()
-        if self.offset < 0:
-            raise InvalidCommand("offset: must not be negative")
-        if not 1 <= self.limit <= FIND_MESSAGES_MAX:
-            raise InvalidCommand(f"limit: must be 1 to {FIND_MESSAGES_MAX}")
+        check_page(self.limit, FIND_MESSAGES_MAX, offset=self.offset)
         for field, bound in (("start", self.start), ("stop", self.stop)):
             if bound is not None:
                 bound.check(field)

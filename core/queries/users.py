@@ -4,7 +4,7 @@ from ..checks import check_name
 from ..errors import InvalidCommand
 from ..limits import FEED_TAKE_MAX, FIND_ONLINE_MAX
 from ..model import FEEDS, Feed, PresenceEvent, UserCount
-from .base import Query
+from .base import Query, check_page
 
 
 class TakePresence(Query[tuple[PresenceEvent, ...]], frozen=True, kw_only=True):
@@ -18,8 +18,7 @@ class TakePresence(Query[tuple[PresenceEvent, ...]], frozen=True, kw_only=True):
         """Raises InvalidCommand."""
         if self.feed not in FEEDS:
             raise InvalidCommand(f"feed: must be one of {', '.join(FEEDS)}")
-        if not 1 <= self.limit <= FEED_TAKE_MAX:
-            raise InvalidCommand(f"limit: must be 1 to {FEED_TAKE_MAX}")
+        check_page(self.limit, FEED_TAKE_MAX)
 
 
 class FindMembers(Query[tuple[str, ...]], frozen=True, kw_only=True):
