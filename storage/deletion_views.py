@@ -5,13 +5,13 @@ from collections.abc import Iterator
 import msgspec
 
 from postroom.core.domain.attributes import terms
-from postroom.core.ids import ExpiryMs, MessageId, Place, Position, UnixMs
+from postroom.core.ids import ExpiryMs, Place, Position
 from postroom.core.model import Conversation, Kind
 from postroom.core.rows import ConversationRow, Numbered
 
 from . import keys
 from .engine import Engine, Table
-from .keys import PAIR, U64
+from .keys import U64
 
 _encode = msgspec.msgpack.Encoder().encode
 _row = msgspec.msgpack.Decoder(ConversationRow).decode
@@ -41,8 +41,7 @@ class DeletionViews:
         # Its own timeline comes first, then those by sender; last those of whom it named.
         for prefix in (keys.to_key(app, conversation), keys.for_key(app, conversation)):
             for key, _ in self._engine.scan(self._rows, prefix, prefix):
-                at_ms, id = PAIR.unpack_from(key, len(key) - PAIR.size)
-                yield Place(UnixMs(at_ms), MessageId(id))
+                yield keys.last_place(key)
 
     def silenced_for_a_while(self, number: Position) -> Iterator[str]:
         prefix = keys.SILENCE + U64.pack(number)

@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from postroom.core.ids import ExpiryMs, MessageId, Place, Position, UnixMs
+from postroom.core.ids import ExpiryMs, Place, Position
 from postroom.core.model import Conversation
 from postroom.core.ports import FIRST_PLACE, LAST_PLACE
 from postroom.core.rows import Kept, ResultRow
@@ -42,7 +42,7 @@ class HistoryViews:
     def oldest_kept(self, app: str) -> Iterator[tuple[Place, Kept]]:
         prefix = keys.KEPT + keys.app_digest(app)
         for key, value in self._engine.scan(self._rows, prefix, prefix):
-            yield _place(key), _kept(value)
+            yield keys.last_place(key), _kept(value)
 
     def timeline(
         self,
@@ -80,7 +80,7 @@ class HistoryViews:
         for key, value in scan(self._rows, start, prefix):
             if key < low or key > high:
                 return
-            yield _place(key), value
+            yield keys.last_place(key), value
 
     def put_kept(self, app: str, place: Place, kept: Kept) -> None:
         self._engine.put_rows(self._rows, kept_rows(app, place, kept))
@@ -176,11 +176,6 @@ def _encode_kept(kept: Kept) -> bytes:
     if kept.recipients:
         return _encode((kept.conversation, kept.sender, kept.queued, kept.recalled, kept.recipients))
     return _encode((kept.conversation, kept.sender, kept.queued, kept.recalled))
-
-
-def _place(key: bytes) -> Place:
-    at_ms, id = PAIR.unpack_from(key, len(key) - PAIR.size)
-    return Place(UnixMs(at_ms), MessageId(id))
 
 
 def _result_end(expires_ms: ExpiryMs, position: Position) -> bytes:

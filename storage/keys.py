@@ -268,3 +268,9 @@ def unpack_entry(value: bytes) -> Entry:
     """The entry that `pack_entry` wrote."""
     position, seq, expiry = ENTRY.unpack(value)
     return Entry(Position(position), seq, expiry & ~_OWNS_BODY, expiry >= _OWNS_BODY)
+
+
+def last_place(key: bytes) -> Place:
+    """The place that a key ends with."""
+    at_ms, id = PAIR.unpack_from(key, len(key) - PAIR.size)
+    return Place(UnixMs(at_ms), MessageId(id))

@@ -13,6 +13,7 @@ from postroom.core.rows import ConversationRow, Numbered, RoleRow
 from . import keys
 from .engine import Engine, Table
 from .keys import LISTED_AT, U64, user_key
+from .numbered import numbered
 
 _encode = msgspec.msgpack.Encoder().encode
 _silence = msgspec.msgpack.Decoder(tuple[str, ExpiryMs]).decode
@@ -126,9 +127,8 @@ class ListViews:
         return self._engine.get(self._rows, keys.BLOCK + user_key(app, user) + U64.pack(number)) is not None
 
     def blocked(self, app: str, user: str, *, after: Position = Position(0)) -> Iterator[Numbered]:
-        prefix = keys.BLOCK + user_key(app, user)
-        for key, value in self._engine.scan(self._rows, prefix + U64.pack(after + 1), prefix):
-            yield Position(U64.unpack_from(key, len(prefix))[0]), Conversation(*_block(value)[2:])
+        for number, value in numbered(self._engine, self._rows, keys.BLOCK + user_key(app, user), after):
+            yield number, Conversation(*_block(value)[2:])
 
     def put_block(self, app: str, user: str, row: ConversationRow) -> None:
         key = keys.BLOCK + user_key(app, user) + U64.pack(row.number)

@@ -9,7 +9,7 @@ from .keys import U64
 
 
 def numbered(
-    engine: Engine, rows: Table, prefix: bytes, after: Position, before: Position | None
+    engine: Engine, rows: Table, prefix: bytes, after: Position, before: Position | None = None
 ) -> Iterator[tuple[Position, bytes]]:
     """The values of keys that begin with `prefix` and end with a position beyond `after`; or below `before`, downwards."""
     if before is None:

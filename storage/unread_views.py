@@ -10,6 +10,7 @@ from postroom.core.rows import UnreadRow
 from . import keys
 from .engine import Engine, Table
 from .keys import U64, user_key
+from .numbered import numbered
 
 _encode = msgspec.msgpack.Encoder().encode
 _row = msgspec.msgpack.Decoder(UnreadRow).decode
@@ -28,9 +29,8 @@ class UnreadViews:
     def unread_rows(
         self, app: str, user: str, *, after: Position = Position(0)
     ) -> Iterator[tuple[Position, UnreadRow]]:
-        prefix = keys.UNREAD + user_key(app, user)
-        for key, value in self._engine.scan(self._rows, prefix + U64.pack(after + 1), prefix):
-            yield Position(U64.unpack_from(key, len(prefix))[0]), _row(value)
+        for number, value in numbered(self._engine, self._rows, keys.UNREAD + user_key(app, user), after):
+            yield number, _row(value)
 
     def guests(self, number: Position) -> Iterator[str]:
         prefix = keys.GUEST + U64.pack(number)

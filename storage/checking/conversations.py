@@ -19,7 +19,7 @@ from ..engine import Engine
 from ..keys import PAIR, U64
 from ..views import StoredViews
 from .report import Problems, Progress
-from .rows import MISFITS, row_name
+from .rows import MISFITS, record_name, row_name
 from .unread import UnreadCheck
 
 _CHUNK: Final = 1_000
@@ -82,9 +82,9 @@ class ConversationCheck:
                 row = msgspec.msgpack.decode(value, type=ConversationRow)
                 self._expected[keys.DELETED] += 1
                 if key != keys.deleted_key(app, row.kind, row.id):
-                    self._tell(f"{row_name(key, value)} is not where {row.kind} {row.id!r} of app {app!r} belongs")
+                    self._tell(f"{row_name(key, value)} is not where {record_name(app, row)} belongs")
                 if self._engine.get("live", keys.conversation_key(app, row.kind, row.id)) is not None:
-                    self._tell(f"{row.kind} {row.id!r} of app {app!r} is deleted and has a record")
+                    self._tell(f"{record_name(app, row)} is deleted and has a record")
                 self._users(app, row)
             except MISFITS:
                 self._tell(f"{row_name(key, value)}: the rows of its conversation cannot be read")
@@ -104,7 +104,7 @@ class ConversationCheck:
             self._tell(f"{row_name(created, name)}: the rows of its conversation cannot be read")
 
     def _rows(self, app: str, row: ConversationRow) -> None:
-        number, name = U64.pack(row.number), f"{row.kind} {row.id!r} of app {app!r}"
+        number, name = U64.pack(row.number), record_name(app, row)
         self._users(app, row)
         for term in terms(row.attributes):
             self._need(keys.term_key(app, *term) + number, f"{name}: an attribute does not lead to it")
@@ -125,12 +125,12 @@ class ConversationCheck:
         self._silences(app, row)
         self._roles(app, row)
         self._unread.record(app, row)
-        self._stream(row, f"{row.kind} {row.id!r} of app {app!r}")
+        self._stream(row, record_name(app, row))
         if self._engine.get("live", keys.MESSAGE_COUNT + U64.pack(row.number)) is not None:
             self._expected[keys.MESSAGE_COUNT] += 1
 
     def _list(self, app: str, row: ConversationRow, users: UserList, count: int) -> None:
-        name, number = f"{row.kind} {row.id!r} of app {app!r}", U64.pack(row.number)
+        name, number = record_name(app, row), U64.pack(row.number)
         prefix = keys.LISTED + number + keys.LISTS[users]
         found = 0
         for key, value in self._engine.scan("live", prefix, prefix):
@@ -151,7 +151,7 @@ class ConversationCheck:
         self._expected[keys.SUBSCRIPTION] += 1
         found = self._views.subscription(app, user, Position(U64.unpack(place)[0]))
         if found is None or (found.number, found.id) != (row.number, row.id):
-            self._tell(f"{row.kind} {row.id!r} of app {app!r}: {user!r} does not know of subscribing to it")
+            self._tell(f"{record_name(app, row)}: {user!r} does not know of subscribing to it")
 
     def _stream(self, row: ConversationRow, name: str) -> None:
         """What stands there is in order, and numbered as the conversation's messages are; the rest is for who checks bodies."""
@@ -178,7 +178,7 @@ class ConversationCheck:
                 self._tell(f"{row_name(key, value)}: there is no such notice")
 
     def _silences(self, app: str, row: ConversationRow) -> None:
-        name, prefix = f"{row.kind} {row.id!r} of app {app!r}", keys.SILENCE + U64.pack(row.number)
+        name, prefix = record_name(app, row), keys.SILENCE + U64.pack(row.number)
         for key, value in self._engine.scan("live", prefix, prefix):
             user, until_ms = msgspec.msgpack.decode(value, type=tuple[str, int])
             self._expected[keys.SILENCE] += 1
@@ -187,7 +187,7 @@ class ConversationCheck:
             self._need(keys.SILENCE_END + U64.pack(until_ms) + key[1:], f"{name}: the silence of {user!r} has no end")
 
     def _roles(self, app: str, row: ConversationRow) -> None:
-        name, prefix = f"{row.kind} {row.id!r} of app {app!r}", keys.ROLE + U64.pack(row.number)
+        name, prefix = record_name(app, row), keys.ROLE + U64.pack(row.number)
         roles = owners = 0
         for key, value in self._engine.scan("live", prefix, prefix):
             role = msgspec.msgpack.decode(value, type=RoleRow)

@@ -225,3 +225,8 @@ def queue_name(engine: Engine, key: bytes) -> str:
         except MISFITS:
             continue
     return f"queue {key.hex()}"
+
+
+def record_name(app: str, row: ConversationRow) -> str:
+    """A conversation, for a person."""
+    return f"{row.kind} {row.id!r} of app {app!r}"

@@ -11,6 +11,7 @@ from .. import keys
 from ..engine import Engine
 from ..keys import U64
 from ..views import StoredViews
+from .rows import record_name
 
 
 class UnreadCheck:
@@ -34,26 +35,22 @@ class UnreadCheck:
             self._expected[keys.GUEST] += 1
             user = value.decode()
             if key != keys.guest_key(app, user, row.number):
-                self._tell(f"{_name(app, row)}: guest {user!r} is not where they would be looked for")
+                self._tell(f"{record_name(app, row)}: guest {user!r} is not where they would be looked for")
             self._row(app, row, user, guest=True)
 
     def _row(self, app: str, row: ConversationRow, user: str, *, guest: bool) -> None:
         value = self._engine.get("live", keys.unread_key(app, user, row.number))
         if value is None:
-            self._tell(f"{_name(app, row)}: of guest {user!r} it is not noted what they have read")
+            self._tell(f"{record_name(app, row)}: of guest {user!r} it is not noted what they have read")
             return
         self._expected[keys.UNREAD] += 1
         unread = msgspec.msgpack.decode(value, type=UnreadRow)
         if (unread.kind, unread.id, unread.guest) != (row.kind, row.id, guest):
             self._tell(
-                f"{_name(app, row)}: what {user!r} has read is of another conversation, or of another kind of user"
+                f"{record_name(app, row)}: what {user!r} has read is of another conversation, or of another kind of user"
             )
         count = self._views.message_count(row.number)
         if min(unread.read, unread.own, unread.extra) < 0 or unread.read + unread.own > count:
-            self._tell(f"{_name(app, row)}: {user!r} has read or sent more than its {count} messages")
+            self._tell(f"{record_name(app, row)}: {user!r} has read or sent more than its {count} messages")
         if guest and not unread.extra:
-            self._tell(f"{_name(app, row)}: guest {user!r} has nothing to read")
-
-
-def _name(app: str, row: ConversationRow) -> str:
-    return f"{row.kind} {row.id!r} of app {app!r}"
+            self._tell(f"{record_name(app, row)}: guest {user!r} has nothing to read")
