@@ -151,11 +151,12 @@ class Session:
 
         Raises UnknownId if it is not among the last 4,096 frames. Cancelled, it may still be carried out.
         """
-        await self.ack_id(delivery.id, delivery.seq)
+        self.ack_soon(delivery)
+        await self._host.acknowledged(self)
 
     def ack_soon(self, delivery: Delivery) -> None:
         """The same, not waiting for the disk: what a crash forgets comes again."""
-        self.ack_id_soon(delivery.id, delivery.seq)
+        self._acknowledge(*self._window.ack_frame(delivery))
 
     async def ack_id(self, id: MessageId, seq: int | None = None) -> None:
         """`ack` by a message's id; with `seq` it names exactly that frame, else the id's oldest unacknowledged one."""
@@ -164,7 +165,9 @@ class Session:
 
     def ack_id_soon(self, id: MessageId, seq: int | None = None) -> None:
         """`ack_soon` by a message's id."""
-        through, handled = self._window.ack(id, seq)
+        self._acknowledge(*self._window.ack(id, seq))
+
+    def _acknowledge(self, through: Position, handled: list[Sent]) -> None:
         opened = self._login if self._streams_due else None
         if self._streams_due and through >= self._streamed:
             self._streams_due = False

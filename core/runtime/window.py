@@ -60,7 +60,20 @@ class SentWindow:
 
         With `seq` it names that frame, without it the oldest unacknowledged one of the id. Repeating an ack is harmless.
         """
-        number = self._named(id, seq)
+        return self._ack(self._named(id, seq))
+
+    def ack_frame(self, frame: Delivery) -> tuple[Position, list[Sent]]:
+        """The same of exactly this frame, if it is queued. What is kept in a stream has no `seq`, and what became of it has its
+        id: only the position tells them apart."""
+        if not frame.queued:
+            return self.ack(frame.id, None)
+        details = reversed(self._details.values())
+        number = next((sent.number for sent in details if sent.queued and sent.through == frame.position), 0)
+        if not number:
+            raise _unknown(frame.id)
+        return self._ack(number)
+
+    def _ack(self, number: int) -> tuple[Position, list[Sent]]:
         handled = list(self._frames(max(self._acked + 1, self._first), number))
         self._acked = max(self._acked, number)
         return self._through_at(number), handled
@@ -69,7 +82,7 @@ class SentWindow:
         unacked = max(self._acked + 1 - self._first, 0)
         number = next(self._numbers(id, seq, unacked), 0) or max(self._numbers(id, seq, 0), default=0)
         if not number:
-            raise UnknownId(f"message {id} was not among the last {SESSION_WINDOW_FRAMES} frames of this session")
+            raise _unknown(id)
         return number
 
     def _numbers(self, id: MessageId, seq: int | None, index: int) -> Iterator[int]:
@@ -99,3 +112,7 @@ class SentWindow:
         if oldest is not None:
             self._gone = oldest.through
         self._first += 1
+
+
+def _unknown(id: MessageId) -> UnknownId:
+    return UnknownId(f"message {id} was not among the last {SESSION_WINDOW_FRAMES} frames of this session")

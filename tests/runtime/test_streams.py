@@ -122,6 +122,17 @@ async def test_other_sessions_are_told_what_was_acknowledged_of_a_stream_alone()
         assert [frame.type for frame in one.frames] == ["message"]
 
 
+async def test_an_ack_of_a_change_covers_the_change() -> None:
+    """The message that it is about has the same id, and waits for its ack as well."""
+    async with newsroom("ann") as (broker, store, (ann,)):
+        sent = await broker.submit(say("hi"))
+        await broker.submit(say("more"))
+        await broker.submit(EditMessage(app=APP, id=sent.id, by="press", body=b"ho"))
+        assert [frame.type for frame in ann.frames] == ["message", "message", "edited"]
+        await ann.session.ack(ann.frames[-1])
+        assert acks(store) == [("ann", 0, 3, 0, 0)]
+
+
 async def test_an_ack_of_a_queue_alone_looks_at_no_stream() -> None:
     async with newsroom("bob") as (broker, store, (bob,)):
         for text in ("1", "2"):

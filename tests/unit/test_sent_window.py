@@ -68,6 +68,30 @@ def test_seq_names_exactly_that_frame() -> None:
     assert ack(window, 1, 1) == (100, [])
 
 
+def test_a_frame_itself_names_exactly_that_frame() -> None:
+    """What a stream has of a message and of its change differs in the position alone."""
+    window, positions = SentWindow(), (100, 200, 300)
+    frames = [Delivery(type="message", id=MessageId(1), queued=True, stream=1, position=Position(at)) for at in positions]
+    for frame in frames:
+        window.note(frame)
+    assert [len(part) if isinstance(part, list) else part for part in window.ack_frame(frames[1])] == [200, 2]
+    assert [len(part) if isinstance(part, list) else part for part in window.ack_frame(frames[2])] == [300, 1]
+    assert window.ack_frame(frames[0]) == (100, [])
+
+
+def test_a_frame_that_is_not_queued_is_named_by_its_id() -> None:
+    window = sent((1, 1), (2, None), (3, 2))
+    through, frames = window.ack_frame(Delivery(type="message", id=MessageId(2)))
+    assert (through, [frame.id for frame in frames]) == (100, [1, 2])
+
+
+def test_a_frame_of_another_session_is_unknown() -> None:
+    window = sent((1, 1))
+    with pytest.raises(UnknownId):
+        window.ack_frame(Delivery(type="message", id=MessageId(1), queued=True, seq=2, position=Position(200)))
+    assert ack(window, 1) == (100, [1])
+
+
 def test_an_acknowledged_frame_before_the_one_named_by_id_is_passed_over() -> None:
     window = sent((1, 1), (2, 2), (1, 3))
     ack(window, 2)
