@@ -19,6 +19,7 @@ from postroom.transports.config import AppConfig, Limits
 from tests.support.line import Answer, Line
 from tests.support.rtm_tokens import VECTORS
 from tests.support.serving import BASE, Host, config_of, serving_in_a_thread
+from tests.support.thorough import examples
 from tests.support.web import APP, APP_ID, PEER, RTC, basic
 
 pytestmark = pytest.mark.usefixtures("host")
@@ -29,7 +30,9 @@ CODES_OF_200 = {"message_sent", "message_delivered", "message_offline", "ok", "r
 CREDENTIALS = ("authorization", basic())
 
 # On each of two hosts: what is looked for is behind both.
-limited = settings(max_examples=250, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+limited = settings(
+    max_examples=examples(125), suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,7 @@ from postroom.transports.leancloud.ids import message_name
 from tests.support.leancloud import APP, FORM, A, M
 from tests.support.line import Answer, Line
 from tests.support.serving import Host, config_of, serving_in_a_thread
+from tests.support.thorough import examples
 
 pytestmark = pytest.mark.usefixtures("host")
 
@@ -29,7 +30,9 @@ STATUSES = {200, 201, 204, 400, 401, 403, 404, 405, 409, 429, 503}
 CID = "0123456789abcdef01234567"
 """Stands for a conversation that is there."""
 
-limited = settings(max_examples=250, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+limited = settings(
+    max_examples=examples(125), suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
 
 
 class Place:
@@ -349,7 +352,7 @@ def test_anything_is_answered(
     check(method, place.ask(method, f"{target}?{query}" if query else target, headers, body))
 
 
-@settings(limited, max_examples=500)
+@settings(limited, max_examples=examples(250))
 @given(
     route=st.sampled_from(ROUTES),
     segments=st.lists(SEGMENTS, min_size=3, max_size=3),

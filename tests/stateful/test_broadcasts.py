@@ -34,6 +34,7 @@ from postroom.core.runtime.reading import read_page
 from postroom.storage.checking.accounts import AccountCheck
 from postroom.storage.checking.report import Problem, Problems
 from postroom.storage.engine import LIVE
+from tests.support.thorough import examples
 
 from ..support.machine import Machine
 from ..support.rows import engine_of, replayed, rows, values
@@ -345,6 +346,6 @@ class BroadcastsOnLmdb(OnLmdb, Broadcasts):
 
 
 TestBroadcastsOnMemory = BroadcastsOnMemory.TestCase
-TestBroadcastsOnMemory.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestBroadcastsOnMemory.settings = settings(max_examples=examples(30), stateful_step_count=40, deadline=None)
 TestBroadcastsOnLmdb = BroadcastsOnLmdb.TestCase
-TestBroadcastsOnLmdb.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
+TestBroadcastsOnLmdb.settings = settings(max_examples=examples(15), stateful_step_count=30, deadline=None)

@@ -49,6 +49,7 @@ from postroom.storage.checking.owned import Owned
 from postroom.storage.checking.report import Problem, Problems
 from postroom.storage.engine import LIVE
 from postroom.storage.views import StoredViews
+from tests.support.thorough import examples
 
 from ..support.desk import count_terms
 from ..support.machine import Clock, Machine
@@ -547,6 +548,6 @@ class LmdbGroups(OnLmdb, Groups):
 
 
 TestMemoryGroups = MemoryGroups.TestCase
-TestMemoryGroups.settings = settings(max_examples=100, stateful_step_count=60)
+TestMemoryGroups.settings = settings(max_examples=examples(50), stateful_step_count=60)
 TestLmdbGroups = LmdbGroups.TestCase
-TestLmdbGroups.settings = settings(max_examples=30, stateful_step_count=40)
+TestLmdbGroups.settings = settings(max_examples=examples(15), stateful_step_count=40)

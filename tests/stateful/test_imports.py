@@ -27,6 +27,7 @@ from postroom.storage.checking.bodies import BodyCheck
 from postroom.storage.checking.conversations import ConversationCheck
 from postroom.storage.checking.report import Problem, Problems
 from postroom.storage.engine import LIVE
+from tests.support.thorough import examples
 
 from ..support.machine import Machine
 from ..support.rows import engine_of, replayed, rows
@@ -218,6 +219,6 @@ class MoveOnLmdb(OnLmdb, Move):
 
 
 TestMoveOnMemory = MoveOnMemory.TestCase
-TestMoveOnMemory.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestMoveOnMemory.settings = settings(max_examples=examples(30), stateful_step_count=40, deadline=None)
 TestMoveOnLmdb = MoveOnLmdb.TestCase
-TestMoveOnLmdb.settings = settings(max_examples=15, stateful_step_count=40, deadline=None)
+TestMoveOnLmdb.settings = settings(max_examples=examples(15), stateful_step_count=40, deadline=None)

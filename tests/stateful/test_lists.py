@@ -38,6 +38,7 @@ from postroom.storage.checking.conversations import ConversationCheck
 from postroom.storage.checking.report import Problem, Problems
 from postroom.storage.engine import LIVE
 from postroom.storage.views import StoredViews
+from tests.support.thorough import examples
 
 from ..support.machine import Machine
 from ..support.rows import engine_of, replayed, rows
@@ -254,6 +255,6 @@ class LmdbLists(OnLmdb, Lists):
 
 
 TestMemoryLists = MemoryLists.TestCase
-TestMemoryLists.settings = settings(max_examples=60, stateful_step_count=60)
+TestMemoryLists.settings = settings(max_examples=examples(30), stateful_step_count=60)
 TestLmdbLists = LmdbLists.TestCase
-TestLmdbLists.settings = settings(max_examples=15, stateful_step_count=40)
+TestLmdbLists.settings = settings(max_examples=examples(15), stateful_step_count=40)

@@ -38,6 +38,7 @@ from postroom.storage.checking.owned import Owned
 from postroom.storage.checking.report import Problem, Problems
 from postroom.storage.engine import LIVE
 from postroom.storage.views import StoredViews
+from tests.support.thorough import examples
 
 from ..support.desk import count_terms
 from ..support.machine import Clock, Machine
@@ -363,6 +364,6 @@ class LmdbNamed(OnLmdb, Named):
 
 
 TestMemoryNamed = MemoryNamed.TestCase
-TestMemoryNamed.settings = settings(max_examples=60, stateful_step_count=60)
+TestMemoryNamed.settings = settings(max_examples=examples(30), stateful_step_count=60)
 TestLmdbNamed = LmdbNamed.TestCase
-TestLmdbNamed.settings = settings(max_examples=15, stateful_step_count=40)
+TestLmdbNamed.settings = settings(max_examples=examples(15), stateful_step_count=40)

@@ -33,6 +33,7 @@ from postroom.core.limits import HISTORY_EXPIRED_MAX
 from postroom.core.model import Receipt, Rules, peer
 from postroom.core.runtime.reading import resolve
 from postroom.storage.engine import LIVE
+from tests.support.thorough import examples
 
 from ..support.desk import count_terms
 from ..support.machine import Clock, Machine
@@ -534,6 +535,6 @@ class LmdbQueues(OnLmdb, Queues):
 
 
 TestMemoryQueues = MemoryQueues.TestCase
-TestMemoryQueues.settings = settings(max_examples=90, stateful_step_count=60)
+TestMemoryQueues.settings = settings(max_examples=examples(45), stateful_step_count=60)
 TestLmdbQueues = LmdbQueues.TestCase
-TestLmdbQueues.settings = settings(max_examples=25, stateful_step_count=40)
+TestLmdbQueues.settings = settings(max_examples=examples(15), stateful_step_count=40)

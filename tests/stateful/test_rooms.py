@@ -45,6 +45,7 @@ from postroom.core.queries import CountMessages, FindMessages
 from postroom.core.runtime.reading import read_messages, read_missed
 from postroom.core.search import Search
 from postroom.storage.engine import LIVE
+from tests.support.thorough import examples
 
 from ..support.machine import Clock, Machine
 from ..support.rows import engine_of, replayed, rows, values
@@ -855,6 +856,6 @@ class LmdbRooms(OnLmdb, Rooms):
 
 
 TestMemoryRooms = MemoryRooms.TestCase
-TestMemoryRooms.settings = settings(max_examples=80, stateful_step_count=50)
+TestMemoryRooms.settings = settings(max_examples=examples(40), stateful_step_count=50)
 TestLmdbRooms = LmdbRooms.TestCase
-TestLmdbRooms.settings = settings(max_examples=30, stateful_step_count=40)
+TestLmdbRooms.settings = settings(max_examples=examples(15), stateful_step_count=40)

@@ -43,6 +43,7 @@ from postroom.storage.checking.owned import Owned
 from postroom.storage.checking.report import Problem, Problems
 from postroom.storage.engine import LIVE
 from postroom.storage.views import StoredViews
+from tests.support.thorough import examples
 
 from ..support.machine import Clock, Machine
 from ..support.rows import engine_of, replayed, rows, values
@@ -366,6 +367,6 @@ class LmdbStreamCopies(OnLmdb, StreamCopies):
 
 
 TestMemoryStreamCopies = MemoryStreamCopies.TestCase
-TestMemoryStreamCopies.settings = settings(max_examples=60, stateful_step_count=50)
+TestMemoryStreamCopies.settings = settings(max_examples=examples(30), stateful_step_count=50)
 TestLmdbStreamCopies = LmdbStreamCopies.TestCase
-TestLmdbStreamCopies.settings = settings(max_examples=15, stateful_step_count=40)
+TestLmdbStreamCopies.settings = settings(max_examples=examples(15), stateful_step_count=40)

@@ -45,6 +45,7 @@ from postroom.storage.checking.owned import Owned
 from postroom.storage.checking.report import Problem, Problems
 from postroom.storage.engine import LIVE
 from postroom.storage.views import StoredViews
+from tests.support.thorough import examples
 
 from ..support.desk import count_terms
 from ..support.machine import Clock, Machine
@@ -645,6 +646,6 @@ class LmdbStreams(OnLmdb, Streams):
 
 
 TestMemoryStreams = MemoryStreams.TestCase
-TestMemoryStreams.settings = settings(max_examples=70, stateful_step_count=60)
+TestMemoryStreams.settings = settings(max_examples=examples(35), stateful_step_count=60)
 TestLmdbStreams = LmdbStreams.TestCase
-TestLmdbStreams.settings = settings(max_examples=20, stateful_step_count=40)
+TestLmdbStreams.settings = settings(max_examples=examples(15), stateful_step_count=40)

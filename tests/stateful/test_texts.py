@@ -43,6 +43,7 @@ from postroom.core.search import Search
 from postroom.storage.backup import backup
 from postroom.storage.engine import LIVE
 from postroom.transports.cli.wording import line
+from tests.support.thorough import examples
 
 from ..support.machine import Clock, Machine
 from ..support.office import until
@@ -325,6 +326,6 @@ class LmdbTexts(OnLmdb, Texts):
 
 
 TestMemoryTexts = MemoryTexts.TestCase
-TestMemoryTexts.settings = settings(max_examples=50, stateful_step_count=50)
+TestMemoryTexts.settings = settings(max_examples=examples(25), stateful_step_count=50)
 TestLmdbTexts = LmdbTexts.TestCase
-TestLmdbTexts.settings = settings(max_examples=15, stateful_step_count=50)
+TestLmdbTexts.settings = settings(max_examples=examples(15), stateful_step_count=50)

@@ -34,6 +34,7 @@ from postroom.storage.checking.conversations import ConversationCheck
 from postroom.storage.checking.report import Problem, Problems
 from postroom.storage.engine import LIVE
 from postroom.storage.views import StoredViews
+from tests.support.thorough import examples
 
 from ..support.machine import Machine
 from ..support.rows import engine_of, replayed, rows
@@ -232,6 +233,6 @@ class LmdbUnread(OnLmdb, Unread):
 
 
 TestMemoryUnread = MemoryUnread.TestCase
-TestMemoryUnread.settings = settings(max_examples=60, stateful_step_count=50)
+TestMemoryUnread.settings = settings(max_examples=examples(30), stateful_step_count=50)
 TestLmdbUnread = LmdbUnread.TestCase
-TestLmdbUnread.settings = settings(max_examples=15, stateful_step_count=40)
+TestLmdbUnread.settings = settings(max_examples=examples(15), stateful_step_count=40)

@@ -16,6 +16,7 @@ from postroom.storage.checking.accounts import AccountCheck
 from postroom.storage.checking.report import Problem, Problems
 from postroom.storage.engine import LIVE
 from postroom.storage.memory import MemoryStore
+from tests.support.thorough import examples
 
 from ..support.machine import Machine
 from ..support.rows import engine_of, replayed, rows
@@ -143,4 +144,4 @@ class Door(RuleBasedStateMachine):
 
 
 TestDoor = Door.TestCase
-TestDoor.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestDoor.settings = settings(max_examples=examples(30), stateful_step_count=40, deadline=None)
