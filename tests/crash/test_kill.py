@@ -89,7 +89,7 @@ def repeatable() -> Iterator[None]:
 def test_nothing_answered_is_lost_and_nothing_acknowledged_comes_back(tmp_path: Path, scratch: Path) -> None:
     witness = Witness(tmp_path / "data", scratch, SEED)
     with repeatable():
-        for _ in range(7):
+        for _ in range(5):
             witness.round()
         for word in ("sent", "acked", "changed", "logout", "kept"):
             assert witness.counted[word] > 20, f"hardly anything was put to the test: {witness.counted}"

@@ -22,6 +22,7 @@ from wsproto.events import AcceptConnection, CloseConnection, Event, TextMessage
 
 from postroom.transports.cli.client import Target
 from postroom.transports.cli.main import main
+from tests.support.web import NO_TLS
 
 POSTROOM = [sys.executable, "-m", "postroom.transports.cli.main"]
 WAIT_S = 30
@@ -55,14 +56,14 @@ class Broker:
 
     def send(self, *payloads: str, to: str = "bob") -> None:
         """Queue messages from alice."""
-        with httpx.Client(base_url=f"http://{self.address}", auth=("demo-key", "demo-secret")) as client:
+        with httpx.Client(base_url=f"http://{self.address}", auth=("demo-key", "demo-secret"), verify=NO_TLS) as client:
             for payload in payloads:
                 body = {"destination": to, "payload": payload, "enable_offline_messaging": True}
                 assert client.post(f"{ALICE}/peer_messages", json=body).json()["code"] == "message_sent"
 
     def send_to_channel(self, channel: str, *payloads: str, kept: bool = True) -> None:
         """Messages from alice to whoever is there."""
-        with httpx.Client(base_url=f"http://{self.address}", auth=("demo-key", "demo-secret")) as client:
+        with httpx.Client(base_url=f"http://{self.address}", auth=("demo-key", "demo-secret"), verify=NO_TLS) as client:
             for payload in payloads:
                 body = {"channel_name": channel, "payload": payload, "enable_historical_messaging": kept}
                 assert client.post(f"{ALICE}/channel_messages", json=body).json()["code"] == "message_sent"
@@ -70,7 +71,9 @@ class Broker:
     def waiting(self) -> int:
         """How many messages are in queues."""
         found = re.search(
-            r'^postroom_queued\{app="demo"\} (\d+)', httpx.get(f"http://{self.address}/metrics").text, re.M
+            r'^postroom_queued\{app="demo"\} (\d+)',
+            httpx.get(f"http://{self.address}/metrics", verify=NO_TLS).text,
+            re.M,
         )
         assert found is not None
         return int(found[1])
@@ -256,7 +259,7 @@ def test_nobody_enters_a_room_with_the_token_of_somebody_else(broker: Broker) ->
     line = refused(broker.url, "--user", "bob", "--join", "lobby", POSTROOM_TOKEN=issued("alice"))
     assert line.startswith("--user: the token is for user 'alice'")
     events = "/dev/v2/project/0123456789abcdef0123456789abcdef/rtm/vendor/channel_events"
-    told = httpx.get(f"http://{broker.address}{events}", auth=("demo-key", "demo-secret")).json()
+    told = httpx.get(f"http://{broker.address}{events}", auth=("demo-key", "demo-secret"), verify=NO_TLS).json()
     assert told["events"] == []
 
 

@@ -23,7 +23,7 @@ from postroom.transports import serve as serving
 from postroom.transports.config import DEMO_APP, development
 from postroom.transports.development import development_lines
 from tests.support.serving import DyingStore
-from tests.support.web import PEER
+from tests.support.web import NO_TLS, PEER
 
 COMMAND = [sys.executable, "-m", "postroom.transports.cli.main", "serve"]
 WAIT_S = 30
@@ -83,7 +83,7 @@ def serve(tmp_path: Path, *arguments: str, data: str = "data", bind: str = "127.
 def test_it_serves_stops_and_remembers(tmp_path: Path) -> None:
     with serve(tmp_path) as process:
         (url,) = process.urls()
-        with httpx.Client(base_url=url, auth=("demo-key", "demo-secret")) as client:
+        with httpx.Client(base_url=url, auth=("demo-key", "demo-secret"), verify=NO_TLS) as client:
             reply = client.post(SEND, json=PEER | {"enable_offline_messaging": True})
             assert reply.json()["code"] == "message_sent"
             assert client.get("/readyz").json() == {"ready": True, "disk_full": False}
@@ -92,7 +92,7 @@ def test_it_serves_stops_and_remembers(tmp_path: Path) -> None:
         assert "Traceback" not in process.stderr
     with serve(tmp_path) as process:
         (url,) = process.urls()
-        with httpx.Client(base_url=url) as client:
+        with httpx.Client(base_url=url, verify=NO_TLS) as client:
             assert 'postroom_queued{app="demo"} 1.0' in client.get("/metrics").text
         assert process.end(signal.SIGINT) == 0
         assert "Traceback" not in process.stderr
@@ -114,7 +114,7 @@ def test_with_a_configuration_nothing_secret_is_printed(tmp_path: Path) -> None:
     config.write_text(CONFIG)
     with serve(tmp_path, "--config", str(config), "--log-format", "json") as process:
         (url,) = process.urls()
-        with httpx.Client(base_url=url) as client:
+        with httpx.Client(base_url=url, verify=NO_TLS) as client:
             app = SEND.replace("0123456789abcdef" * 2, "970CA35de60c44645bbae8a215061b33")
             assert client.post(app, json=PEER, auth=("shop-api-key", "shop-api-secret")).status_code == 200
             assert client.post(app, json=PEER, auth=("shop-api-key", "wrong-secret")).status_code == 401
@@ -133,7 +133,7 @@ def test_every_address_is_printed(tmp_path: Path) -> None:
         assert first.startswith("http://127.0.0.1:")
         assert second.startswith("http://localhost:")
         for url in (first, second):
-            assert httpx.get(f"{url}/healthz").status_code == 200
+            assert httpx.get(f"{url}/healthz", verify=NO_TLS).status_code == 200
         assert process.end() == 0
 
 
@@ -175,7 +175,7 @@ def test_a_store_that_fails_ends_it_with_a_line(
             time.sleep(0.01)
         store.dying = True
         try:
-            answers.append(httpx.post(found[0] + SEND, json=PEER, auth=("demo-key", "demo-secret")).text)
+            answers.append(httpx.post(found[0] + SEND, json=PEER, auth=("demo-key", "demo-secret"), verify=NO_TLS).text)
         except httpx.RemoteProtocolError as error:
             answers.append(str(error))
 

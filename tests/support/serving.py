@@ -20,7 +20,7 @@ from postroom.storage.memory import MemoryStore
 from postroom.transports.config import AppConfig, Config, ServerConfig, parse_address
 from postroom.transports.http.sockets import bind
 from postroom.transports.serve import GRACE_S, Bound, Server
-from tests.support.web import APP, APP_ID, NOW_MS, PEER, basic
+from tests.support.web import APP, APP_ID, NO_TLS, NOW_MS, PEER, basic
 
 Host = Literal["hypercorn", "h11"]
 HOST: Final[ContextVar[Host]] = ContextVar("HOST", default="hypercorn")
@@ -145,7 +145,8 @@ async def serving(
         await listening.wait()
         ports = tuple(port_of(each) for each in bound)
         auth = {"Authorization": basic()} if headers is None else headers
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{ports[0]}", headers=auth, timeout=30) as client:
+        url = f"http://127.0.0.1:{ports[0]}"
+        async with httpx.AsyncClient(base_url=url, headers=auth, timeout=30, verify=NO_TLS) as client:
             yield Served(broker, client, ports, stop, stopped)
         stop.set()
 
@@ -200,7 +201,7 @@ def serving_in_a_thread(where: Store, config: Config | None = None) -> Iterator[
         listening.result(20)
         url = f"http://127.0.0.1:{port_of(bound)}"
         try:
-            with httpx.Client(base_url=url, headers={"Authorization": basic()}, timeout=30) as client:
+            with httpx.Client(base_url=url, headers={"Authorization": basic()}, timeout=30, verify=NO_TLS) as client:
                 yield thread, client
         finally:  # a server that goes on keeps the thread, and whatever failed untold
             thread.call(end).result(20)

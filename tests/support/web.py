@@ -2,8 +2,9 @@
 
 import base64
 import json
+import ssl
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import trio
 
@@ -26,6 +27,8 @@ PEER_PATH = f"/dev/v2/project/{APP_ID}/rtm/users/userA/peer_messages"
 PEER = {"destination": "userB", "payload": "Hello"}
 NOW_MS = UnixMs(1_790_000_000_000)
 RECEIPT = Receipt(id=MessageId(4096), at_ms=NOW_MS)
+NO_TLS: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""For clients of plain HTTP: one of their own would load the system's certificates, which takes longer than most tests."""
 
 
 def basic(user: str = "k1", password: str = "s1") -> str:
