@@ -32,6 +32,7 @@ def named(path: Path) -> str:
     return path.relative_to(HOME).as_posix()
 
 
+@cache
 def tree_of(path: Path) -> ast.Module:
     """The file as Python reads it."""
     return ast.parse(path.read_text(encoding="utf-8"), filename=named(path))

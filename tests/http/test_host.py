@@ -190,8 +190,8 @@ async def test_stopping_does_not_wait_for_those_who_do_not_read() -> None:
     """Neither a session nor a client whose answers pile up."""
     login = b"Sec-WebSocket-Protocol: postroom.v1.json\r\nAuthorization: Bearer " + token().encode()
     async with serving(grace_s=0.3) as served:
-        asking = await deaf(served.port, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 100_000, until_stuck_s=3)
-        session = await deaf(served.port, OPENING + login + b"\r\n\r\n", until_stuck_s=1)
+        asking = await deaf(served.port, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 100_000, until_stuck_s=1.5)
+        session = await deaf(served.port, OPENING + login + b"\r\n\r\n", until_stuck_s=0.5)
         for _ in range(400):  # 12 MB, more than the system takes for one who does not read
             await served.send({"destination": "bob", "payload": "x" * 32_000})
         assert served.broker.statistics().sessions == {"shop": 1}

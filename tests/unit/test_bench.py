@@ -27,6 +27,7 @@ from postroom.bench.http import wire
 from postroom.bench.http.load import Load
 from postroom.bench.http.run import HttpResult
 from postroom.bench.http.settings import MARK
+from postroom.bench.idle import load as idle
 from postroom.bench.idle.run import IdleResult
 from postroom.bench.imports.run import ImportResult
 from postroom.bench.main import bench as group
@@ -36,6 +37,13 @@ from postroom.bench.scratch import IN_MEMORY, filesystem, scratch
 from postroom.bench.servers import Address
 from postroom.bench.subscribers.run import SubscribersResult
 from postroom.transports.cli.main import main
+
+
+@pytest.fixture(autouse=True)
+def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody asks here how much memory a server settles at."""
+    monkeypatch.setattr(idle, "SETTLE_S", 0.01)
+
 
 COMMON = {
     "bench": str,

@@ -71,7 +71,9 @@ def test_seq_names_exactly_that_frame() -> None:
 def test_a_frame_itself_names_exactly_that_frame() -> None:
     """What a stream has of a message and of its change differs in the position alone."""
     window, positions = SentWindow(), (100, 200, 300)
-    frames = [Delivery(type="message", id=MessageId(1), queued=True, stream=1, position=Position(at)) for at in positions]
+    frames = [
+        Delivery(type="message", id=MessageId(1), queued=True, stream=1, position=Position(at)) for at in positions
+    ]
     for frame in frames:
         window.note(frame)
     assert [len(part) if isinstance(part, list) else part for part in window.ack_frame(frames[1])] == [200, 2]

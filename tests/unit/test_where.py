@@ -23,6 +23,7 @@ from postroom.core.limits import (
 )
 from postroom.core.where import Among, candidates, fields, matches, parse, parse_order
 from postroom.core.where.values import leaves
+from tests.support.thorough import examples
 
 ROW: dict[str, Any] = {
     "name": "Team Ärger",
@@ -386,7 +387,7 @@ def like(text: str, pattern: str) -> bool:
 
 
 @given(wheres, rows)
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=examples(125), deadline=None)
 @example({"a": {"$lte": [1]}}, {"a": [[0, 5]]})
 @example({"a.b": {"$ne": None}}, {"a": []})
 def test_it_says_what_the_reference_says(where: Any, row: dict[str, Any]) -> None:
@@ -394,7 +395,7 @@ def test_it_says_what_the_reference_says(where: Any, row: dict[str, Any]) -> Non
 
 
 @given(wheres, rows)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_it_looks_at_the_fields_it_names_and_no_others(where: Any, row: dict[str, Any]) -> None:
     filter = parse(json.dumps(where).encode())
     seen = {name: value for name, value in row.items() if name in fields(filter)}
@@ -402,7 +403,7 @@ def test_it_looks_at_the_fields_it_names_and_no_others(where: Any, row: dict[str
 
 
 @given(wheres, rows)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_every_row_that_matches_meets_the_candidates(where: Any, row: dict[str, Any]) -> None:
     filter = parse(json.dumps(where).encode())
     if matches(filter, row):
@@ -431,7 +432,7 @@ def test_candidates_are_equalities_that_all_rows_meet() -> None:
 
 
 @given(st.binary(max_size=200) | st.text(max_size=100).map(str.encode))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_any_bytes_are_a_filter_or_refused(where: bytes) -> None:
     try:
         filter = parse(where)
@@ -444,7 +445,7 @@ def test_any_bytes_are_a_filter_or_refused(where: bytes) -> None:
     st.text(alphabet="ab\\()[]{}*+?|^$.,0123456789:<>=!PipnsmxdwQEZz&~-ä\n\0", max_size=60),
     st.sampled_from(["", "i", "ims"]),
 )
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=examples(125), deadline=None)
 def test_any_pattern_is_known_or_refused(pattern: str, options: str) -> None:
     where = {"name": {"$regex": pattern, "$options": options}}
     refusal = ""
