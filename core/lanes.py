@@ -42,10 +42,8 @@ class Lanes(Generic[T]):
         # Within a lane, the app whose turn it is stands first.
         self._lanes: dict[Lane, dict[str, deque[T]]] = {lane: {} for lane in _BY_RANK}
         self._pick = 0
-        self._count = 0
-
-    def __len__(self) -> int:
-        return self._count
+        self.count = 0
+        """How many things wait."""
 
     def push(self, lane: Lane, app: str, item: T) -> None:
         """Add at the end of its lane and app."""
@@ -55,7 +53,7 @@ class Lanes(Generic[T]):
             apps[app] = deque((item,))
         else:
             queue.append(item)
-        self._count += 1
+        self.count += 1
 
     def pop(self) -> T:
         """The next one. Raises IndexError if nothing waits."""
@@ -64,7 +62,7 @@ class Lanes(Generic[T]):
             apps = lanes[lane]
             if apps:
                 self._pick += 1
-                self._count -= 1
+                self.count -= 1
                 app = next(iter(apps))
                 queue = apps[app]
                 item = queue.popleft()

@@ -62,7 +62,7 @@ class StoredViews(
         self.epoch_position = Position(began)
         self._moved = False
         self._totals: dict[str, Totals] = {}
-        self._counted: set[str] = set()
+        self._counted: dict[str, Totals] = {}
 
     @property
     def unwritten_rows(self) -> int:
@@ -74,8 +74,8 @@ class StoredViews(
         if self._moved:
             row = keys.CLOCK_ROW.pack(self.position, self.clock_ms, self.epoch, self.epoch_position)
             self._engine.put(self._rows, keys.CLOCK, row)
-        for app in self._counted:
-            self._engine.put(self._rows, keys.app_key(app), _encode((app, self._totals[app])))
+        for app, totals in self._counted.items():
+            self._engine.put(self._rows, keys.app_key(app), _encode((app, totals)))
 
     # The store's end.
 
@@ -109,8 +109,10 @@ class StoredViews(
         return dict(_totals(row) for _, row in self._engine.scan(self._rows, keys.APP, keys.APP))
 
     def count(self, app: str) -> Totals:
-        self._counted.add(app)
-        return self.totals(app)
+        totals = self._counted.get(app)
+        if totals is None:
+            totals = self._counted[app] = self.totals(app)
+        return totals
 
     # Queues.
 

@@ -50,7 +50,8 @@ def check_send(command: SendMessage) -> None:
     check_body(command.body, command.format)
     if command.lane not in LANES:
         raise InvalidCommand(f"lane: must be one of {', '.join(LANES)}")
-    check_dedup(command.dedup)
+    if command.dedup is not None:
+        check_dedup(command.dedup)
     if command.wait_ack_ms is not None and not 0 < command.wait_ack_ms <= WAIT_ACK_MS_MAX:
         raise InvalidCommand(f"wait_ack_ms: must be 1 to {WAIT_ACK_MS_MAX}")
 

@@ -141,8 +141,6 @@ class Fanout:
 
     def _tell(self, record: Record, pending: Pending, settled: Settled) -> None:
         match record.event:
-            case MessageDeleted() as event if isinstance(pending.command, DeleteMessage) and pending.command.silent:
-                self._revise(record, settled, event.copies or settled.audience)
             case MessageSent() | MessageEdited() | MessageRecalled() | MessageDeleted() as event:
                 self._tell_message(record, event, pending, settled)
             case Acked() as event:
@@ -178,9 +176,13 @@ class Fanout:
         assert body is not None
         kind, queue = body.header.conversation.kind, body.header.queue
         to_all = settled.stream > 0 or (kind == "service" and not (queue or settled.audience))
-        if not isinstance(event, MessageSent) and (to_all or kind == "room" or (kind == "group" and not queue)):
-            # Who got it may have left since, and is told nothing.
-            self._revise(record, settled, ())
+        if not isinstance(event, MessageSent):
+            if isinstance(pending.command, DeleteMessage) and pending.command.silent:
+                self._revise(record, settled, event.copies or settled.audience)
+                return
+            if to_all or kind == "room" or (kind == "group" and not queue):
+                # Who got it may have left since, and is told nothing.
+                self._revise(record, settled, ())
         if kind == "peer":
             self._offer(record, event, body)
         elif kind == "room":

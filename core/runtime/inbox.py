@@ -52,7 +52,7 @@ class Inbox:
         """Set when there is something to take."""
 
     def __len__(self) -> int:
-        return len(self._lanes) + len(self._returned)
+        return self._lanes.count + len(self._returned)
 
     def enter_at_once(self, pending: Pending) -> bool:
         """Take a command in, if it need not wait for its place."""
@@ -97,7 +97,9 @@ class Inbox:
         """The next batch: in lane order, up to its bounds of rows and bytes."""
         batch: list[Pending] = []
         rows = size = 0
-        while self and rows < BATCH_ROWS_MAX and size < BATCH_BYTES_MAX:
+        for _ in range(len(self)):
+            if rows >= BATCH_ROWS_MAX or size >= BATCH_BYTES_MAX:
+                break
             if self._returned:
                 pending = self._returned.popleft()
             else:
@@ -129,7 +131,7 @@ class Inbox:
         """Everything in it, when nothing will be taken on any more."""
         left = list(self._returned)
         self._returned.clear()
-        while self._lanes:
+        while self._lanes.count:
             left.append(self._lanes.pop())
         return left
 

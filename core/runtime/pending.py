@@ -105,7 +105,9 @@ class Pending:
         """It may have to do in the queues of many, or with all who are in a room: how many is seen on the writer's thread."""
         if isinstance(command, SendMessage):
             self.lane = command.lane
-            self.size += len(command.body) + len(command.push) + sum(map(len, command.recipients))
+            self.size += len(command.body) + len(command.push)
+            if command.recipients:
+                self.size += sum(map(len, command.recipients))
             self.spreads = command.queue and command.to.kind == "group"
         elif isinstance(command, ChangeMessage):
             self.spreads = True

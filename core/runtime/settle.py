@@ -69,7 +69,8 @@ class Settler:
         except BaseException as error:
             # Not only what a store raises: whatever ended the writer, nobody knows what is on disk.
             raise StorageFailure(f"the writer was stopped by {error!r}") from error
-        return {**outcomes, **divided.refused}, too_large + divided.later
+        outcomes |= divided.refused
+        return outcomes, too_large + divided.later
 
     def trim(self, before: ExpiryMs) -> bool:
         """Fold a step of the log into base, as large as there is room for; whether there may be more to fold."""
@@ -99,7 +100,8 @@ class Settler:
         left, later = list(batch), list[Pending]()
         while left and len(outcomes) < _CULPRITS_MAX:
             try:
-                return outcomes | self._commit(left, room), later
+                committed = self._commit(left, room)
+                return (outcomes | committed if outcomes else committed), later
             except _Culprit as culprit:
                 outcomes[culprit.pending] = _internal(culprit)
                 left.remove(culprit.pending)

@@ -43,7 +43,7 @@ def test_an_empty_one_says_so() -> None:
     lanes: Lanes[str] = Lanes()
     with pytest.raises(IndexError):
         lanes.pop()
-    assert len(lanes) == 0
+    assert lanes.count == 0
 
 
 @pytest.mark.parametrize("busy", [("high", "normal", "low"), ("high", "normal"), ("high", "low"), ("normal", "low")])
@@ -73,10 +73,10 @@ def test_nothing_is_lost_and_order_holds_within_lane_and_app(steps: list[tuple[L
         if step is not None:
             came.append((*step, number))
             lanes.push(*step, came[-1])
-        elif len(lanes):
+        elif lanes.count:
             left.append(lanes.pop())
-        assert len(lanes) == len(came) - len(left)
-    left += [lanes.pop() for _ in range(len(lanes))]
+        assert lanes.count == len(came) - len(left)
+    left += [lanes.pop() for _ in range(lanes.count)]
     assert sorted(left) == sorted(came)
     for lane in LANES:
         for app in "ab":
@@ -93,7 +93,7 @@ def test_high_waits_for_nothing_but_the_floors(steps: list[tuple[Lane, str] | No
         if step is not None:
             lanes.push(*step, step[0])
             high += step[0] == "high"
-        elif len(lanes):
+        elif lanes.count:
             got = lanes.pop()
             if got == "high":
                 high -= 1
