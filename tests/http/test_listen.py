@@ -1,5 +1,6 @@
 """`postroom listen` as a user types it: against a broker that is a process of its own, and against what is no broker."""
 
+import io
 import json
 import os
 import re
@@ -8,20 +9,24 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, redirect_stdout, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, WebSocketRequest, serve_websocket
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, CloseConnection, Event, TextMessage
 
+from postroom.storage.lmdb import LmdbStore
 from postroom.transports.cli.client import Target
 from postroom.transports.cli.main import main
+from postroom.transports.config import ServerConfig, development
+from tests.support.serving import serving_in_a_thread
 from tests.support.web import NO_TLS
 
 POSTROOM = [sys.executable, "-m", "postroom.transports.cli.main"]
@@ -33,26 +38,11 @@ SECRET = '[[apps]]\nname = "demo"\nsession_secret = "another secret of more than
 
 
 class Broker:
-    """`postroom serve` on a free port."""
+    """One with the development configuration."""
 
-    def __init__(self, directory: Path, *arguments: str) -> None:
-        self._errors = directory / "stderr"
-        serve = [*POSTROOM, "serve", "--data", str(directory / "data"), "--bind", "127.0.0.1:0", *arguments]
-        with self._errors.open("w") as errors:
-            self.process = subprocess.Popen(serve, stdout=subprocess.DEVNULL, stderr=errors)
-
-    @property
-    def address(self) -> str:
-        """Host and port, once it listens."""
-        while (found := LISTENING.search(self._errors.read_text())) is None:
-            assert self.process.poll() is None, self._errors.read_text()
-            time.sleep(0.01)
-        return found[1]
-
-    @property
-    def url(self) -> str:
-        """For `--url`."""
-        return f"ws://{self.address}/v1/connect"
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.url = f"ws://{address}/v1/connect"
 
     def send(self, *payloads: str, to: str = "bob") -> None:
         """Queue messages from alice."""
@@ -79,10 +69,24 @@ class Broker:
         return int(found[1])
 
 
+class BrokerProcess(Broker):
+    """`postroom serve` on a free port."""
+
+    def __init__(self, directory: Path, *arguments: str) -> None:
+        errors = directory / "stderr"
+        serve = [*POSTROOM, "serve", "--data", str(directory / "data"), "--bind", "127.0.0.1:0", *arguments]
+        with errors.open("w") as file:
+            self.process = subprocess.Popen(serve, stdout=subprocess.DEVNULL, stderr=file)
+        while (found := LISTENING.search(errors.read_text())) is None:
+            assert self.process.poll() is None, errors.read_text()
+            time.sleep(0.01)
+        super().__init__(found[1])
+
+
 @contextmanager
-def running(directory: Path, *arguments: str) -> Iterator[Broker]:
+def running(directory: Path, *arguments: str) -> Iterator[BrokerProcess]:
     """A broker for as long as the block runs."""
-    broker = Broker(directory, *arguments)
+    broker = BrokerProcess(directory, *arguments)
     try:
         yield broker
     finally:
@@ -92,9 +96,10 @@ def running(directory: Path, *arguments: str) -> Iterator[Broker]:
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Broker]:
-    """A development broker."""
-    with running(tmp_path) as started:
-        yield started
+    """One in this process: they start in a moment."""
+    config = msgspec.structs.replace(development(), server=ServerConfig(bind=("127.0.0.1:0",)))
+    with serving_in_a_thread(LmdbStore(tmp_path / "data"), config) as (_, client):
+        yield Broker(client.base_url.netloc.decode())
 
 
 @contextmanager
@@ -136,10 +141,10 @@ def payloads(frames: list[dict[str, Any]]) -> list[str]:
 
 def issued(user: str, *arguments: str) -> str:
     """What `postroom token` prints."""
-    done = subprocess.run(
-        [*POSTROOM, "token", "--app", "demo", "--user", user, *arguments], capture_output=True, text=True, check=True
-    )
-    return done.stdout.strip()
+    printed = io.StringIO()
+    with redirect_stdout(printed):
+        assert main(["token", "--app", "demo", "--user", user, *arguments]) == 0
+    return printed.getvalue().strip()
 
 
 # ------------------------------------------------------------------------------------------------------- what it does
@@ -362,8 +367,8 @@ def test_no_broker(tmp_path: Path) -> None:
         (signal.SIGKILL, "the connection broke, without a close frame; is the broker at {} still running?"),
     ],
 )
-def test_a_broker_that_ends(broker: Broker, number: int, says: str) -> None:
-    with listening(broker.url, "--user", "bob", "--ack") as process:
+def test_a_broker_that_ends(tmp_path: Path, number: int, says: str) -> None:
+    with running(tmp_path) as broker, listening(broker.url, "--user", "bob", "--ack") as process:
         assert process.stdout is not None
         process.stdout.readline()
         broker.process.send_signal(number)

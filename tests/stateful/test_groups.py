@@ -548,6 +548,6 @@ class LmdbGroups(OnLmdb, Groups):
 
 
 TestMemoryGroups = MemoryGroups.TestCase
-TestMemoryGroups.settings = settings(max_examples=examples(50), stateful_step_count=60)
+TestMemoryGroups.settings = settings(max_examples=examples(35), stateful_step_count=60)
 TestLmdbGroups = LmdbGroups.TestCase
 TestLmdbGroups.settings = settings(max_examples=examples(15), stateful_step_count=40)

@@ -535,6 +535,6 @@ class LmdbQueues(OnLmdb, Queues):
 
 
 TestMemoryQueues = MemoryQueues.TestCase
-TestMemoryQueues.settings = settings(max_examples=examples(45), stateful_step_count=60)
+TestMemoryQueues.settings = settings(max_examples=examples(30), stateful_step_count=60)
 TestLmdbQueues = LmdbQueues.TestCase
 TestLmdbQueues.settings = settings(max_examples=examples(15), stateful_step_count=40)

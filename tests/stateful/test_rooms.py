@@ -856,6 +856,6 @@ class LmdbRooms(OnLmdb, Rooms):
 
 
 TestMemoryRooms = MemoryRooms.TestCase
-TestMemoryRooms.settings = settings(max_examples=examples(40), stateful_step_count=50)
+TestMemoryRooms.settings = settings(max_examples=examples(25), stateful_step_count=50)
 TestLmdbRooms = LmdbRooms.TestCase
 TestLmdbRooms.settings = settings(max_examples=examples(15), stateful_step_count=40)

@@ -367,6 +367,6 @@ class LmdbStreamCopies(OnLmdb, StreamCopies):
 
 
 TestMemoryStreamCopies = MemoryStreamCopies.TestCase
-TestMemoryStreamCopies.settings = settings(max_examples=examples(30), stateful_step_count=50)
+TestMemoryStreamCopies.settings = settings(max_examples=examples(20), stateful_step_count=50)
 TestLmdbStreamCopies = LmdbStreamCopies.TestCase
 TestLmdbStreamCopies.settings = settings(max_examples=examples(15), stateful_step_count=40)

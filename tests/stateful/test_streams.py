@@ -646,6 +646,6 @@ class LmdbStreams(OnLmdb, Streams):
 
 
 TestMemoryStreams = MemoryStreams.TestCase
-TestMemoryStreams.settings = settings(max_examples=examples(35), stateful_step_count=60)
+TestMemoryStreams.settings = settings(max_examples=examples(25), stateful_step_count=60)
 TestLmdbStreams = LmdbStreams.TestCase
 TestLmdbStreams.settings = settings(max_examples=examples(15), stateful_step_count=40)
