@@ -1,5 +1,6 @@
 """The Hypothesis profile, and the signals that tests send to the processes they start."""
 
+import gc
 import os
 import signal
 
@@ -14,3 +15,9 @@ settings.load_profile("postroom")
 # SIGINT would run for ever.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of collected tests are looked through by no later garbage collection."""
+    gc.collect()
+    gc.freeze()
