@@ -61,7 +61,9 @@ async def test_l31_the_python_sdk() -> None:
     assert (saw["subscribed"], saw["subscribers"]) == ({}, {"count": 1})
     assert (saw["edited"], saw["received"]) == ({"result": {}}, ["to subscribers"])
     assert saw["broadcast"] == ['{"_lctype": -1, "_lctext": "to all"}', "sb_"]
-    assert (saw["withdrawn"], saw["mine"]) == ({}, True)
+    assert saw["hourly"] == ["for an hour", 3600]
+    assert saw["over"] is not None
+    assert (saw["withdrawn"], saw["mine"]) == ([{}, {}], True)
 
     assert saw["deleted"] == {}
     assert saw["deleted_again"] == [4404, "MESSAGE_NOT_FOUND"]

@@ -4,6 +4,7 @@ Prints one JSON object of what it saw; whoever started it says whether that is r
 """
 
 import json
+import time
 
 import leancloud
 from leancloud import Conversation, Message
@@ -100,6 +101,8 @@ def services(saw):
     saw["service"] = [news.is_system, news.is_transient]
     news.send("editor", "to you", to_clients=["erin"])
     news.broadcast("editor", {"_lctype": -1, "_lctext": "to all"}, push_data={"alert": "to all"})
+    news.broadcast("editor", "for an hour", valid_till=round(time.time() * 1000) + 3_600_000)
+    saw["over"] = failure(lambda: news.broadcast("editor", "too late", valid_till=1))
     leancloud.client.SERVER_VERSION = "1.2"
     base = f"/rtm/service-conversations/{news.id}"
     saw["subscribed"] = leancloud.client.post(f"{base}/subscribers", params={"client_id": "dave"}).json()
@@ -108,9 +111,12 @@ def services(saw):
     change = {"from_client": "editor", "message": "to subscribers", "timestamp": sent["timestamp"]}
     saw["edited"] = leancloud.client.put(f"{base}/messages/{sent['msg-id']}", params=change).json()
     saw["received"] = [each["data"] for each in leancloud.client.get(f"{base}/subscribers/dave/messages").json()]
-    (broadcast,) = leancloud.client.get("/rtm/broadcasts", params={"conv_id": news.id}).json()
+    hourly, broadcast = leancloud.client.get("/rtm/broadcasts", params={"conv_id": news.id}).json()
+    saw["hourly"] = [hourly["data"], round(hourly["valid-till"] / 1000 - time.time(), -2)]
     saw["broadcast"] = [broadcast["data"], broadcast["msg-id"][:3]]
-    saw["withdrawn"] = leancloud.client.delete(f"/rtm/broadcasts/{broadcast['msg-id']}").json()
+    saw["withdrawn"] = [
+        leancloud.client.delete(f"/rtm/broadcasts/{each['msg-id']}").json() for each in (hourly, broadcast)
+    ]
     saw["mine"] = leancloud.client.get("/rtm/clients/dave/service-conversations").json()[0]["conv_id"] == news.id
     leancloud.client.SERVER_VERSION = "1.1"
 
