@@ -47,6 +47,8 @@ GROUP_COPIES_MAX: Final = 100
 STREAM_COUNTED_MAX: Final = 1_000
 """What of a reader's streams, all together, is counted one by one at a login or an ack: some 2 ms. More is counted by its
 numbers."""
+STREAM_CAPPED_MAX: Final = 5_000
+"""What of a reader's streams, all together, is looked at one by one at a login for the newest that are theirs: some 10 ms."""
 MUTED_MAX: Final = 500
 """Users, members or not, who want no push notifications from a group."""
 LISTED_MAX: Final = {"group": 500, "room": 10_000, "service": 10_000}

@@ -4,6 +4,8 @@ Values that a message makes many of are made with `gc=False`: they can be in no 
 are alive at once cost a batch up to a sixth of its time.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final, Literal, NamedTuple
 
 import msgspec
@@ -178,12 +180,15 @@ class StreamEntry(msgspec.Struct, frozen=True, gc=False):
 class Opened(NamedTuple):
     """What a session's login decides about reading streams."""
 
-    position: Position
-    """Of the login. What came before it is under the next two rules, what came after is delivered."""
-    over_s: int
+    position: Position = Position(0)
+    """Of the login. What came before it is under the next rules, what came after is delivered."""
+    over_s: int = 0
     """What is stamped so or earlier is past its expiry."""
-    most: int
-    """Of each stream the newest so many are delivered."""
+    acked: Position = Position(0)
+    """What the user had acknowledged. What became of a message beyond it is seen in its place."""
+    begins: Mapping[tuple[Position, Position], Position] = MappingProxyType({})
+    """Behind where the newest stand that are delivered, of each membership, named by its number and beginning, in whose stream
+    there are more."""
 
 
 class Membership(NamedTuple):

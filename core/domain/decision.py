@@ -8,7 +8,7 @@ import msgspec
 from ..events import AnyEvent
 from ..ids import ExpiryMs, MessageId, Position, UnixMs
 from ..model import Conversation, PresenceEvent, Receipt
-from ..rows import Body
+from ..rows import Body, Opened
 
 T = TypeVar("T")
 
@@ -36,6 +36,7 @@ class Opening(msgspec.Struct, frozen=True):
 
     conversations: tuple[tuple[Conversation, Position], ...]
     """Whose streams the user has from here on, and since when."""
+    login: Opened
     lost: bool
     """Something in them is passed over, and accounted for when the session acknowledges."""
 

@@ -52,12 +52,10 @@ def decide_login(command: Login, views: ReadViews, headers: Headers, now: Now, r
     row = views.user(app, user)
     missed = lost(row, ends) + over - row.lost_at_ack if row else 0
     session = Position(now.position + len(events))
-    login = streams.opened(session, now.expiry_ms, rules)
-    acked = row.acked_through if row else Position(0)
-    passed = streams.passed(views, app, user, after=acked, through=session, login=login)
+    login, passed = streams.opened(views, app, user, session, now.expiry_ms, rules)
     missed += passed.evicted + passed.expired
     begins = broadcasts.begin(views, app, user, now, session)
-    heard = broadcasts.waiting(views, app, user, now.wall_ms, after=acked, begins=begins)
+    heard = broadcasts.waiting(views, app, user, now.wall_ms, after=login.acked, begins=begins)
     queued = ends.count - over + passed.streamed + sum(1 for _ in heard)
     events.append(
         LoggedIn(
@@ -73,7 +71,7 @@ def decide_login(command: Login, views: ReadViews, headers: Headers, now: Now, r
             broadcasts_from=begins,
         )
     )
-    opening = Opening(tuple(streams.since(views, app, user)), lost=passed.evicted + passed.expired > 0)
+    opening = Opening(tuple(streams.since(views, app, user)), login, lost=passed.evicted + passed.expired > 0)
     return Decision(tuple(events), Welcome(session, queued, missed), opening=opening)
 
 

@@ -10,7 +10,6 @@ import trio
 
 from ..commands import DeleteMessage, Join, SendMessage
 from ..domain import Collected, Entered, Welcome
-from ..domain.streams import opened
 from ..errors import Refusal
 from ..events import (
     Acked,
@@ -347,8 +346,7 @@ class Fanout:
         self._apps.setdefault(event.app, {})[session] = None
         self._counters.sessions[event.app] += 1
         self._streams.online(event.app, event.user, opening.conversations)
-        login = opened(event.session, record.clock_ms, pending.rules)
-        session.opened(Welcome(event.session, event.queued, event.missed), login, lost=opening.lost)
+        session.opened(Welcome(event.session, event.queued, event.missed), opening.login, lost=opening.lost)
         if self._closing:
             session.close("shutdown")
 

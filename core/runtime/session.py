@@ -86,7 +86,7 @@ class Session:
         self._cursor = Position(0)
         self._newest = Position(0)
         self._acked = Position(0)
-        self._login = Opened(Position(0), 0, 0)
+        self._login = Opened()
         self._streamed = Position(0)
         """The newest it was sent of a stream, to be accounted for."""
         self._streams_due = False

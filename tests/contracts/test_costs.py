@@ -48,7 +48,7 @@ from postroom.core.commands import (
     UnsilenceUsers,
     UpdateConversation,
 )
-from postroom.core.domain import Decision, Welcome, streams
+from postroom.core.domain import Decision, Welcome
 from postroom.core.events import CopiesExpired, PresenceTaken
 from postroom.core.events.deletion import ConversationSwept, CopiesWithdrawn
 from postroom.core.ids import ExpiryMs, MessageId, Position, UnixMs
@@ -356,10 +356,11 @@ def test_streams(scale: Scale) -> None:
             for _ in range(2):
                 scale.covered(EditMessage(app="demo", id=sent[-1], by=ALICE, body=b"ho"))
         scale.covered(RecallMessage(app="demo", id=sent[0], by=ALICE))
-        session = scale.login(users[0])
-        opened = streams.opened(session, scale.clock.expiry_ms, scale.rules)
+        opening = scale.covered(Login(app="demo", user=users[0])).opening
+        assert opening is not None
+        session = opening.login.position
         through = scale.read(lambda snapshot: snapshot.views.position)
-        ack = Ack(app="demo", user=users[0], session=session, through=through, opened=opened)
+        ack = Ack(app="demo", user=users[0], session=session, through=through, opened=opening.login)
         scale.covered(ack)
         for number in (0, 1):
             scale.covered(DeleteMessage(app="demo", id=sent[number], by=ALICE))

@@ -22,7 +22,7 @@ from postroom.core.commands import (
     SendMessage,
     StartEpoch,
 )
-from postroom.core.domain import Welcome, streams
+from postroom.core.domain import Welcome
 from postroom.core.errors import InvalidCommand, QuotaExceeded, Refusal, UnknownMessage
 from postroom.core.events import Acked
 from postroom.core.ids import ExpiryMs, MessageId, Position, UnixMs
@@ -222,13 +222,14 @@ class Broadcasts(StoreMachine):
     @rule(user=users)
     def login(self, user: str) -> None:
         """Somebody comes; for the first time, the newest that is valid is theirs."""
-        welcome = self.machine.run(Login(app=APP, user=user)).result
+        decision = self.machine.run(Login(app=APP, user=user))
+        welcome, opening = decision.result, decision.opening
         assert isinstance(welcome, Welcome)
+        assert opening is not None
         if user not in self.begins:
             self.begins[user] = max((id for id in self.kept if self.valid(id)), default=welcome.session)
         assert welcome.queued == len(self.expected(user))
-        login = streams.opened(welcome.session, self.machine.clock.expiry_ms, self.machine.rules)
-        self.sessions.append((user, login))
+        self.sessions.append((user, opening.login))
 
     @rule(pick=picks, frames=st.integers(0, 4))
     def ack(self, pick: int, frames: int) -> None:
@@ -302,7 +303,7 @@ class Broadcasts(StoreMachine):
     @invariant()
     def everybody_is_given_what_is_theirs(self) -> None:
         """In one order, each once, as it is now."""
-        login = streams.opened(Position(1 << 52), self.machine.clock.expiry_ms, self.machine.rules)
+        login = Opened(Position(1 << 52))
         for user in self.begins:
             frames = self.page(user, login)
             assert [frame.body.decode() for frame in frames] == self.expected(user)

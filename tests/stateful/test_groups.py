@@ -481,8 +481,8 @@ class Groups(BatchMachine):
         every = [MessageId(one.id) for one in model.letters]
         shown = read_messages(snapshot, every, horizon, recalled=True)
         assert sorted(message.id for message in shown) == sorted(one.id for one in there)
-        login = opened(snapshot.views.position, clock, self.machine.rules)
         for (_, user), box in model.boxes.items():
+            login, _ = opened(snapshot.views, APP, user, snapshot.views.position, clock, self.machine.rules)
             page = read_page(snapshot, APP, user, Position(0), clock, login, self.machine.clock.wall_ms)
             assert [frame.position for frame in page.deliveries] == [
                 copy.position

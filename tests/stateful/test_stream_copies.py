@@ -28,7 +28,7 @@ from postroom.core.commands import (
     SendMessage,
     StartEpoch,
 )
-from postroom.core.domain import Decision, Welcome, streams
+from postroom.core.domain import Decision, streams
 from postroom.core.errors import MessageIsRecalled, Refusal, UnknownMessage
 from postroom.core.ids import ExpiryMs, MessageId, Position
 from postroom.core.model import Rules, service
@@ -154,9 +154,8 @@ class StreamCopies(StoreMachine):
         if len(self.model.sessions[user]) < 3:
             decision = self.do(Login(app=APP, user=user))
             assert decision is not None
-            assert isinstance(decision.result, Welcome)
-            login = streams.opened(decision.result.session, self.machine.clock.expiry_ms, self.machine.rules)
-            self.model.sessions[user].append(login)
+            assert decision.opening is not None
+            self.model.sessions[user].append(decision.opening.login)
 
     @rule(user=users)
     def go(self, user: str) -> None:
@@ -310,12 +309,15 @@ class StreamCopies(StoreMachine):
     def _read(self, snapshot: Any, user: str) -> Iterator[Delivery]:
         """What a session that opened now would be given."""
         clock_ms = self.machine.clock.expiry_ms
-        login = streams.opened(Position(snapshot.views.position + 1), clock_ms, self.machine.rules)
-        after, complete = Position(0), False
+        session = Position(snapshot.views.position + 1)
+        login, passed = streams.opened(snapshot.views, APP, user, session, ExpiryMs(clock_ms), self.machine.rules)
+        after, complete, streamed = Position(0), False, 0
         while not complete:
             page = read_page(snapshot, APP, user, after, clock_ms, login, self.machine.clock.wall_ms)
             after, complete = page.through, page.complete
+            streamed += sum(frame.seq is None for frame in page.deliveries)
             yield from page.deliveries
+        assert streamed == passed.streamed  # no more is announced than what comes
 
     def _check_frame(self, user: str, frame: Delivery) -> None:
         letter = next(letter for letter in self.model.letters if letter.id == frame.id)

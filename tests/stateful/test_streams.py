@@ -4,6 +4,7 @@ nothing twice and nothing left out; everything is accounted for by the events; a
 import re
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from postroom.core.commands import (
     StartEpoch,
     UnbanUsers,
 )
-from postroom.core.domain import Decision, Welcome, streams
+from postroom.core.domain import Decision, Welcome
 from postroom.core.errors import Banned, MessageIsRecalled, Refusal, UnknownMessage
 from postroom.core.events import Acked
 from postroom.core.ids import ExpiryMs, MessageId, Position, position_of
@@ -127,6 +128,11 @@ class Reader:
     seen: list[int] = field(default_factory=list)
     due: bool = False
     streamed: int = 0
+    acked: int = 0
+    """As of its login."""
+    evicted: list["Standing"] = field(default_factory=list)
+    """As of its login."""
+    login: Opened = field(default_factory=Opened)
 
 
 @dataclass
@@ -162,35 +168,43 @@ class StreamsModel(Model):
         line = self.lines[letter.to]
         line.standing = [one for one in line.standing if one.letter is not letter or one.shows not in shows]
 
-    def passes_over(self, reader: Reader, of: list[Standing], one: Standing) -> str:
-        """Why the reader is not given it, if so; `of`: everything of the same membership."""
+    def passes_over(self, reader: Reader, one: Standing) -> str:
+        """Why the reader is not given it, if so."""
         if one.position > reader.position:
             return ""
         if one.stamp_s * 1000 + START_OF_SECONDS_MS + reader.rules.queue_ttl_ms <= reader.clock_ms:
             return "expired"
-        newest = max(each.ordinal for each in of if each.position <= reader.position)
-        return "evicted" if one.ordinal <= newest - reader.rules.queue_messages else ""
+        return "evicted" if one in reader.evicted else ""
+
+    def log_in(self, reader: Reader) -> None:
+        """Of each membership the newest stay."""
+        reader.acked = self.box(APP, reader.user).acked_through
+        for of in self.memberships(reader):
+            reader.evicted += of[: max(0, len(of) - reader.rules.queue_messages)]
 
     def theirs(self, reader: Reader) -> list[tuple[Standing, str]]:
         """What of streams is a reader's and not acknowledged, and why it is not given to them, in order."""
+        found = [(one, self.passes_over(reader, one)) for of in self.memberships(reader) for one in of]
+        return sorted(found, key=lambda each: each[0].position)
+
+    def memberships(self, reader: Reader) -> Iterator[list[Standing]]:
+        """What of streams is a reader's and not acknowledged, a membership each."""
         acked = self.box(APP, reader.user).acked_through
-        found = []
         for line in self.lines.values():
             stays = [(since, until) for user, since, until, _ in line.left if user == reader.user]
             if reader.user in line.members:
                 stays.append((line.members[reader.user], 1 << 60))
             for since, until in stays:
-                of = [one for one in line.standing if since < one.position < until]
-                found += [
-                    (one, self.passes_over(reader, of, one))
-                    for one in of
-                    if one.position > acked and position_of(MessageId(one.letter.id)) > since
-                ]
-        found.sort(key=lambda each: each[0].position)
-        return [each for each in found if not self.is_own(reader.user, each[0].letter)]
+                between = [one for one in line.standing if max(since, acked) < one.position < until]
+                yield [one for one in between if self.is_for(reader, one, since)]
 
-    def is_own(self, user: str, letter: Letter) -> bool:
-        return letter.to.kind == "group" and letter.sender == user
+    def is_for(self, reader: Reader, one: Standing, since: int) -> bool:
+        """Not their own to a group; not what became of one from before they came, or of one that they see now as it is."""
+        letter, sent = one.letter, position_of(MessageId(one.letter.id))
+        if letter.to.kind == "group" and letter.sender == reader.user:
+            return False
+        seen_in_place = one.shows != "place" and one.position <= reader.position and sent > reader.acked
+        return sent > since and not seen_in_place
 
     def count(self, reader: Reader, through: int) -> Counted:
         counted = Counted()
@@ -420,6 +434,7 @@ class Streams(StoreMachine):
         model.sweep(box)
         position = self.note()
         reader = Reader(user, position, model.clock.expiry_ms, model.rules)
+        model.log_in(reader)
         counted = model.count(reader, position)
         missed = box.missed + counted.evicted + counted.expired
         assert decision.result == Welcome(Position(position), len(box.copies) + counted.streamed, missed)
@@ -427,7 +442,7 @@ class Streams(StoreMachine):
         assert dict(decision.opening.conversations) == {
             place: line.members[user] for place, line in model.lines.items() if user in line.members
         }
-        reader.due = decision.opening.lost
+        reader.due, reader.login = decision.opening.lost, decision.opening.login
         reader.streamed = position if reader.due else 0
         model.readers.append(reader)
         box.sessions = [row for row in box.sessions if row[1] == model.epoch]
@@ -439,7 +454,7 @@ class Streams(StoreMachine):
         if not self.model.readers:
             return
         reader = self.model.readers[-1 - pick % len(self.model.readers)]
-        login = self.opened(reader)
+        login = reader.login
         clock = self.machine.clock.expiry_ms
         while True:
             after = Position(reader.cursor)
@@ -458,9 +473,6 @@ class Streams(StoreMachine):
             reader.cursor = page.as_of if page.complete else page.through
             if page.complete:
                 return
-
-    def opened(self, reader: Reader) -> Opened:
-        return streams.opened(Position(reader.position), ExpiryMs(reader.clock_ms), reader.rules)
 
     def waiting(self, reader: Reader) -> list[tuple[Any, ...]]:
         """What the reader must be given next, in order."""
@@ -496,7 +508,7 @@ class Streams(StoreMachine):
             user=reader.user,
             session=Position(reader.position),
             through=Position(through),
-            opened=self.opened(reader) if reader.due else None,
+            opened=reader.login if reader.due else None,
         )
         decision = self.do(command)
         assert decision is not None

@@ -246,8 +246,8 @@ class Texts(StoreMachine):
         """A session that opens now is given no text but those of today, each by the message that has it."""
         now = {one.id: one for one in self.letters}
         clock = self.machine.clock.expiry_ms
-        login = opened(snapshot.views.position, clock, self.machine.rules)
         for user in USERS:
+            login, _ = opened(snapshot.views, APP, user, snapshot.views.position, clock, self.machine.rules)
             page = read_page(snapshot, APP, user, Position(0), clock, login, self.machine.clock.wall_ms)
             for frame in page.deliveries:
                 assert frame.body == (now[frame.id].text if frame.type in ("message", "edited") else b"")

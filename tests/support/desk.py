@@ -27,7 +27,7 @@ from postroom.core.events import (
 from postroom.core.events.deletion import CopiesWithdrawn
 from postroom.core.ids import MessageId, Position
 from postroom.core.model import Receipt, Rules, peer
-from postroom.core.rows import Header, Totals
+from postroom.core.rows import Header, Opened, Totals
 from postroom.core.runtime.reading import resolve
 from postroom.storage.memory import MemoryStore
 
@@ -96,6 +96,12 @@ class Desk(Machine):
         result = self.run(Login(app=app, user=user)).result
         assert isinstance(result, Welcome)
         return result
+
+    def open(self, user: str = "bob") -> Opened:
+        """A session opens; by what it reads."""
+        opening = self.run(Login(app=APP, user=user)).opening
+        assert opening is not None
+        return opening.login
 
     def logout(self, session: Position, user: str = "bob", app: str = APP) -> Decision:
         """It ends."""

@@ -19,12 +19,12 @@ from postroom.core.domain import streams
 from postroom.core.events import MessageSent, Record
 from postroom.core.ids import MessageId, Position
 from postroom.core.ports import Snapshot
-from postroom.core.rows import Opened, StreamEntry
+from postroom.core.rows import StreamEntry
 from postroom.core.runtime.reading import resolve, resolve_streamed
 from postroom.storage.reading import Reader
 from postroom.storage.verify import Report, verify
 
-from .victim import APP, USERS, recipients, spec
+from .victim import APP, RULES, USERS, recipients, spec
 
 HOME: Final = Path(__file__).resolve().parents[2]
 PATIENCE_S: Final = 60
@@ -39,13 +39,10 @@ def check(directory: Path, scratch: Path) -> Report:
 
 
 def waiting_in_streams(snapshot: Snapshot, user: str) -> list[StreamEntry]:
-    """What streams have for a user, whatever rules a login might have."""
-    row = snapshot.views.user(APP, user)
-    after = row.acked_through if row is not None else Position(0)
-    found = merge(
-        *streams.sources(snapshot.views, APP, user, after=after, login=Opened(Position(0), 0, 0)),
-        key=attrgetter("position"),
-    )
+    """What streams have for a user who logs in now."""
+    views = snapshot.views
+    login, _ = streams.opened(views, APP, user, Position(views.position + 1), views.clock_ms, RULES[APP])
+    found = merge(*streams.sources(views, APP, user, after=login.acked, login=login), key=attrgetter("position"))
     return [entry for entry in found if isinstance(entry, StreamEntry)]
 
 

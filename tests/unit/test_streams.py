@@ -21,7 +21,7 @@ from postroom.core.commands import (
     SendMessage,
     SweepConversation,
 )
-from postroom.core.domain import Decision, streams
+from postroom.core.domain import Decision
 from postroom.core.errors import Banned, UnknownConversation, UnknownMessage
 from postroom.core.events import Acked, HistoryExpired, MessageSent, StaysExpired, StreamNoticesExpired
 from postroom.core.ids import MessageId, Position
@@ -62,10 +62,6 @@ class Newsroom(Desk):
     def say(self, text: str, to: Conversation = S, sender: str = "press", **flags: Any) -> MessageId:
         flags = {"queue": True, "history": True, **flags}
         return self.receipt(self.run(SendMessage(app=APP, sender=sender, to=to, body=text.encode(), **flags))).id
-
-    def open(self, user: str = "bob") -> Opened:
-        """A session opens; by what it reads."""
-        return streams.opened(self.login(user).session, self.clock.expiry_ms, self.rules)
 
     def page(self, login: Opened, user: str = "bob", after: int = 0) -> Any:
         return self.read(
@@ -242,19 +238,19 @@ def test_all_streams_together_are_counted_one_by_one_up_to_a_bound() -> None:
     assert counts(desk.acked(login, login.position)) == (0, 3 * each - 2, 0, 0)
 
 
-def test_an_edit_shows_in_the_messages_place_and_in_its_own() -> None:
+def test_an_edit_shows_in_the_messages_place_to_who_has_not_had_it_and_in_its_own_to_who_has() -> None:
     desk = Newsroom()
     id, other = desk.say("one"), desk.say("two")
     login = desk.open("carol")
     desk.acked(login, id, "carol")
     desk.edit(id, "ONE")
     desk.edit(id, "1")
-    assert desk.texts(desk.open()) == ["message 1", "message two", "edited 1"]
+    assert desk.texts(desk.open()) == ["message 1", "message two"]
     assert desk.texts(desk.open("carol"), "carol") == ["message two", "edited 1"]
     assert desk.has(b"T") == 3
     desk.recall(id)
     assert desk.texts(desk.open("carol"), "carol") == ["message two", "recalled"]
-    assert desk.texts(desk.open()) == ["recalled", "message two", "recalled"]
+    assert desk.texts(desk.open()) == ["recalled", "message two"]
     assert (desk.has(b"T"), desk.has(b"k")) == (3, 0)
     assert desk.kept() == [("message", "two"), ("recalled", "")]
     assert other
@@ -279,15 +275,17 @@ def test_what_becomes_of_a_message_is_not_for_who_came_after_it() -> None:
     assert (event.id, counts(event)) == (new, (0, 1, 0, 0))
 
 
-def test_a_deletion_is_told_to_who_may_have_read_it_and_forgotten_with_the_history() -> None:
+def test_a_deletion_is_told_to_who_has_had_the_message_and_forgotten_with_the_history() -> None:
     desk = Newsroom(history_ttl_ms=7 * DAY_MS)
     first, second = desk.say("1"), desk.say("2")
+    desk.acked(desk.open(), second)
     desk.edit(first, "one")
     desk.delete(first)
     desk.clock.run(1_000)
     desk.run(DeleteMessage(app=APP, id=second, by="press", silent=True))
     frames = desk.page(desk.open()).deliveries
     assert [(frame.type, frame.id, frame.stream, frame.by) for frame in frames] == [("deleted", first, 1, "alice")]
+    assert desk.page(desk.open("carol"), "carol").deliveries == []
     assert (desk.has(b"T"), desk.has(b"h"), desk.kept()) == (2, 0, [("deleted", "")])
     with pytest.raises(UnknownMessage):
         desk.edit(first, "x")
@@ -323,8 +321,52 @@ def test_a_large_group_has_a_stream_which_its_senders_do_not_read_themselves() -
     assert desk.edit(mine, "OF BOB")
     assert desk.texts(desk.open()) == ["message copies", "message of ann"]
     assert desk.login().queued == 2
-    assert desk.texts(desk.open("ann"), "ann") == ["message OF BOB", "edited OF BOB"]
-    assert desk.texts(desk.open("u7"), "u7") == ["message OF BOB", "message of ann", "edited OF BOB"]
+    assert desk.texts(desk.open("ann"), "ann") == ["message OF BOB"]
+    assert desk.texts(desk.open("u7"), "u7") == ["message OF BOB", "message of ann"]
+
+
+def test_what_one_sent_oneself_takes_no_place_among_the_newest() -> None:
+    desk = Newsroom(queue_messages=3)
+    desk.run(CreateConversation(app=APP, conversation=group("g"), members=("ann", "bob", *CROWD)))
+    for sender in ("ann", "bob", "bob", "ann", "bob", "bob", "ann", "ann", "bob", "bob"):
+        desk.say(f"of {sender}", group("g"), sender=sender)
+    login = desk.open()
+    assert desk.texts(login) == ["message of ann"] * 3
+    assert counts(desk.acked(login, login.position)) == (0, 3, 1, 0)
+
+
+def test_changes_of_what_one_has_not_had_take_no_place_among_the_newest() -> None:
+    desk = Newsroom(queue_messages=3)
+    old, *ids = [desk.say(f"text {number}") for number in range(4)]
+    for id in (old, *ids):
+        desk.edit(id, "edited")
+        desk.edit(id, "edited twice")
+    desk.recall(ids[-1])
+    welcome = desk.login()
+    assert (welcome.queued, welcome.missed) == (3, 1)
+    login = desk.open()
+    assert desk.texts(login) == ["message edited twice", "message edited twice", "recalled"]
+    assert counts(desk.acked(login, login.position)) == (0, 3, 1, 0)
+    desk.edit(ids[0], "again")
+    assert desk.texts(desk.open()) == ["edited again"]
+
+
+def test_what_is_evicted_stays_so_while_a_session_reads() -> None:
+    """Whatever becomes of the newest in the meantime."""
+    desk = Newsroom(queue_messages=2)
+    ids = [desk.say(f"text {number}") for number in range(3)]
+    login = desk.open()
+    desk.run(DeleteMessage(app=APP, id=ids[2], by="press", silent=True))
+    assert desk.texts(login) == ["message text 1"]
+    assert counts(desk.acked(login, login.position)) == (0, 1, 1, 0)
+
+
+def test_messages_that_were_edited_very_often_are_counted_one_by_one() -> None:
+    desk = Newsroom()
+    ids = desk.say("one"), desk.say("two")
+    for number in range(STREAM_COUNTED_MAX):
+        desk.edit(ids[number % 2], f"text {number}")
+    assert (desk.login().queued, desk.login().missed) == (2, 0)
 
 
 def test_a_service_is_read_by_its_sender_too() -> None:
