@@ -1,7 +1,7 @@
 """Where commands wait for the writer: three lanes with marks, and in front of them whoever waits for a place."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Literal
 
 import trio
@@ -118,6 +118,11 @@ class Inbox:
         self._returned.extendleft(reversed(batch))
         if batch:
             self.arrived.set()
+
+    @property
+    def returned(self) -> Sequence[Pending]:
+        """What was put back and comes first again."""
+        return self._returned
 
     def close(self, why: Callable[[], Exception]) -> None:
         """Take nothing in any more; whoever waits for a place, and whoever comes, is told why."""

@@ -176,11 +176,14 @@ class Writer:
         """Acks first; a login or logout follows the acks of its user's sessions."""
         acks: list[Pending] = []
         rows = 0
+        # What is left of an ack comes before the next one of its session: streams are accounted for from one to the other.
+        begun = {pending.command.session for pending in self._inbox.returned if isinstance(pending.command, Ack)}
         for session in list(self._slots):
             if rows >= BATCH_ROWS_MAX:
                 break
-            acks.append(self._ack(session))
-            rows += acks[-1].rows
+            if session.id not in begun:
+                acks.append(self._ack(session))
+                rows += acks[-1].rows
         commands = self._inbox.take()
         if self._slots:
             users = {
@@ -188,7 +191,8 @@ class Writer:
                 for pending in commands
                 if isinstance(pending.command, Login | Logout)
             }
-            acks += [self._ack(session) for session in list(self._slots) if (session.app, session.user) in users]
+            last = [session for session in self._slots if (session.app, session.user) in users]
+            acks += [self._ack(session) for session in last if session.id not in begun]
         return acks + commands
 
     def _ack(self, session: Session) -> Pending:

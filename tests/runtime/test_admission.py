@@ -5,7 +5,18 @@ from typing import Any
 import pytest
 import trio
 
-from postroom.core import Broker, DeleteMessage, RecallMessage, Receipt, Session, open_broker
+from postroom.core import (
+    Broker,
+    DeleteMessage,
+    RecallMessage,
+    Receipt,
+    SendMessage,
+    Session,
+    open_broker,
+    peer,
+    service,
+)
+from postroom.core.commands import AddMembers, CreateConversation
 from postroom.core.errors import NoSpace
 from postroom.core.events import Acked, LoggedOut, RoomLeft
 from postroom.core.limits import MIB
@@ -14,6 +25,7 @@ from postroom.core.space import BATCH_BYTES, LEAVE_BYTES, LOGOUT_BYTES, estimate
 from postroom.storage.memory import MemoryStore
 from tests.support.faulty import FaultyStore
 from tests.support.office import (
+    APP,
     Commits,
     Tray,
     assert_sound,
@@ -326,3 +338,23 @@ async def test_when_not_even_an_ack_fits_it_waits_for_space() -> None:
                 while not done:
                     await trio.lowlevel.checkpoint()
         assert queue(store) == ["1"]
+
+
+async def test_an_ack_that_waited_for_room_comes_before_the_next_one_of_its_session() -> None:
+    """It may account for what was in a stream, and the next one is told that this was done."""
+    store = Disk()
+    async with open_broker(store) as broker:
+        await broker.submit(CreateConversation(app=APP, conversation=service("news")))
+        await broker.submit(AddMembers(app=APP, conversation=service("news"), users=("bob",)))
+        tray = Tray()
+        async with broker.connect(app=APP, user="bob", sink=tray) as session:
+            letter: Any = {"app": APP, "sender": "press", "queue": True, "history": True}
+            await broker.submit(SendMessage(**letter, to=service("news"), body=b"streamed"))
+            await broker.submit(SendMessage(**letter, to=peer("bob"), body=b"queued"))
+            store.above = 100 - RESERVE
+            session.ack_soon(tray.frames[0])
+            await settle_down()
+            session.ack_soon(tray.frames[1])
+            store.above = 1 << 40
+        counted = broker.statistics().totals[APP]
+        assert (counted.accepted, counted.acked, counted.queued) == (2, 2, 0)
