@@ -239,6 +239,8 @@ def _revised(held: Delivery, change: Delivery) -> Delivery | None:
     """What is left of a frame after a change to some message."""
     if held.id != change.id or held.position >= change.position:
         return held
+    if held.type == "deleted":
+        return held  # that it was hidden from this receiver stays true, whatever the others are shown
     if held.type == "recalled" and change.type == "edited":
         return held  # older news: it was read from a commit not made known yet, and nobody edits what is recalled
     if change.type == "deleted":

@@ -108,6 +108,19 @@ async def test_what_is_hidden_is_held_by_the_others_alone(queue: bool, named: bo
             assert (bob.texts(), cy.texts()) == ([], ["text"])
 
 
+@pytest.mark.parametrize("form", ["edited", "recalled", "deleted"])
+async def test_that_it_was_hidden_stays_told_whatever_becomes_of_it_for_the_others(form: str) -> None:
+    async with office() as broker:
+        tray = Tray(room=0)
+        async with broker.connect(app=APP, user="bob", sink=tray) as session:
+            id = await say(broker, NEWS)
+            await broker.submit(DeleteMessage(app=APP, id=id, by="desk", recipients=("bob",)))
+            await broker.submit(change(form, id))
+            tray.room = 9
+            session.resume()
+            assert [(frame.type, frame.body, frame.seq) for frame in tray.frames] == [("deleted", b"", 1)]
+
+
 async def test_a_sender_who_is_told_of_their_own_forgets_it_too() -> None:
     async with office() as broker:
         tray = Tray(room=0)
