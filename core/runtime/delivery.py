@@ -1,6 +1,6 @@
 """What a session receives."""
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -9,6 +9,8 @@ from ..model import Conversation, Format, Lane, peer
 from ..rows import Body, Header
 
 DeliveryType = Literal["message", "edited", "recalled", "deleted", "acked", "dropped"]
+NO_MESSAGE: Final = frozenset({"acked", "dropped"})
+"""Frames that are about none, and need no ack."""
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True, gc=False):

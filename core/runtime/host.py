@@ -85,11 +85,12 @@ class SessionHost:
 
     def acknowledge(self, session: Session, through: Position, handled: list[Sent], opened: Opened | None) -> None:
         unqueued = [frame for frame in handled if not frame.queued]
-        self._waits.received(session.app, session.user, [frame.id for frame in unqueued if not frame.awaited])
-        confirmed = [frame.id for frame in unqueued if frame.awaited]
+        self._waits.received(
+            session.app, session.user, [frame.id for frame in unqueued if not (frame.awaited or frame.notice)]
+        )
+        confirmed = [frame.id for frame in unqueued if frame.awaited and not frame.notice]
         self._writer.acknowledge(session, through, confirmed, len(handled) - len(unqueued), opened)
 
-    async def acknowledged(self, session: Session) -> None:
+    def acknowledged(self, session: Session) -> Callable[[], Awaitable[None]]:
         slot = self._writer.slot(session)
-        if slot is not None:
-            await slot.wait()
+        return slot.wait if slot is not None else trio.lowlevel.checkpoint

@@ -17,7 +17,7 @@ from ..limits import PAGE_BYTES
 from ..model import Conversation, Joined, room
 from ..rows import Opened
 from .buffer import FrameBuffer
-from .delivery import Delivery
+from .delivery import NO_MESSAGE, Delivery
 from .handover import Handover
 from .reading import Missed, Page
 from .window import Sent, SentWindow
@@ -67,7 +67,7 @@ class Host(Protocol):
     def acknowledge(self, session: "Session", through: Position, handled: list[Sent], opened: Opened | None) -> None:
         """Put an ack in the session's slot; `opened` if it accounts for something of streams."""
 
-    async def acknowledged(self, session: "Session") -> None:
+    def acknowledged(self, session: "Session") -> Callable[[], Awaitable[None]]:
         """Wait until what is in the session's slot now is on disk."""
 
 
@@ -152,16 +152,21 @@ class Session:
         Raises UnknownId if it is not among the last 4,096 frames. Cancelled, it may still be carried out.
         """
         self.ack_soon(delivery)
-        await self._host.acknowledged(self)
+        await self._host.acknowledged(self)()
 
     def ack_soon(self, delivery: Delivery) -> None:
         """The same, not waiting for the disk: what a crash forgets comes again."""
-        self._acknowledge(*self._window.ack_frame(delivery))
+        if delivery.type not in NO_MESSAGE:
+            self._acknowledge(*self._window.ack_frame(delivery))
 
     async def ack_id(self, id: MessageId, seq: int | None = None) -> None:
         """`ack` by a message's id; with `seq` it names exactly that frame, else the id's oldest unacknowledged one."""
+        await self.ack_id_now(id, seq)()
+
+    def ack_id_now(self, id: MessageId, seq: int | None = None) -> Callable[[], Awaitable[None]]:
+        """`ack_id` in the order of the calls. What it returns waits until that is on disk; call it at once or later."""
         self.ack_id_soon(id, seq)
-        await self._host.acknowledged(self)
+        return self._host.acknowledged(self)
 
     def ack_id_soon(self, id: MessageId, seq: int | None = None) -> None:
         """`ack_soon` by a message's id."""
@@ -365,7 +370,7 @@ class Session:
         self._cursor = self._buffer.covered = page.through
 
     def _note(self, frame: Delivery) -> None:
-        if frame.type not in ("dropped", "acked"):
+        if frame.type not in NO_MESSAGE:
             self._window.note(frame)
             if frame.queued and frame.seq is None:
                 self._streamed = max(self._streamed, frame.position)

@@ -6,6 +6,7 @@ An ack names a frame and counts for everything sent up to it. Only the newest 4,
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from typing import NamedTuple
 
@@ -25,20 +26,24 @@ class Sent(NamedTuple):
     """The newest queued position sent by then."""
     queued: bool
     awaited: bool
+    notice: bool = False
+    """It only tells that the message was deleted: to have it is not to have had the text."""
 
 
 class SentWindow:
     """The frames of one session that an ack may name.
 
-    Of a frame that is not queued only the id is kept: a session in a busy room is sent thousands and acknowledges none.
+    Of a frame that is not queued only id and position are kept: a session in a busy room is sent thousands and acknowledges
+    none.
     """
 
     def __init__(self) -> None:
         self._ids: deque[MessageId] = deque()
+        self._positions: deque[Position] = deque()
         self._first = 1
         """The number of the oldest of them."""
         self._details: dict[int, Sent] = {}
-        """By number, in order: frames that are queued or awaited."""
+        """By number, in order: frames that are queued or awaited, and notices."""
         self._through = Position(0)
         self._gone = Position(0)
         """The newest queued position among the frames that are forgotten."""
@@ -48,10 +53,14 @@ class SentWindow:
         """A frame was sent."""
         number = self._first + len(self._ids)
         self._ids.append(frame.id)
+        self._positions.append(frame.position)
+        notice = frame.type == "deleted"
         if frame.queued:
             self._through = frame.position
-        if frame.queued or frame.awaited:
-            self._details[number] = Sent(number, frame.id, frame.seq, self._through, frame.queued, frame.awaited)
+        if frame.queued or frame.awaited or notice:
+            self._details[number] = Sent(
+                number, frame.id, frame.seq, self._through, frame.queued, frame.awaited, notice
+            )
         if len(self._ids) > SESSION_WINDOW_FRAMES:
             self._forget_oldest()
 
@@ -63,35 +72,31 @@ class SentWindow:
         return self._ack(self._named(id, seq))
 
     def ack_frame(self, frame: Delivery) -> tuple[Position, list[Sent]]:
-        """The same of exactly this frame, if it is queued. What is kept in a stream has no `seq`, and what became of it has its
-        id: only the position tells them apart."""
-        if not frame.queued:
-            return self.ack(frame.id, None)
-        details = reversed(self._details.values())
-        number = next((sent.number for sent in details if sent.queued and sent.through == frame.position), 0)
-        if not number:
-            raise _unknown(frame.id)
-        return self._ack(number)
+        """The same of exactly this frame: what became of a message has its id, and only a queue has numbers."""
+        return self._ack(self._named(frame.id, None, frame.position))
 
     def _ack(self, number: int) -> tuple[Position, list[Sent]]:
         handled = list(self._frames(max(self._acked + 1, self._first), number))
         self._acked = max(self._acked, number)
         return self._through_at(number), handled
 
-    def _named(self, id: MessageId, seq: int | None) -> int:
+    def _named(self, id: MessageId, seq: int | None, position: Position | None = None) -> int:
         unacked = max(self._acked + 1 - self._first, 0)
-        number = next(self._numbers(id, seq, unacked), 0) or max(self._numbers(id, seq, 0), default=0)
+        numbers = partial(self._numbers, id, seq, position)
+        number = next(numbers(unacked), 0) or max(numbers(0), default=0)
         if not number:
-            raise _unknown(id)
+            raise UnknownId(f"message {id} was not among the last {SESSION_WINDOW_FRAMES} frames of this session")
         return number
 
-    def _numbers(self, id: MessageId, seq: int | None, index: int) -> Iterator[int]:
+    def _numbers(self, id: MessageId, seq: int | None, position: Position | None, index: int) -> Iterator[int]:
         """Of the frames from an index on that are named so."""
         with suppress(ValueError):  # there is no further one
             while True:
                 index = self._ids.index(id, index) + 1
                 number = self._first + index - 1
-                if seq is None or (number in self._details and self._details[number].seq == seq):
+                if seq is not None and (number not in self._details or self._details[number].seq != seq):
+                    continue
+                if position is None or self._positions[index - 1] == position:
                     yield number
 
     def _frames(self, first: int, last: int) -> Iterator[Sent]:
@@ -108,11 +113,8 @@ class SentWindow:
 
     def _forget_oldest(self) -> None:
         self._ids.popleft()
+        self._positions.popleft()
         oldest = self._details.pop(self._first, None)
         if oldest is not None:
             self._gone = oldest.through
         self._first += 1
-
-
-def _unknown(id: MessageId) -> UnknownId:
-    return UnknownId(f"message {id} was not among the last {SESSION_WINDOW_FRAMES} frames of this session")

@@ -15,6 +15,7 @@ from websockets.exceptions import InvalidStatus
 from postroom.core import DeleteMessage, EditMessage, RecallMessage, SendMessage, group, peer
 from postroom.core.buckets import Rate
 from postroom.core.commands import CreateConversation, Kick
+from postroom.core.ids import MessageId
 from postroom.core.limits import BODY_BYTES_MAX, SESSIONS_PER_USER_MAX
 from postroom.transports.config import Limits
 from postroom.transports.native.frames import TEXT_BYTES_MAX
@@ -134,6 +135,22 @@ async def test_what_waited_comes_in_order_until_it_is_acknowledged(served: Serve
     async with session(served, "bob") as bob:
         assert bob.welcome["queued"] == 50
         assert [message["payload"] for message in await bob.take(50)] == list(range(51, 101))
+
+
+async def test_acks_name_their_frames_in_the_order_in_which_they_came(served: Served) -> None:
+    """Whether or not somebody waits for one: an edit that nobody has handled has the id of what was."""
+    async with session(served, "alice") as alice, session(served, "bob") as bob:
+        first = await alice.ask(type="send", to=BOB, payload="X", queue=True, history=True)
+        second = await alice.ask(type="send", to=BOB, payload="Y", queue=True)
+        await served.broker.submit(
+            EditMessage(app="shop", id=MessageId(int(first["id"])), by="alice", body=b"X, edited")
+        )
+        await bob.take(3)
+        await bob.say([{"type": "ack", "id": first["id"], "ref": 1}, {"type": "ack", "id": second["id"]}])
+        assert (await bob.take(1))[0]["ref"] == 1
+    async with session(served, "bob") as bob:
+        assert bob.welcome["queued"] == 1
+        assert (await bob.take(1))[0]["type"] == "edited"
 
 
 async def test_an_unqueued_message_reaches_who_is_there(served: Served) -> None:

@@ -7,10 +7,11 @@ import trio
 import trio.testing
 
 from postroom.core import Broker, Delivery, InvalidCommand, Receipt, StorageFailure, open_broker
-from postroom.core.commands import SendMessage
+from postroom.core.commands import DeleteMessage, SendMessage
 from postroom.core.errors import Overloaded
 from postroom.core.events import LoggedIn, LoggedOut, MessageConfirmed, MessageSent
 from postroom.core.model import Confirmation, Rules
+from postroom.core.queries import FindMessages
 from postroom.core.runtime import waits
 from postroom.storage.memory import MemoryStore
 from tests.support.faulty import FaultyStore
@@ -63,6 +64,24 @@ async def test_an_ack_answers_the_sender(queued: bool, dedup: str | None) -> Non
             assert sender.answers == {"hi": ("delivered", False)}
             assert broker.statistics().waiters == 0
             assert confirmed(store) == (dedup is not None)
+
+
+async def test_to_have_heard_that_it_was_deleted_is_not_to_have_had_it() -> None:
+    async with open_office() as (broker, _), trio.open_nursery() as nursery:
+        sender, tray = Sender(broker, nursery), Tray(room=0)
+        async with broker.connect(app="demo", user="bob", sink=tray) as session:
+            sender.send(history=True)
+            await settle_down()
+            (found,) = await broker.ask(FindMessages(app="demo", everything=True))
+            await broker.submit(DeleteMessage(app="demo", id=found.id, by="alice"))
+            tray.room = 9
+            session.resume()
+            assert [frame.type for frame in tray.frames] == ["deleted"]
+            await session.ack(tray.frames[0])
+            await settle_down()
+            assert sender.answers == {}
+        await settle_down()
+        assert sender.answer() == "offline"
 
 
 async def test_without_a_wait_nobody_waits() -> None:

@@ -1,7 +1,7 @@
 """A WebSocket and a broker that do what a test of the native sessions tells them."""
 
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -150,9 +150,9 @@ class FakeSession:
             raise UnknownId(f"message {id} was not sent")
         self.acks.append((id, seq))
 
-    async def ack_id(self, id: MessageId, seq: int | None = None) -> None:
+    def ack_id_now(self, id: MessageId, seq: int | None = None) -> Callable[[], Awaitable[None]]:
         self.ack_id_soon(id, seq)
-        await self._broker.disk()
+        return self._broker.disk
 
     def resume(self) -> None:
         self.resumed += 1

@@ -81,10 +81,15 @@ def test_a_frame_itself_names_exactly_that_frame() -> None:
     assert window.ack_frame(frames[0]) == (100, [])
 
 
-def test_a_frame_that_is_not_queued_is_named_by_its_id() -> None:
-    window = sent((1, 1), (2, None), (3, 2))
-    through, frames = window.ack_frame(Delivery(type="message", id=MessageId(2)))
-    assert (through, [frame.id for frame in frames]) == (100, [1, 2])
+def test_so_does_one_that_is_not_queued() -> None:
+    window = SentWindow()
+    text = Delivery(type="message", id=MessageId(1), position=Position(10))
+    queued = Delivery(type="message", id=MessageId(2), queued=True, seq=1, position=Position(100))
+    edit = Delivery(type="edited", id=MessageId(1), position=Position(110))
+    for frame in (text, queued, edit):
+        window.note(frame)
+    through, frames = window.ack_frame(edit)
+    assert (through, [frame.id for frame in frames]) == (100, [1, 2, 1])
 
 
 def test_a_frame_of_another_session_is_unknown() -> None:
@@ -130,9 +135,9 @@ def test_nothing_is_kept_of_what_left_the_window() -> None:
     assert len(window._ids) == len(window._details) == 4096
 
 
-def test_of_an_unqueued_frame_nothing_but_its_id_is_kept() -> None:
+def test_of_an_unqueued_frame_nothing_but_id_and_position_is_kept() -> None:
     window = sent(*((number, None) for number in range(1, 10_001)))
-    assert len(window._ids) == 4096
+    assert len(window._ids) == len(window._positions) == 4096
     assert not window._details
 
 

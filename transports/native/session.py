@@ -5,7 +5,7 @@ use, joins and leaves by one of their own, acks that want an answer wait in a ta
 outbox what waits for the client.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, suppress
 from typing import Final, NamedTuple, Protocol, assert_never
 
@@ -265,20 +265,27 @@ class _Connection:
     # Acks and marks.
 
     async def _acknowledge(self, frame: AckFrame) -> None:
-        if frame.ref is not None:
-            await self._gate.enter()
-            self._workers.start_soon(self._ack, frame, frame.ref)
-        elif frame.message is not None:
-            with suppress(UnknownId):  # without a `ref` nobody waits to hear it
-                self._session.ack_id_soon(frame.message, frame.seq)
-
-    async def _ack(self, frame: AckFrame, ref: Ref) -> None:
-        # These tasks may overtake each other, which is harmless: an ack covers everything before it.
-        id = frame.message
+        # Which frame an id means is settled by what was acknowledged before: here, and not in tasks that overtake each other.
+        if frame.ref is None:
+            if frame.message is not None:
+                with suppress(UnknownId):  # without a `ref` nobody waits to hear it
+                    self._session.ack_id_soon(frame.message, frame.seq)
+            return
+        await self._gate.enter()
         try:
-            if id is None:
+            if frame.message is None:
                 raise UnknownId(f"message {frame.id} was not sent to this session")
-            await self._session.ack_id(id, frame.seq)
+            on_disk = self._session.ack_id_now(frame.message, frame.seq)
+        except Refusal as refusal:
+            self._refuse(frame.ref, refusal)
+        except StorageFailure:
+            self._finish(INTERNAL)
+        else:
+            self._workers.start_soon(self._ack, on_disk, frame.ref)
+
+    async def _ack(self, on_disk: Callable[[], Awaitable[None]], ref: Ref) -> None:
+        try:
+            await on_disk()
         except Refusal as refusal:
             self._refuse(ref, refusal)
         except StorageFailure:
