@@ -46,7 +46,7 @@ def parse_hush(call: Call, kind: Kind) -> Steps:
 def parse_unhush(call: Call, kind: Kind) -> Steps:
     """Calls 17 and 40. Raises InvalidCommand."""
     app, conversation = call.caller.app, named(call, kind)
-    users = _one(Parameters(arguments_of(call.request)))
+    users = _one(arguments_of(call.request))
     return known(app, conversation, UnsilenceUsers(app=app, conversation=conversation, users=users, temporary=True))
 
 
@@ -76,7 +76,7 @@ def parse_add(call: Call, kind: Kind, of: List) -> Steps:
 
 def parse_remove(call: Call, kind: Kind, of: List) -> Steps:
     """Calls 23, 26, 46 and 49. Raises InvalidCommand."""
-    users = Parameters(arguments_of(call.request)).clients("client_ids")
+    users = arguments_of(call.request).clients("client_ids")
     about = _about(call, kind, users)
     return _carry_out(UnsilenceUsers(**about, temporary=False) if of == "silenced" else UnbanUsers(**about))
 
@@ -129,7 +129,7 @@ def parse_block(call: Call) -> Steps:
 
 def parse_unblock(call: Call) -> Steps:
     """Call 73. Raises InvalidCommand."""
-    given = Parameters(arguments_of(call.request))
+    given = arguments_of(call.request)
     return _block(call.caller.app, _client(call), given.text("conv_id"), blocks=False)
 
 
@@ -166,7 +166,7 @@ def parse_old_hush(call: Call) -> Steps:
 
 def parse_old_unhush(call: Call) -> Steps:
     """`DELETE rtm/conversation/blacklist`. Raises InvalidCommand."""
-    given = Parameters(arguments_of(call.request))
+    given = arguments_of(call.request)
     return _hush(call.caller.app, given.text("conv_id"), _one(given), None)
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
@@ -36,15 +37,13 @@ def body_of(request: HttpRequest) -> dict[str, Any]:
     return _decoded(request.body)
 
 
-def arguments_of(request: HttpRequest) -> dict[str, Any]:
-    """What a DELETE was given in its query or its body, which goes before. Raises Malformed, InvalidCommand.
+def arguments_of(request: HttpRequest) -> "Parameters":
+    """What a DELETE was given in its body or, where that does not say, in its query. Raises Malformed, InvalidCommand.
 
     The body is JSON whatever its label says: curl calls it a form. `null` is no body (LeanCloud 2.2).
     """
-    given: dict[str, Any] = dict(request.query())
-    if request.body.strip() not in (b"", b"null"):
-        given |= _decoded(request.body)
-    return given
+    body = request.body.strip() not in (b"", b"null")
+    return Parameters(_decoded(request.body) if body else {}, request.query())
 
 
 def parse_json(text: str) -> Any:
@@ -69,12 +68,14 @@ class Parameters:
     be written as texts, as they are in queries; booleans in any letter case (the Python SDK writes `True`).
     """
 
-    def __init__(self, values: Mapping[str, Any]) -> None:
+    def __init__(self, values: Mapping[str, Any], query: Mapping[str, str] = MappingProxyType({})) -> None:
+        """`query`: where a value is looked for that `values` do not say."""
         self._values = values
+        self._query = query
 
     def value(self, name: str) -> Any:
         """As it came, or None."""
-        return self._values.get(name)
+        return self._values[name] if name in self._values else self._query.get(name)
 
     def text(self, name: str) -> str:
         """A text that must be given; it may be empty."""
@@ -94,9 +95,9 @@ class Parameters:
         return check_client(name, self.text(name))
 
     def clients(self, name: str, most: int | None = None) -> tuple[str, ...]:
-        """Client ids that must be given; in a query JSON, or one of them. Also raises NameTooLong."""
+        """Client ids that must be given: an array; in the query beside a body, JSON or one of them. May raise NameTooLong."""
         value = self.value(name)
-        if isinstance(value, str):
+        if isinstance(value, str) and name not in self._values:
             value = parse_json(value) if value.startswith("[") else [value]
         if value is None:
             raise InvalidCommand(f"{name}: required")

@@ -106,7 +106,7 @@ def parse_old_subscribe(call: Call) -> Steps:
 
 def parse_old_unsubscribe(call: Call) -> Steps:
     """`DELETE rtm/conversation/subscription`. Raises InvalidCommand."""
-    given = Parameters(arguments_of(call.request))
+    given = arguments_of(call.request)
     return _change(call.caller.app, RemoveMembers, _service(given), _client(given))
 
 
