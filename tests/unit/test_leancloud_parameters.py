@@ -102,13 +102,30 @@ def test_what_is_no_boolean(value: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "meant"), [(5, 5), (-5, -5), ("5", 5), ("-5", -5), ("", None), (None, None), (10**18 - 1, 10**18 - 1)]
+    ("value", "meant"),
+    [
+        (5, 5),
+        (-5, -5),
+        ("5", 5),
+        ("-5", -5),
+        ("00", 0),
+        ("0" * 5_000 + "7", 7),
+        (5.0, 5),
+        ("", None),
+        (None, None),
+        (10**18 - 1, 10**18 - 1),
+        (10**18, 10**18 - 1),
+        (-(10**30), 1 - 10**18),
+        (1e300, 10**18 - 1),
+        ("9" * 19, 10**18 - 1),
+        ("-" + "9" * 5_000, 1 - 10**18),
+    ],
 )
 def test_whole_numbers(value: object, meant: int | None) -> None:
     assert Parameters({"n": value}).integer("n") == meant
 
 
-@pytest.mark.parametrize("value", [True, 1.5, "x", "1.0", "\u0661", 10**18, "9" * 40, [], {}, " 1"])
+@pytest.mark.parametrize("value", [True, 1.5, "x", "-", "1.0", "\u0661", [], {}, " 1"])
 def test_what_is_no_whole_number(value: object) -> None:
     with pytest.raises(InvalidCommand, match=r"^n: must be a whole number"):
         Parameters({"n": value}).integer("n")
@@ -123,6 +140,14 @@ def test_a_time_must_be_given() -> None:
 def test_a_limit_out_of_range_is_the_default() -> None:
     found = [Parameters({"limit": value}).limit() for value in (None, "", 0, -1, 1, 1000, 1001, "7")]
     assert found == [100, 100, 100, 100, 1, 1000, 100, 7]
+
+
+@pytest.mark.parametrize(
+    "value", ["abc", "1.5", "9" * 20, "1" + "0" * 18, "9" * 5_000, "-1", "\u0661", 1.5, True, [], {}]
+)
+def test_a_limit_that_is_none_is_the_default(value: object) -> None:
+    assert Parameters({"limit": value}).limit() == 100
+    assert Parameters({"limit": value}).limit(50, 10) == 10
 
 
 def test_texts() -> None:

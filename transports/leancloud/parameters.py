@@ -19,9 +19,10 @@ _OBJECT: Final = msgspec.json.Decoder(dict[str, Any])
 _ANYTHING: Final = msgspec.json.Decoder(Any)
 _TRUE: Final = ("true", "1")
 _FALSE: Final = ("false", "0")
-_INTEGER: Final = re.compile(r"-?[0-9]{1,18}")
-INTEGER_MAX: Final = 10**18 - 1
-"""Of times and numbers of things: nothing comes near it."""
+_INTEGER: Final = re.compile(r"(-?)0*([0-9]+)")
+INTEGER_DIGITS_MAX: Final = 18
+INTEGER_MAX: Final = 10**INTEGER_DIGITS_MAX - 1
+"""Of times and numbers of things nothing comes near it, so whatever is beyond is taken for it."""
 
 
 def body_of(request: HttpRequest) -> dict[str, Any]:
@@ -125,15 +126,17 @@ class Parameters:
         return text in _TRUE
 
     def integer(self, name: str) -> int | None:
-        """A whole number, or None if it is not given."""
+        """A whole number, or None if it is not given; at most INTEGER_MAX from 0."""
         value = self.value(name)
         if value in (None, ""):
             return None
-        if isinstance(value, str) and _INTEGER.fullmatch(value):
+        if isinstance(value, str):
+            value = _written(value)
+        elif isinstance(value, float) and value.is_integer():
             value = int(value)
-        if not isinstance(value, int) or isinstance(value, bool) or abs(value) > INTEGER_MAX:
+        if not isinstance(value, int) or isinstance(value, bool):
             raise InvalidCommand(f"{name}: must be a whole number")
-        return value
+        return max(-INTEGER_MAX, min(value, INTEGER_MAX))
 
     def time(self, name: str) -> int:
         """A time in ms that must be given."""
@@ -143,6 +146,19 @@ class Parameters:
         return value
 
     def limit(self, most: int = 1_000, default: int = 100) -> int:
-        """`limit`: what is outside 1 to `most` is the default (LeanCloud 5)."""
-        value = self.integer("limit")
+        """`limit`: whatever is no number of 1 to `most` is the default (LeanCloud 5)."""
+        try:
+            value = self.integer("limit")
+        except InvalidCommand:
+            return default
         return value if value is not None and 1 <= value <= most else default
+
+
+def _written(text: str) -> int | None:
+    """The whole number that a text is, or None. It may have more digits than Python would read."""
+    found = _INTEGER.fullmatch(text)
+    if found is None:
+        return None
+    sign, digits = found.groups()
+    number = int(digits) if len(digits) <= INTEGER_DIGITS_MAX else INTEGER_MAX
+    return -number if sign else number
