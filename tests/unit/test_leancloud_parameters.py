@@ -177,6 +177,16 @@ def test_clients() -> None:
         Parameters({"c": ["x" * 65]}).clients("c")
 
 
+def test_clients_are_counted_once() -> None:
+    """Where it says nothing to name one twice (LeanCloud 6.4)."""
+    given = Parameters({"c": ["a", "b", "a", "b"], "d": []})
+    assert given.maybe_clients("c", 2) == ("a", "b")
+    assert given.maybe_clients("e", 2) is None
+    for name, most, says in (("c", 1, "at most 1"), ("d", 1, "must name somebody")):
+        with pytest.raises(InvalidCommand, match=f"^{name}: {says}"):
+            given.maybe_clients(name, most)
+
+
 @pytest.mark.parametrize("text", ["a", "", '["a"]'])
 def test_a_text_is_no_array_of_clients(text: str) -> None:
     for given_in_body in (Parameters({"c": text}), Parameters({"c": text}, {"c": '["a"]'})):

@@ -97,6 +97,18 @@ class Parameters:
 
     def clients(self, name: str, most: int | None = None) -> tuple[str, ...]:
         """Client ids that must be given: an array; in the query beside a body, JSON or one of them. May raise NameTooLong."""
+        return _at_most(most, name, self._clients(name))
+
+    def maybe_clients(self, name: str, most: int | None = None) -> tuple[str, ...] | None:
+        """Client ids, of which there must be some, each once; or None if they are not given. Also raises NameTooLong."""
+        if self.value(name) is None:
+            return None
+        found = tuple(dict.fromkeys(self._clients(name)))
+        if not found:
+            raise InvalidCommand(f"{name}: must name somebody")
+        return _at_most(most, name, found)
+
+    def _clients(self, name: str) -> tuple[str, ...]:
         value = self.value(name)
         if isinstance(value, str) and name not in self._values:
             value = parse_json(value) if value.startswith("[") else [value]
@@ -104,18 +116,7 @@ class Parameters:
             raise InvalidCommand(f"{name}: required")
         if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
             raise InvalidCommand(f"{name}: must be an array of strings")
-        if most is not None and len(value) > most:
-            raise InvalidCommand(f"{name}: at most {most}")
         return tuple(check_client(name, each) for each in value)
-
-    def maybe_clients(self, name: str, most: int | None = None) -> tuple[str, ...] | None:
-        """Client ids, of which there must be some, each once; or None if they are not given. Also raises NameTooLong."""
-        if self.value(name) is None:
-            return None
-        found = tuple(dict.fromkeys(self.clients(name, most)))
-        if not found:
-            raise InvalidCommand(f"{name}: must name somebody")
-        return found
 
     def flag(self, name: str, default: str = "false") -> bool:
         """A boolean."""
@@ -162,3 +163,9 @@ def _written(text: str) -> int | None:
     sign, digits = found.groups()
     number = int(digits) if len(digits) <= INTEGER_DIGITS_MAX else INTEGER_MAX
     return -number if sign else number
+
+
+def _at_most(most: int | None, name: str, clients: tuple[str, ...]) -> tuple[str, ...]:
+    if most is not None and len(clients) > most:
+        raise InvalidCommand(f"{name}: at most {most}")
+    return clients
