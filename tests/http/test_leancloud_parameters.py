@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.support.leancloud import A, Lean, leancloud
+from tests.support.leancloud import A, Lean, leancloud, refused
 
 pytestmark = pytest.mark.usefixtures("host")
 
@@ -75,3 +75,54 @@ async def test_whole_numbers_beyond_all_measure(lean: Lean, number: str) -> None
     assert await lean.bad("PUT", f"{path}/{mid}", wire | {"timestamp": int(number)}) == (404, 4404)
     assert await lean.bad("GET", path, params={"timestamp": "1.5"}) == (400, 1)
     assert await lean.ok("PUT", f"{path}/{mid}", wire | {"timestamp": float(time)}) == {"result": {}}
+
+
+async def error(lean: Lean, method: str, path: str, wire: object = None, **query: object) -> str:
+    """The text of a call that is refused for a parameter of its."""
+    reply = await lean.call(method, path, wire, params=query)
+    assert refused(reply) == (400, 1)
+    text: str = reply.json()["error"]
+    return text
+
+
+async def test_an_error_begins_with_the_name_of_a_parameter(lean: Lean) -> None:
+    """Also where the core checks it, which calls it otherwise."""
+    cid, rid, sid = await lean.conversation("bob"), await lean.chatroom(), await lean.service("bob")
+    many = {"client_ids": [f"u{number}" for number in range(501)]}
+    for method, path in (
+        ("DELETE", f"/conversations/{cid}/members"),
+        ("DELETE", f"/conversations/{cid}/mutes"),
+        ("DELETE", f"/conversations/{cid}/blacklists"),
+        ("DELETE", f"/conversations/{cid}/permanent-silenceds"),
+        *((method, f"/chatrooms/{rid}/blacklists") for method in ("POST", "DELETE")),
+        *((method, f"/chatrooms/{rid}/permanent-silenceds") for method in ("POST", "DELETE")),
+        *((method, f"/service-conversations/{sid}/blacklists") for method in ("POST", "DELETE")),
+    ):
+        assert await error(lean, method, path, many) == "client_ids: at most 500", path
+    for next in ("000", "0" * 24):
+        assert (await error(lean, "GET", "/clients/u/blacklists", next=next)).startswith("next: ")
+    for next in ("000", "0" * 14):
+        assert (await error(lean, "GET", f"/chatrooms/{rid}/blacklists", next=next)).startswith("next: ")
+    silence = {"client_id": "bob", "ttl": 5, "conv_id": sid}
+    for method in ("POST", "DELETE"):
+        assert (await error(lean, method, "/1.1/rtm/conversation/blacklist", silence)).startswith("conv_id: ")
+    assert (await error(lean, "GET", "/conversations", order="name", skip=10_001)).startswith("skip: ")
+
+
+async def test_an_error_about_a_field_begins_with_its_name(lean: Lean) -> None:
+    """Whatever it is called: the core has fields of its own."""
+    names = ("level", "users", "conversation", "offset", "after")
+    cid = await lean.conversation("bob", **dict.fromkeys(names, "text"))
+    path = f"/conversations/{cid}"
+    for name in names:
+        wire: dict[str, object] = {name: {"__op": "Increment"}}
+        assert await error(lean, "PUT", path, wire) == f"{name}: increment works on a number"
+        long = await error(lean, "PUT", path, {name: "x" * 300_000})
+        assert long == f"{name}: 300002 bytes are more than the 131072 allowed"
+    long = await error(lean, "POST", "/conversations", {"level": "x" * 300_000})
+    assert long == "attributes: 300012 bytes are more than the 131072 allowed"
+    half = "x" * 70_000
+    assert (await error(lean, "PUT", path, {"a": half, "b": half})).startswith("attributes: ")
+    assert (
+        await error(lean, "PUT", path, {f"k{n}": 1 for n in range(1_001)})
+    ) == "attributes: at most 1000 in one call"

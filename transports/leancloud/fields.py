@@ -8,6 +8,7 @@ import msgspec
 
 from postroom.core.commands import Operation
 from postroom.core.errors import InvalidCommand
+from postroom.core.limits import ATTRIBUTES_BYTES_MAX, OPERATIONS_MAX
 
 from .errors import InvalidKey, ReadOnly
 from .ids import check_client
@@ -80,6 +81,8 @@ def update(body: Mapping[str, Any], *, members: bool) -> Update:
         if key not in LIST_KEYS:
             op, operand = _operation(_checked(key), value)
             operations.append(Operation(key, op, _json(key, operand)))
+    if len(operations) > OPERATIONS_MAX:
+        raise InvalidCommand(f"attributes: at most {OPERATIONS_MAX} in one call")
     people = (_people(key, body[key]) if key in body else None for key in ("m", "mu"))
     return Update(tuple(operations), *people)
 
@@ -127,6 +130,9 @@ def _checked(key: str) -> str:
 
 def _json(key: str, value: Any) -> bytes:
     try:
-        return msgspec.json.encode(value)
+        json = msgspec.json.encode(value)
     except (OverflowError, RecursionError):
         raise InvalidCommand(f"{key}: has a number or a nesting that cannot be kept") from None
+    if len(json) > ATTRIBUTES_BYTES_MAX:
+        raise InvalidCommand(f"{key}: {len(json)} bytes are more than the {ATTRIBUTES_BYTES_MAX} allowed")
+    return json

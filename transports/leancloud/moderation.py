@@ -28,7 +28,8 @@ List = Literal["silenced", "banned"]
 TTL_S_MAX: Final = 86_400
 PAGE: Final = 10
 """How many a list shows unless the call says otherwise (LeanCloud 5)."""
-_NEXT: Final = re.compile(r"[0-9a-f]{14}|[0-9a-f]{24}")
+_NEXT_LISTED: Final = re.compile(r"[0-9a-f]{24}")
+_NEXT_BLOCKED: Final = re.compile(r"[0-9a-f]{14}")
 
 
 # Silences for a while.
@@ -92,14 +93,14 @@ def _carry_out(command: UsersCommand) -> Steps:
 def parse_list(call: Call, kind: Kind, of: List) -> Steps:
     """Calls 24, 27, 47 and 50. Raises InvalidCommand."""
     app, conversation = call.caller.app, named(call, kind)
-    after, limit = _page(Parameters(call.request.query()))
+    after, limit = _page(Parameters(call.request.query()), _NEXT_LISTED)
     return known(app, conversation, FindListed(app=app, conversation=conversation, list=of, after=after, limit=limit))
 
 
-def _page(given: Parameters) -> tuple[str | None, int]:
+def _page(given: Parameters, form: re.Pattern[str]) -> tuple[str | None, int]:
     """Where a page begins, and how many it shows."""
     after = given.maybe("next")
-    if after is not None and not _NEXT.fullmatch(after):
+    if after is not None and not form.fullmatch(after):
         raise InvalidCommand("next: must be what the page before said")
     return after, given.limit(FIND_LISTED_MAX, PAGE)
 
@@ -145,7 +146,7 @@ def _block(app: str, user: str, id: str, *, blocks: bool) -> Steps:
 
 def parse_blocked(call: Call) -> Work:
     """Call 74. Raises InvalidCommand."""
-    after, limit = _page(Parameters(call.request.query()))
+    after, limit = _page(Parameters(call.request.query()), _NEXT_BLOCKED)
     return FindBlocked(app=call.caller.app, user=_client(call), after=after, limit=limit)
 
 
