@@ -126,3 +126,14 @@ async def test_an_error_about_a_field_begins_with_its_name(lean: Lean) -> None:
     assert (
         await error(lean, "PUT", path, {f"k{n}": 1 for n in range(1_001)})
     ) == "attributes: at most 1000 in one call"
+
+
+async def test_no_field_is_called_error(lean: Lean) -> None:
+    """Clients take whatever has it for a failure."""
+    for path, kind in (("/conversations", {}), ("/1.1/classes/_Conversation", {"sys": True})):
+        wire = {"name": "one", "error": "boom"} | kind
+        assert await lean.bad("POST", path, wire, by=A) == (400, 105)
+        assert await lean.bad("POST", path, wire | {"unique": True, "m": ["z"]}, by=A) == (400, 105)
+    cid = await lean.conversation("z", errors=1)
+    for path in (f"/conversations/{cid}", f"/1.1/classes/_Conversation/{cid}"):
+        assert await lean.bad("PUT", path, {"error": "boom"}, by=A) == (400, 105)

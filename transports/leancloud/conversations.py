@@ -26,7 +26,7 @@ from .ids import new_object_id
 from .known import known, named, record
 from .messages import VIA
 from .parameters import Parameters, body_of
-from .rows import narrowed, row
+from .rows import alone, narrowed, row
 from .times import iso
 from .where import order_of, where_of
 
@@ -77,7 +77,7 @@ def create(app: str, kind: Kind, made: fields.Creation) -> Steps:
 def render_create(call: Call, created: Created, location: Callable[[str], str]) -> HttpReply:
     """201 with where the new row is; 200 for one that was there (LeanCloud 6.1). One that is unique is shown whole."""
     if created.info is not None:
-        shown = row(created.info)
+        shown = alone(created.info)
     else:
         assert created.receipt.conversation is not None
         shown = {"objectId": created.receipt.conversation.id, "createdAt": iso(created.receipt.at_ms)}

@@ -12,7 +12,7 @@ from postroom.core.limits import ATTRIBUTES_BYTES_MAX, OPERATIONS_MAX
 
 from .errors import InvalidKey, ReadOnly
 from .ids import check_client
-from .rows import LIST_KEYS, OWN_KEYS
+from .rows import ERROR, LIST_KEYS, OWN_KEYS
 
 _KEY: Final = re.compile(r"[A-Za-z0-9_]{1,256}")
 _OPERATIONS: Final[Mapping[str, Literal["unset", "increment", "add", "add_unique", "remove"]]] = {
@@ -123,7 +123,7 @@ def _initial(key: str, value: Any) -> tuple[str, ...]:
 
 
 def _checked(key: str) -> str:
-    if not _KEY.fullmatch(key):
+    if not _KEY.fullmatch(key) or key == ERROR:
         raise InvalidKey(key)
     return key
 

@@ -11,7 +11,7 @@ from . import fields
 from .conversations import create, delete, update
 from .known import existing, of_any_kind
 from .parameters import Parameters, body_of
-from .rows import narrowed, row
+from .rows import alone, narrowed
 
 
 def parse_create(call: Call) -> Steps:
@@ -32,7 +32,7 @@ def render_get(call: Call, info: ConversationInfo | None) -> HttpReply:
     """A missing row is an empty one, not an error."""
     if info is None:
         return json_reply(200, {})
-    return json_reply(200, narrowed(row(info), Parameters(call.request.query()).maybe("keys")))
+    return json_reply(200, narrowed(alone(info), Parameters(call.request.query()).maybe("keys")))
 
 
 def parse_update(call: Call) -> Steps:
