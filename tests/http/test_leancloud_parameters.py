@@ -137,3 +137,15 @@ async def test_no_field_is_called_error(lean: Lean) -> None:
     cid = await lean.conversation("z", errors=1)
     for path in (f"/conversations/{cid}", f"/1.1/classes/_Conversation/{cid}"):
         assert await lean.bad("PUT", path, {"error": "boom"}, by=A) == (400, 105)
+
+
+async def test_unique_is_written_like_any_boolean(lean: Lean) -> None:
+    ids = set()
+    for path in ("/conversations", "/1.1/classes/_Conversation"):
+        for value in (True, "true", "True", 1, "1"):
+            row = await lean.ok("POST", path, {"m": ["z"], "unique": value}, by=A)
+            assert row["unique"] is True
+            ids.add(row["objectId"])
+    assert len(ids) == 1
+    assert "unique" not in await lean.ok("POST", "/conversations", {"m": ["z"], "unique": "False"}, by=A)
+    assert await lean.bad("POST", "/conversations", {"m": ["z"], "unique": "yes"}, by=A) == (400, 1)

@@ -161,6 +161,16 @@ def test_a_create() -> None:
     assert attributes(made) == {"name": "one", "attr": {"x": 1}, "c": "alice", "nothing": None}
 
 
+def test_unique_is_a_boolean_like_any_other() -> None:
+    for value in (True, "true", "True", "1", 1):
+        assert creation({"unique": value}).unique
+    for value in (False, "false", "0", 0, None, ""):
+        assert not creation({"unique": value}).unique
+    for value in ("yes", 2, [], 1.0):
+        with pytest.raises(InvalidCommand, match=r"^unique: must be true or false"):
+            creation({"unique": value})
+
+
 def test_a_create_with_operators() -> None:
     made = creation(
         {

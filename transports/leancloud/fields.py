@@ -12,6 +12,7 @@ from postroom.core.limits import ATTRIBUTES_BYTES_MAX, OPERATIONS_MAX
 
 from .errors import InvalidKey, ReadOnly
 from .ids import check_client
+from .parameters import Parameters
 from .rows import ERROR, LIST_KEYS, OWN_KEYS
 
 _KEY: Final = re.compile(r"[A-Za-z0-9_]{1,256}")
@@ -65,11 +66,9 @@ def creation(body: Mapping[str, Any], *, both: bool = False) -> Creation:
             attributes[key] = []
         elif op != "unset":
             attributes[key] = operand
-    unique = body.get("unique")
-    if unique is not None and not isinstance(unique, bool):
-        raise InvalidCommand("unique: must be true or false")
+    unique = Parameters(body).flag("unique")
     members, muted = (_initial(key, body.get(key)) for key in ("m", "mu"))
-    return Creation(_json("attributes", attributes), members, muted, bool(unique))
+    return Creation(_json("attributes", attributes), members, muted, unique)
 
 
 def update(body: Mapping[str, Any], *, members: bool) -> Update:
