@@ -25,7 +25,7 @@ from . import fields
 from .ids import new_object_id
 from .known import known, named, record
 from .messages import VIA
-from .parameters import Parameters, body_of
+from .parameters import Parameters, arguments_of, body_of, refuse_condition
 from .rows import alone, narrowed, row
 from .times import iso
 from .where import order_of, where_of
@@ -88,6 +88,7 @@ def render_create(call: Call, created: Created, location: Callable[[str], str]) 
 
 def parse_update(call: Call, kind: Kind) -> Steps:
     """Calls 3 and 30. Raises InvalidCommand, ReadOnly."""
+    refuse_condition(Parameters(call.request.query()))
     wanted = fields.update(body_of(call.request), members=False)
     return update(call.caller.app, named(call, kind), wanted)
 
@@ -127,7 +128,8 @@ def render_update(call: Call, updated: Updated) -> HttpReply:
 
 
 def parse_delete(call: Call, kind: Kind) -> Steps:
-    """Calls 4 and 31. Raises UnknownConversation."""
+    """Calls 4 and 31. Raises UnknownConversation, InvalidCommand."""
+    refuse_condition(arguments_of(call.request))
     return delete(call.caller.app, named(call, kind))
 
 

@@ -169,3 +169,10 @@ def _at_most(most: int | None, name: str, clients: tuple[str, ...]) -> tuple[str
     if most is not None and len(clients) > most:
         raise InvalidCommand(f"{name}: at most {most}")
     return clients
+
+
+def refuse_condition(given: Parameters) -> None:
+    """Storage changes a row only where a filter matches, if it is given one: to change it anyway would be worse than to
+    refuse. Raises InvalidCommand."""
+    if given.value("where") not in (None, ""):
+        raise InvalidCommand("where: conditional updates and deletes are not served")
