@@ -40,7 +40,8 @@ class FindConversations(Query[tuple[ConversationInfo, ...]], frozen=True, kw_onl
     where: bytes = b"{}"
     """A filter as a JSON object; `core.where` has the language."""
     order: tuple[str, ...] = ()
-    """Names of the row to sort by, at most 5; one that begins with "-" falls. Of a text its first 100 characters count."""
+    """Names of the row to sort by, at most 5; one that begins with "-" falls. Of a text its first 100 characters count,
+    of an object or an array about as many."""
     offset: int = 0
     """How many to pass over; the time that takes grows with it. With another order than by `created_ms`, `offset` and `limit`
     together are at most 10,000."""
