@@ -4,6 +4,7 @@ import json
 import random
 import string
 import time
+from collections.abc import Mapping
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -258,6 +259,58 @@ def test_each_bound_is_reached_and_not_passed(of: Any, bound: int) -> None:
 # Against a reference that is as plain as it can be.
 
 scalars = st.sampled_from([None, True, False, 0, 1, 1.0, 2, 2.5, -1, "", "a", "b", "ab", "B"])
+
+
+def time_of(value: Mapping[str, Any]) -> int | None:
+    """An object with nothing but `at` is a time here: a number, or one written out."""
+    return int(value["at"]) if set(value) == {"at"} and str(value["at"]).isdecimal() else None
+
+
+@pytest.mark.parametrize(
+    ("where", "meant"),
+    [
+        ({"a": {"at": "007"}}, True),
+        ({"a": {"$in": [{"at": 7}]}}, True),
+        ({"a": {"$nin": [{"at": "7"}]}}, False),
+        ({"a": {"$ne": {"at": 8}}}, True),
+        ({"a": {"$all": [{"at": 7}]}}, True),
+        ({"a": {"$gt": {"at": 6}, "$lt": {"at": 10}}}, True),
+        ({"a": {"$gte": {"at": 7}, "$lte": {"at": 7}}}, True),
+        ({"a": {"$gt": {"at": 7}}}, False),
+        # It is no object any more, and no number.
+        ({"a": {"$gt": {"at": "x"}}}, False),
+        ({"a": {"$lt": {"b": 1}}}, False),
+        ({"a": {"$gt": 1}}, False),
+        ({"a": 7}, False),
+        ({"a.at": "7"}, True),
+        # Within others.
+        ({"b": {"c": [{"at": "9"}, 1]}}, True),
+        ({"b.c": {"at": 9}}, True),
+        ({"b.c": {"$gt": {"at": 8}}}, True),
+        ({"b.c": {"$gt": {"at": 9}}}, False),
+    ],
+)
+def test_times(where: Any, meant: bool) -> None:
+    row: dict[str, Any] = {"a": {"at": "7"}, "b": {"c": [{"at": "09"}, 1]}}
+    filter = parse(json.dumps(where).encode(), time_of)
+    assert matches(filter, row) is meant
+    assert not any(isinstance(value, dict) for among in candidates(filter) for value in among.values)
+
+
+def test_the_order_of_times() -> None:
+    """Behind what is of other types."""
+    rows = [
+        {"a": {"at": "x"}},
+        {"a": True},
+        {"a": {"at": "9"}},
+        {"a": {"at": "0010"}},
+        {"a": [{"at": 100}, {"at": 11}]},
+    ]
+    assert sorted(rows[:4], key=parse_order(("a",), time_of).key) == rows[:4]
+    assert sorted(rows, key=parse_order(("-a",), time_of).key) == rows[::-1]
+    assert sorted(rows[::-1], key=parse_order(("a",), time_of).key) == rows
+
+
 values = st.recursive(
     scalars,
     lambda inner: (

@@ -27,7 +27,7 @@ from .known import known, named, record
 from .messages import VIA
 from .parameters import Parameters, arguments_of, body_of, refuse_condition
 from .rows import alone, narrowed, row
-from .times import iso
+from .times import iso, time_of
 from .where import order_of, where_of
 
 List = Literal["members", "muted"]
@@ -151,11 +151,12 @@ def parse_query(call: Call, kinds: tuple[Kind, ...]) -> Steps:
         app=call.caller.app,
         kinds=kinds,
         where=where,
+        time_of=time_of,
         order=order_of(given.maybe("order")),
         offset=max(given.integer("skip") or 0, 0),
         limit=given.limit(),
     )
-    count = CountConversations(app=call.caller.app, kinds=kinds, where=where) if given.flag("count") else None
+    count = CountConversations(app=find.app, kinds=kinds, where=where, time_of=time_of) if given.flag("count") else None
     return _found(find, count)
 
 
