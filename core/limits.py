@@ -127,7 +127,9 @@ PATTERN_TEXT_BYTES_MAX: Final = 16 * KIB
 """Text of one field that a pattern is looked for in; what has more does not match."""
 ORDER_KEYS_MAX: Final = 5
 ORDER_TEXT_CHARACTERS_MAX: Final = 100
-"""What of a text decides where its row is sorted."""
+"""What of a text, or of an object or an array, decides where its row is sorted."""
+ORDER_VALUE_CHARACTERS: Final = 8
+"""What each value in an object or an array counts for besides its characters, as it takes memory: a dozen of them decide."""
 
 FIND_CONVERSATIONS_MAX: Final = 1_000
 """Conversations one query gives at most."""

@@ -6,7 +6,7 @@ from ..checks import check_name
 from ..errors import InvalidCommand
 from ..limits import FIND_CONVERSATIONS_MAX, SORTED_CONVERSATIONS_MAX
 from ..model import Conversation, ConversationInfo, Kind
-from ..where import parse, parse_order
+from ..where import TimeOf, parse, parse_order
 from .base import Query, check_page
 
 RECORD_KINDS: Final[tuple[Kind, ...]] = ("group", "room", "service")
@@ -39,8 +39,12 @@ class FindConversations(Query[tuple[ConversationInfo, ...]], frozen=True, kw_onl
     """Of `group`, `room`, `service`."""
     where: bytes = b"{}"
     """A filter as a JSON object; `core.where` has the language."""
+    time_of: TimeOf | None = None
+    """If objects in rows and in the filter may stand for times: a pure function, which knows them. Filter and order compare
+    these as times; no index does."""
     order: tuple[str, ...] = ()
-    """Names of the row to sort by, at most 5; one that begins with "-" falls. Of a text its first 100 characters count."""
+    """Names of the row to sort by, at most 5; one that begins with "-" falls. Of a text its first 100 characters count,
+    of an object or an array about as many."""
     offset: int = 0
     """How many to pass over; the time that takes grows with it. With another order than by `created_ms`, `offset` and `limit`
     together are at most 10,000."""
@@ -61,6 +65,8 @@ class CountConversations(Query[int], frozen=True, kw_only=True):
 
     kinds: tuple[Kind, ...]
     where: bytes = b"{}"
+    time_of: TimeOf | None = None
+    """As above."""
 
     def check(self) -> None:
         """Raises InvalidCommand."""

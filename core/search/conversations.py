@@ -34,7 +34,7 @@ class ConversationSearch:
     def __init__(self, query: FindConversations | CountConversations, as_of: Position, horizon_ms: UnixMs) -> None:
         """`as_of`: the newest event that counts. `horizon_ms`: messages as old as this are over."""
         self._app = query.app
-        self._filter = parse(query.where)
+        self._filter = parse(query.where, query.time_of)
         self._kinds = narrowed(query.kinds, self._filter)
         self._sources = sources(query.app, self._kinds, self._filter)
         self._as_of = as_of
@@ -44,7 +44,7 @@ class ConversationSearch:
         if isinstance(query, FindConversations):
             order, self._offset, self._wanted = query.order, query.offset, query.offset + query.limit
         self._newest_first = order == ("-created_ms",)
-        self._order = Order() if self._newest_first or order == _CREATION else parse_order(order)
+        self._order = Order() if self._newest_first or order == _CREATION else parse_order(order, query.time_of)
         self._names = fields(self._filter) | {path[0] for path in self._order.paths}
         self._own = [name for name in _SCALARS if name in self._names]
         self._by_attributes = not self._names <= set(OWN_NAMES) - {"attributes"}

@@ -11,7 +11,8 @@ A filter is a JSON object; a row matches if it meets every entry. A list of obje
 
 Values are compared as in MongoDB: of different types they are never equal and neither is less (1 and 1.0 are the same number,
 true is none); `$ne` and `$nin` match rows without the field; `null` matches absence. Objects are equal whatever the order of
-their keys, and ordered by their keys in order. Of an array its elements are tried as well as the whole.
+their keys, and ordered by their keys in order. Of an array its elements are tried as well as the whole. Objects that stand for
+times, which whoever asks may say how to know, are compared as times, and only with each other.
 
 A pattern may match anywhere in a string; its syntax is RE2's, which takes time linear in what it searches: no look-around, no
 references back. More than 16 KiB of text in one field matches no pattern.
@@ -24,12 +25,13 @@ from .filters import Filter, fields, matches, weight
 from .narrow import Among, candidates
 from .order import Order, parse_order
 from .parse import parse
-from .values import comparable
+from .values import TimeOf, comparable
 
 __all__ = [
     "Among",
     "Filter",
     "Order",
+    "TimeOf",
     "candidates",
     "comparable",
     "fields",

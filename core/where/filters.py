@@ -7,7 +7,7 @@ from typing import Final, Literal
 import msgspec
 
 from .patterns import Pattern
-from .values import ABSENT, Comparable, Leaf, Path, comparable, leaves, whole_and_elements
+from .values import ABSENT, Comparable, Leaf, Path, TimeOf, comparables, leaves, whole_and_elements
 
 Ordering = Literal["$lt", "$lte", "$gt", "$gte"]
 
@@ -30,10 +30,11 @@ class In(Test, frozen=True):
     values: frozenset[Comparable]
     raw: tuple[object, ...]
     """The same as they were given."""
+    time_of: TimeOf | None = None
 
     def holds(self, found: list[Leaf]) -> bool:
         """Absence is null."""
-        return any(comparable(value) in self.values for value in whole_and_elements(found))
+        return any(value in self.values for value in comparables(whole_and_elements(found), self.time_of))
 
 
 class Not(Test, frozen=True):
@@ -51,11 +52,12 @@ class Ordered(Test, frozen=True):
 
     operator: Ordering
     value: Comparable
+    time_of: TimeOf | None = None
 
     def holds(self, found: list[Leaf]) -> bool:
         """Of null only what includes equality ever does."""
         rank, compare = self.value[0], _HOLDS[self.operator]
-        values = map(comparable, whole_and_elements(found))
+        values = comparables(whole_and_elements(found), self.time_of)
         return any(value[0] == rank and compare(value, self.value) for value in values)
 
 
@@ -64,10 +66,11 @@ class HasAll(Test, frozen=True):
 
     values: frozenset[Comparable]
     raw: tuple[object, ...]
+    time_of: TimeOf | None = None
 
     def holds(self, found: list[Leaf]) -> bool:
         """Of no values at all it does not."""
-        return bool(self.values) and self.values <= set(map(comparable, whole_and_elements(found)))
+        return bool(self.values) and self.values <= set(comparables(whole_and_elements(found), self.time_of))
 
 
 class Exists(Test, frozen=True):

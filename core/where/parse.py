@@ -16,25 +16,26 @@ from ..limits import (
 )
 from .filters import AllOf, AnyOf, Exists, Field, Filter, HasAll, In, Like, Not, Ordered, Ordering, Size, Test
 from .patterns import parse_pattern
-from .values import comparable, parse_path
+from .values import TimeOf, comparable, comparables, parse_path
 
 
-def parse(where: bytes) -> Filter:
-    """The filter that a JSON text says. Raises InvalidCommand."""
+def parse(where: bytes, time_of: TimeOf | None = None) -> Filter:
+    """The filter that a JSON text says; `time_of` knows objects that stand for times. Raises InvalidCommand."""
     if len(where) > WHERE_BYTES_MAX:
         raise InvalidCommand(f"where: {len(where)} bytes are more than the {WHERE_BYTES_MAX} allowed")
     try:
         value = msgspec.json.decode(where)
     except (UnicodeDecodeError, msgspec.DecodeError, RecursionError) as error:
         raise InvalidCommand("where: not JSON") from error
-    reading = _Reading()
+    reading = _Reading(time_of)
     return reading.all_of(value) if isinstance(value, list) else reading.filter(value, 0)
 
 
 class _Reading:
     """One filter, and what of the bounds it has used up."""
 
-    def __init__(self) -> None:
+    def __init__(self, time_of: TimeOf | None) -> None:
+        self._time_of = time_of
         self._conditions = self._values = self._patterns = self._program = 0
 
     def all_of(self, value: list[object]) -> Filter:
@@ -88,7 +89,7 @@ class _Reading:
     def _in(self, values: list[object], depth: int) -> In:
         for value in values:
             self._literal(value, depth)
-        return In(frozenset(map(comparable, values)), tuple(values))
+        return In(frozenset(comparables(values, self._time_of)), tuple(values), self._time_of)
 
     def _not_in(self, name: str, operand: object, depth: int) -> Test:
         return Not(self._among(name, operand, depth))
@@ -98,13 +99,13 @@ class _Reading:
 
     def _ordered(self, name: str, operand: object, depth: int) -> Test:
         self._literal(operand, depth)
-        return Ordered(cast(Ordering, name), comparable(operand))
+        return Ordered(cast(Ordering, name), comparable(operand, self._time_of), self._time_of)
 
     def _has_all(self, name: str, operand: object, depth: int) -> Test:
         if not isinstance(operand, list):
             raise InvalidCommand(f"where: {name} takes a list")
         each = self._in(operand, depth)
-        return HasAll(each.values, each.raw)
+        return HasAll(each.values, each.raw, self._time_of)
 
     def _exists(self, name: str, operand: object, depth: int) -> Test:
         if not isinstance(operand, bool):

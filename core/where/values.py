@@ -1,6 +1,6 @@
 """JSON values as filters see them: what is equal, what is less, and where a path leads."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from typing import Any, Final
 
@@ -11,7 +11,7 @@ Comparable = tuple[Any, ...]
 """The rank of a value's type, and the value in a form that can be compared with others of that rank, and hashed."""
 Path = tuple[str, ...]
 
-NULL, NUMBER, STRING, OBJECT, ARRAY, BOOL = range(6)
+NULL, NUMBER, STRING, OBJECT, ARRAY, BOOL, TIME = range(7)
 """Ranks, in the order in which values of different types are sorted."""
 NOTHING: Final[Comparable] = (NULL,)
 INDEX_DIGITS_MAX: Final = 6
@@ -29,8 +29,17 @@ Leaf = object
 """A JSON value, or ABSENT."""
 
 
-def comparable(value: Leaf) -> Comparable:
-    """Equal for equal values, less for a lesser one; absence is null."""
+TimeOf = Callable[[Mapping[str, Any]], int | None]
+"""The time that an object stands for, as a number; None if it stands for none. JSON has no times of its own."""
+
+
+def comparables(values: Iterable[Leaf], time_of: TimeOf | None) -> Iterable[Comparable]:
+    """`comparable` of each."""
+    return map(comparable, values) if time_of is None else (comparable(value, time_of) for value in values)
+
+
+def comparable(value: Leaf, time_of: TimeOf | None = None) -> Comparable:
+    """Equal for equal values, less for a lesser one; absence is null. Times, if there are any, are a type of their own."""
     if isinstance(value, str):
         return STRING, value
     if isinstance(value, bool):
@@ -38,9 +47,11 @@ def comparable(value: Leaf) -> Comparable:
     if isinstance(value, int | float):
         return NUMBER, value
     if isinstance(value, list):
-        return ARRAY, tuple(map(comparable, value))
+        return ARRAY, tuple(comparables(value, time_of))
     if isinstance(value, dict):
-        return OBJECT, tuple((name, comparable(value[name])) for name in sorted(value))
+        if time_of is not None and (time := time_of(value)) is not None:
+            return TIME, time
+        return OBJECT, tuple((name, comparable(value[name], time_of)) for name in sorted(value))
     return NOTHING
 
 

@@ -22,6 +22,8 @@ from postroom.core.commands import (
     Kick,
     Leave,
     Login,
+    RemoveMembers,
+    SendBroadcast,
     SendMessage,
     StartEpoch,
     SweepConversation,
@@ -30,7 +32,7 @@ from postroom.core.errors import StorageFailure
 from postroom.core.events import AnyEvent, HistoryExpired, Record, StaysExpired
 from postroom.core.ids import ExpiryMs, MessageId, Position, UnixMs
 from postroom.core.limits import MIB
-from postroom.core.model import Receipt, Rules, group, peer, room
+from postroom.core.model import Receipt, Rules, group, peer, room, service
 from postroom.storage import room as rooms
 from postroom.storage.backup import backup
 from postroom.storage.errors import NotEnoughRoom
@@ -41,7 +43,7 @@ from postroom.storage.lmdb.space import Space
 from postroom.storage.reading import Reader
 from postroom.storage.rebuild import rebuild
 from postroom.storage.verify import Progress, verify
-from postroom.transports.cli import tools, wording
+from postroom.transports.cli import recipient, tools, wording
 from tests.golden.test_events import CLOCK_MS, EVENTS, OF_OLD, POSITION
 from tests.support import views1
 from tests.support.damage import flip, login, populated, raw, send, tables
@@ -659,6 +661,57 @@ def test_inspect_counts_what_is_expired(tmp_path: Path, capsys: Capture) -> None
     assert "queue: 2, 1 of them expired" in out
     assert "missed at next login 1" in out
     assert out.count("EXPIRED") == 1
+
+
+def test_inspect_counts_what_is_kept_once_for_many(tmp_path: Path, capsys: Capture) -> None:
+    """Members of a large group have nothing in their queues."""
+    store = LmdbStore(tmp_path)
+    machine = Machine(store, Rules(queue_messages=2))
+    team, news = group("team"), service("news")
+    members = tuple(f"v{number:03}" for number in range(150))
+    machine.run(CreateConversation(app="demo", conversation=team, members=members))
+    machine.run(CreateConversation(app="demo", conversation=news))
+    machine.run(SendBroadcast(app="demo", sender="ed", conversation=news, body=b"before anybody came"))
+    machine.run(SendBroadcast(app="demo", sender="ed", conversation=news, body=b"to whoever comes"))
+    login(machine, "v001")
+    for text in (b"secret 1", b"secret 2", b"secret 3"):
+        machine.run(SendMessage(app="demo", sender="v000", to=team, body=text, queue=True, history=True))
+    machine.run(SendBroadcast(app="demo", sender="ed", conversation=news, body=b"secret 4"))
+    machine.run(RemoveMembers(app="demo", conversation=team, users=("v002",)))
+    login(machine, "guest")
+    machine.run(Kick(app="demo", user="kicked"))
+    store.close()
+
+    def told(user: str) -> tuple[bool, int, int, int]:
+        assert tools.inspect(tmp_path, app="demo", user=user, as_json=True) == 0
+        found = json.loads(capsys.readouterr().out)
+        return found["known"], found["memberships"], found["streamed"], found["broadcasts"]
+
+    assert told("v000") == (True, 1, 0, 1)  # it sent them
+    assert told("v001") == (True, 1, 3, 2)
+    assert told("v002") == (True, 0, 3, 1)
+    assert told("v003") == (True, 1, 3, 1)
+    assert told("guest") == (True, 0, 0, 1)
+    assert told("kicked")[0]
+    assert not told("nobody")[0]
+    assert tools.inspect(tmp_path, app="demo", user="v001") == 0
+    out = capsys.readouterr().out
+    assert "  streams: 3, member of 1 conversation; " in out
+    assert "  broadcasts: 2\n" in out
+    assert "secret" not in out
+
+
+def test_inspect_does_not_count_a_broadcast_that_is_over(tmp_path: Path) -> None:
+    store = LmdbStore(tmp_path)
+    machine = Machine(store)
+    news, over_ms = service("news"), UnixMs(START_MS + 60_000)
+    machine.run(CreateConversation(app="demo", conversation=news))
+    login(machine, "bob")
+    machine.run(SendBroadcast(app="demo", sender="ed", conversation=news, body=b"x", valid_until_ms=over_ms))
+    store.close()
+    with Reader(tmp_path) as reader:
+        counts = [recipient.read(reader, "demo", "bob", UnixMs(over_ms + by)).shared.broadcasts for by in (-1, 0)]
+    assert counts == [1, 0]
 
 
 def test_inspect_in_an_unknown_app(data: Path, capsys: Capture) -> None:

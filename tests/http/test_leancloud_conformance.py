@@ -4,6 +4,7 @@ Those of messages are in test_leancloud_messages.py, that of the Python SDK in t
 contract's; what is missing is of calls that are not served.
 """
 
+import json
 import re
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -219,6 +220,41 @@ async def test_queries_of_all_kinds(lean: Lean) -> None:
     assert set(narrow["results"][0]) == {"name", "objectId", "createdAt", "updatedAt"}
     for where in ('{"a": {"$select": {}}}', '{"a": {"$regex": "("}}', '{"a": {"$foo": 1}}', '{"lm": 1}'):
         assert await lean.bad("GET", "/conversations", params={"where": where}, by=A) == (400, 1)
+
+
+async def test_dates_of_an_apps_own(lean: Lean) -> None:
+    """They are compared as times, however they are written; what is of another type does not match (LeanCloud 5)."""
+
+    def date(iso: str) -> dict[str, str]:
+        return {"__type": "Date", "iso": iso}
+
+    early, same, late = "2024-05-01T00:00:00.000Z", "2024-05-01T08:00:00+08:00", "2024-05-02T01:00:00.000+08:00"
+    first = await lean.conversation("a", due=date(early))
+    second = await lean.conversation("a", due=date(same), attr={"when": [date(late)]})
+    third = await lean.conversation("a", due=date(late))
+    fourth = await lean.conversation("a", due=early)
+
+    async def found(where: object, **query: object) -> list[str]:
+        params = {"where": json.dumps(where), **query}
+        rows = await lean.ok("GET", "/conversations", params=params | {"count": 1}, by=A)
+        assert rows["count"] == len(rows["results"])
+        return [row["objectId"] for row in rows["results"]]
+
+    for iso in (early, same, "2024-05-01T00:00:00Z"):
+        assert await found({"due": date(iso)}) == [first, second]
+        assert await found({"due": {"$in": [date(iso), 5]}}) == [first, second]
+        assert await found({"due": {"$ne": date(iso)}}) == [third, fourth]
+        assert await found({"due": {"$gt": date(iso)}}) == [third]
+        assert await found({"due": {"$lte": date(iso)}}) == [first, second]
+    assert await found({"due": early}) == [fourth]
+    assert await found({"due": {"$gt": ""}}) == [fourth]
+    assert await found({"attr.when": date("2024-05-01T17:00:00.000Z")}) == [second]
+    assert await found({}, order="-due") == [third, first, second, fourth]
+    for wrong in ({"due": date("soon")}, {"due": {"$gt": {"__type": "Date"}}}, {"createdAt": {"$gt": date("soon")}}):
+        assert await lean.bad("GET", "/conversations", params={"where": json.dumps(wrong)}, by=A) == (400, 1)
+    for never in (5, {"$gt": 5}, {"$lt": 10**15}, {"$in": [5]}):
+        assert await found({"createdAt": never}) == []
+    assert await found({"createdAt": {"$ne": 5}}) == [first, second, third, fourth]
 
 
 async def test_l09_an_update(lean: Lean) -> None:

@@ -24,6 +24,22 @@ async def made(lean: Lean, kind: str) -> str:
     return await (lean.conversation("alice", "bob") if kind == "group" else lean.chatroom())
 
 
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_condition_is_not_passed_over(lean: Lean, kind: str) -> None:
+    """What is to be done only where it matches is not done: nobody looks whether it does."""
+    id = await made(lean, kind)
+    for path in (f"{KINDS[kind]}/{id}", f"{ROW}/{id}"):
+        for where in ('{"a":1}', "{}", "["):
+            assert await lean.bad("DELETE", path, by=A, params={"where": where}) == (400, 1)
+            assert await lean.bad("DELETE", path, b"{}", by=A, params={"where": where}) == (400, 1)
+            assert await lean.bad("PUT", path, {"name": "x"}, by=A, params={"where": where}) == (400, 1)
+        assert await lean.bad("DELETE", path, {"where": {"a": 1}}, by=A) == (400, 1)
+        assert await lean.bad("DELETE", path, b"[", by=A) == (400, 107)
+        assert (await lean.ok("GET", f"{ROW}/{id}", by=A)).get("name") != "x"
+        assert await lean.ok("PUT", path, {"where": "a field"}, by=A, params={"where": ""})
+    assert await lean.ok("DELETE", f"{KINDS[kind]}/{id}", b"null", by=A, params={"where": ""}) == {}
+
+
 @pytest.mark.parametrize("by_row", [False, True], ids=["own", "storage"])
 @pytest.mark.parametrize("kind", KINDS)
 async def test_it_is_gone_with_its_messages(lean: Lean, kind: str, by_row: bool) -> None:

@@ -9,7 +9,7 @@ import pytest
 from postroom.core.buckets import Rate
 from postroom.transports.config import Limits
 from postroom.transports.leancloud.ids import service_pair_id
-from tests.support.leancloud import APP, NOBODY, RECORD, A, Lean, leancloud, next_of
+from tests.support.leancloud import APP, NOBODY, RECORD, A, Lean, leancloud, next_of, refused
 from tests.support.serving import StoppedClock
 
 pytestmark = pytest.mark.usefixtures("host")
@@ -39,9 +39,42 @@ async def test_l24_a_service_conversation(lean: Lean) -> None:
     many = [f"c{number}" for number in range(21)]
     assert await lean.bad("POST", f"{base}/messages", wire | {"to_clients": many}) == (400, 1)
     await lean.send(base, "by name", "news", to_clients=["dave"])
+    await lean.send(base, "each once", "news", to_clients=many[1:] * 2)
+    assert await lean.waiting("c1") == ["each once"]
     assert await lean.texts(f"{base}/subscribers/dave/messages") == ["by name"]
     assert await lean.texts(f"{base}/subscribers/alice/messages") == ["to all"]
     assert (await lean.waiting("dave"), await lean.waiting("alice")) == (["by name"], ["to all"])
+
+
+async def test_a_list_of_subscribers_does_not_end_behind_one_who_left(lean: Lean) -> None:
+    """It would look as if there were no more."""
+    sid = await lean.service("s0", "s1", "s2")
+    base, old = f"/service-conversations/{sid}/subscribers", "/1.1/rtm/conversation/subscribers"
+    await lean.ok("DELETE", f"{base}/s1")
+    for after in ("s1", "nobody"):
+        for path, query in ((base, {}), (old, {"conv_id": sid})):
+            reply = await lean.call("GET", path, params={"client_id": after, **query}, by=A)
+            assert refused(reply) == (400, 1)
+            assert reply.json()["error"].startswith("client_id: ")
+    assert [row["subscriber"] for row in await lean.ok("GET", base, params={"client_id": "s0"}, by=A)] == ["s2"]
+    assert await lean.ok("GET", base, params={"client_id": "s2"}, by=A) == []
+    assert await lean.bad("GET", f"/service-conversations/{NOBODY}/subscribers", params={"client_id": "s2"}) == (
+        404,
+        4303,
+    )
+
+
+async def test_a_list_of_subscriptions_does_not_end_behind_one_that_did(lean: Lean) -> None:
+    services = [await lean.service("alice") for _ in range(3)]
+    path = "/clients/alice/service-conversations"
+    await lean.ok("DELETE", f"/service-conversations/{services[1]}/subscribers/alice")
+    for direction, rest in (("new", services[2]), ("old", services[0])):
+        query: dict[str, object] = {"direction": direction, "timestamp": 1}
+        reply = await lean.call("GET", path, params=query | {"conv_id": services[1]})
+        assert refused(reply) == (400, 1)
+        assert reply.json()["error"].startswith("conv_id: ")
+        assert await lean.ok("GET", path, params=query | {"conv_id": rest}) == []
+        assert await lean.bad("GET", path, params=query | {"conv_id": NOBODY}) == (404, 4303)
 
 
 async def test_l25_what_a_client_subscribes_to(lean: Lean) -> None:
@@ -223,7 +256,7 @@ async def test_the_calls_of_1_1(lean: Lean) -> None:
     sent = (await lean.ok("POST", "/1.1/rtm/messages", wire | {"transient": False}))["result"]
     assert (await lean.waiting("alice"), await lean.waiting("dave")) == (["all", "some"], ["some"])
     assert await lean.bad("POST", "/1.1/rtm/messages", wire | {"to_peers": None}) == (400, 1)
-    assert await lean.bad("POST", "/1.1/rtm/messages", wire | {"to_peers": ["x"] * 21}) == (400, 1)
+    assert await lean.bad("POST", "/1.1/rtm/messages", wire | {"to_peers": [f"x{n}" for n in range(21)]}) == (400, 1)
     patch = {
         "conv_id": sid,
         "msg_id": sent["msg-id"],
@@ -247,7 +280,7 @@ async def test_whether_a_client_subscribes(lean: Lean) -> None:
     services = [await lean.service() for _ in range(4)]
     path = "/1.1/rtm/conversation/subscription/subscribed"
     for name in ("subscribers", "subscribers/count"):
-        query = {"conv_id": services[0], "client_id": "alice"}
+        query = {"conv_id": services[0]}
         for base in ("/1.1/rtm/conversation", "/1.1/rtm/conversation/subscription"):
             assert await lean.ok("GET", f"{base}/{name}", params=query, by=A) in ([], {"count": 0})
 

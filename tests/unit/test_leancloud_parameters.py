@@ -60,14 +60,15 @@ def test_no_body_has_no_label() -> None:
 
 @pytest.mark.parametrize("raw", [b"", b"null", b"{}", b" null\n"])
 def test_a_delete_without_arguments(raw: bytes) -> None:
-    assert arguments_of(request("/", raw, headers={})) == {}
-    assert arguments_of(request("/", raw, headers={}, query="a=1")) == {"a": "1"}
+    assert arguments_of(request("/", raw, headers={})).value("a") is None
+    assert arguments_of(request("/", raw, headers={}, query="a=1")).value("a") == "1"
 
 
 def test_a_delete_is_given_its_arguments_in_either_place() -> None:
     form = {"Content-Type": "application/x-www-form-urlencoded"}
-    assert arguments_of(request("/", b'{"a": ["x"]}', headers=form)) == {"a": ["x"]}
-    assert arguments_of(request("/", b'{"a": 1}', headers={}, query="a=2&b=3")) == {"a": 1, "b": "3"}
+    assert arguments_of(request("/", b'{"a": ["x"]}', headers=form)).value("a") == ["x"]
+    both = arguments_of(request("/", b'{"a": 1, "c": null}', headers={}, query="a=2&b=3&c=4"))
+    assert [both.value(name) for name in "abcd"] == [1, "3", None, None]
     with pytest.raises(Malformed):
         arguments_of(request("/", b"a=1", headers=form))
 
@@ -101,13 +102,30 @@ def test_what_is_no_boolean(value: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "meant"), [(5, 5), (-5, -5), ("5", 5), ("-5", -5), ("", None), (None, None), (10**18 - 1, 10**18 - 1)]
+    ("value", "meant"),
+    [
+        (5, 5),
+        (-5, -5),
+        ("5", 5),
+        ("-5", -5),
+        ("00", 0),
+        ("0" * 5_000 + "7", 7),
+        (5.0, 5),
+        ("", None),
+        (None, None),
+        (10**18 - 1, 10**18 - 1),
+        (10**18, 10**18 - 1),
+        (-(10**30), 1 - 10**18),
+        (1e300, 10**18 - 1),
+        ("9" * 19, 10**18 - 1),
+        ("-" + "9" * 5_000, 1 - 10**18),
+    ],
 )
 def test_whole_numbers(value: object, meant: int | None) -> None:
     assert Parameters({"n": value}).integer("n") == meant
 
 
-@pytest.mark.parametrize("value", [True, 1.5, "x", "1.0", "\u0661", 10**18, "9" * 40, [], {}, " 1"])
+@pytest.mark.parametrize("value", [True, 1.5, "x", "-", "1.0", "\u0661", [], {}, " 1"])
 def test_what_is_no_whole_number(value: object) -> None:
     with pytest.raises(InvalidCommand, match=r"^n: must be a whole number"):
         Parameters({"n": value}).integer("n")
@@ -122,6 +140,14 @@ def test_a_time_must_be_given() -> None:
 def test_a_limit_out_of_range_is_the_default() -> None:
     found = [Parameters({"limit": value}).limit() for value in (None, "", 0, -1, 1, 1000, 1001, "7")]
     assert found == [100, 100, 100, 100, 1, 1000, 100, 7]
+
+
+@pytest.mark.parametrize(
+    "value", ["abc", "1.5", "9" * 20, "1" + "0" * 18, "9" * 5_000, "-1", "\u0661", 1.5, True, [], {}]
+)
+def test_a_limit_that_is_none_is_the_default(value: object) -> None:
+    assert Parameters({"limit": value}).limit() == 100
+    assert Parameters({"limit": value}).limit(50, 10) == 10
 
 
 def test_texts() -> None:
@@ -141,8 +167,6 @@ def test_texts() -> None:
 
 def test_clients() -> None:
     assert Parameters({"c": ["a", "b", "a"]}).clients("c") == ("a", "b", "a")
-    assert Parameters({"c": '["a","b"]'}).clients("c") == ("a", "b")
-    assert Parameters({"c": "a,b"}).clients("c") == ("a,b",)
     assert Parameters({"c": []}).clients("c") == ()
     for wrong, says in ((None, "required"), ({}, "must be"), ([1], "must be"), ([""], "must not be empty")):
         with pytest.raises(InvalidCommand, match=f"^c: {says}"):
@@ -151,6 +175,31 @@ def test_clients() -> None:
         Parameters({"c": ["a", "b", "c"]}).clients("c", 2)
     with pytest.raises(NameTooLong):
         Parameters({"c": ["x" * 65]}).clients("c")
+
+
+def test_clients_are_counted_once() -> None:
+    """Where it says nothing to name one twice (LeanCloud 6.4)."""
+    given = Parameters({"c": ["a", "b", "a", "b"], "d": []})
+    assert given.maybe_clients("c", 2) == ("a", "b")
+    assert given.maybe_clients("e", 2) is None
+    for name, most, says in (("c", 1, "at most 1"), ("d", 1, "must name somebody")):
+        with pytest.raises(InvalidCommand, match=f"^{name}: {says}"):
+            given.maybe_clients(name, most)
+
+
+@pytest.mark.parametrize("text", ["a", "", '["a"]'])
+def test_a_text_is_no_array_of_clients(text: str) -> None:
+    for given_in_body in (Parameters({"c": text}), Parameters({"c": text}, {"c": '["a"]'})):
+        with pytest.raises(InvalidCommand, match=r"^c: must be an array of strings"):
+            given_in_body.clients("c")
+
+
+def test_clients_in_the_query_of_a_delete() -> None:
+    """There is no other way to write them there (LeanCloud 2.2)."""
+    for written, meant in (('["a","b"]', ("a", "b")), ("a,b", ("a,b",)), ("a", ("a",))):
+        assert Parameters({}, {"c": written}).clients("c") == meant
+    with pytest.raises(InvalidCommand, match=r"^c: must be an array of strings"):
+        Parameters({}, {"c": "[1]"}).clients("c")
 
 
 @given(st.text())

@@ -13,7 +13,7 @@ from postroom.transports.leancloud.errors import InvalidKey, NameTooLong, ReadOn
 from postroom.transports.leancloud.fields import Creation, People, creation, update
 from postroom.transports.leancloud.ids import message_name, pair_id
 from postroom.transports.leancloud.records import record
-from postroom.transports.leancloud.rows import narrowed, row
+from postroom.transports.leancloud.rows import alone, narrowed, row
 
 C1 = group("c1")
 CREATED = "2023-11-14T22:13:20.000Z"
@@ -63,6 +63,12 @@ def test_rows_of_other_kinds_have_no_members() -> None:
 def test_attributes_of_another_dialect_do_not_pose_as_our_own_fields() -> None:
     shown = row(info(room("r"), attributes=b'{"objectId":"x","m":["eve"],"tr":false,"createdAt":1,"lm":2,"mu":[]}'))
     assert shown == {"tr": True, "objectId": "r", "createdAt": CREATED, "updatedAt": "2023-11-14T22:13:20.001Z"}
+
+
+def test_a_row_alone_has_no_error() -> None:
+    imported = info(attributes=b'{"error":"boom","errors":1}')
+    assert row(imported)["error"] == "boom"
+    assert alone(imported) == {key: value for key, value in row(imported).items() if key != "error"}
 
 
 def test_keys() -> None:
@@ -155,6 +161,16 @@ def test_a_create() -> None:
     assert attributes(made) == {"name": "one", "attr": {"x": 1}, "c": "alice", "nothing": None}
 
 
+def test_unique_is_a_boolean_like_any_other() -> None:
+    for value in (True, "true", "True", "1", 1):
+        assert creation({"unique": value}).unique
+    for value in (False, "false", "0", 0, None, ""):
+        assert not creation({"unique": value}).unique
+    for value in ("yes", 2, [], 1.0):
+        with pytest.raises(InvalidCommand, match=r"^unique: must be true or false"):
+            creation({"unique": value})
+
+
 def test_a_create_with_operators() -> None:
     made = creation(
         {
@@ -183,6 +199,8 @@ def test_a_create_with_operators() -> None:
         ({"": 1}, InvalidKey),
         ({"x" * 257: 1}, InvalidKey),
         ({"größe": 1}, InvalidKey),
+        ({"error": 1}, InvalidKey),
+        ({"error": {"__op": "Delete"}}, InvalidKey),
         ({"a": {"__op": "AddRelation"}}, InvalidCommand),
         ({"a": {"__op": ["Add"]}}, InvalidCommand),
         ({"a": {"__op": "Add", "objects": 5}}, InvalidCommand),

@@ -12,6 +12,7 @@ from postroom.core.errors import InvalidCommand
 from postroom.core.where import parse
 from postroom.transports.leancloud.errors import Malformed
 from postroom.transports.leancloud.known import KINDS
+from postroom.transports.leancloud.times import time_of
 from postroom.transports.leancloud.where import order_of, where_of
 
 DATE = {"__type": "Date", "iso": "2023-11-14T22:13:20.001Z"}
@@ -46,7 +47,14 @@ def meant(where: Any) -> Any:
         ({"createdAt": {"$in": [DATE]}}, {"created_ms": {"$in": [MS]}}),
         ({"createdAt": {"$exists": True}}, {"created_ms": {"$exists": True}}),
         ({"createdAt": "yesterday"}, {"created_ms": "yesterday"}),
+        # A number is no time, though the core has times as numbers.
+        ({"createdAt": {"$gt": 5}}, {"created_ms": {"$gt": "5"}}),
+        ({"createdAt": {"$in": [5, 1.5, None, DATE]}}, {"created_ms": {"$in": ["5", "1.5", None, MS]}}),
+        ({"updatedAt": MS}, {"updated_ms": str(MS)}),
+        ({"updatedAt": {"$size": 1}}, {"updated_ms": {"$size": 1}}),
         ({"due": {"$gt": DATE}}, {"due": {"$gt": DATE}}),
+        ({"due": {"$in": [DATE, 5]}}, {"due": {"$in": [DATE, 5]}}),
+        ({"x": {"__type": "File"}}, {"x": {"__type": "File"}}),
         # What a kind is.
         ({"sys": {"$ne": True}}, {"kind": {"$in": ["group", "room"]}}),
         ({"sys": True}, {"kind": {"$in": ["service"]}}),
@@ -91,6 +99,9 @@ def test_what_is_no_filter(text: str) -> None:
         {"$or": [5]},
         {"createdAt": {"__type": "Date", "iso": "yesterday"}},
         {"createdAt": {"__type": "Date"}},
+        {"due": {"__type": "Date", "iso": "yesterday"}},
+        {"due": {"$in": [1, {"__type": "Date", "iso": 5}]}},
+        {"attr": {"x": [{"__type": "Date"}]}},
         {"tr": {"$select": 1}},
     ],
 )
@@ -120,6 +131,29 @@ def test_orders() -> None:
     assert order_of("-created_ms") == ("-attributes.created_ms",)
     with pytest.raises(InvalidCommand, match=r"^order: rows cannot be found by lm"):
         order_of("-lm")
+
+
+@pytest.mark.parametrize(
+    ("value", "ms"),
+    [
+        (DATE, MS),
+        ({"__type": "Date", "iso": "2023-11-15T06:13:20.001+08:00"}, MS),
+        ({"__type": "Date", "iso": "2023-11-14T22:13:20.001"}, MS),
+        ({"__type": "Date", "iso": "yesterday"}, None),
+        ({"__type": "Date", "iso": 5}, None),
+        ({"__type": "Date"}, None),
+        ({"__type": ["Date"], "iso": DATE["iso"]}, None),
+        ({"iso": DATE["iso"]}, None),
+        ({}, None),
+    ],
+)
+def test_what_stands_for_a_time(value: dict[str, Any], ms: int | None) -> None:
+    assert time_of(value) == ms
+
+
+@given(st.text())
+def test_any_text_is_a_time_or_none(text: str) -> None:
+    time_of({"__type": "Date", "iso": text})
 
 
 KEYS = st.sampled_from(["$and", "$or", "$gt", "$in", "$exists", "m", "tr", "sys", "createdAt", "unique", "a.b", "iso"])

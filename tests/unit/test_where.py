@@ -4,7 +4,9 @@ import json
 import random
 import string
 import time
+from collections.abc import Mapping
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -21,7 +23,7 @@ from postroom.core.limits import (
     WHERE_PATTERNS_MAX,
     WHERE_VALUES_MAX,
 )
-from postroom.core.where import Among, candidates, fields, matches, parse, parse_order
+from postroom.core.where import Among, candidates, comparable, fields, matches, parse, parse_order
 from postroom.core.where.values import leaves
 from tests.support.thorough import examples
 
@@ -257,6 +259,58 @@ def test_each_bound_is_reached_and_not_passed(of: Any, bound: int) -> None:
 # Against a reference that is as plain as it can be.
 
 scalars = st.sampled_from([None, True, False, 0, 1, 1.0, 2, 2.5, -1, "", "a", "b", "ab", "B"])
+
+
+def time_of(value: Mapping[str, Any]) -> int | None:
+    """An object with nothing but `at` is a time here: a number, or one written out."""
+    return int(value["at"]) if set(value) == {"at"} and str(value["at"]).isdecimal() else None
+
+
+@pytest.mark.parametrize(
+    ("where", "meant"),
+    [
+        ({"a": {"at": "007"}}, True),
+        ({"a": {"$in": [{"at": 7}]}}, True),
+        ({"a": {"$nin": [{"at": "7"}]}}, False),
+        ({"a": {"$ne": {"at": 8}}}, True),
+        ({"a": {"$all": [{"at": 7}]}}, True),
+        ({"a": {"$gt": {"at": 6}, "$lt": {"at": 10}}}, True),
+        ({"a": {"$gte": {"at": 7}, "$lte": {"at": 7}}}, True),
+        ({"a": {"$gt": {"at": 7}}}, False),
+        # It is no object any more, and no number.
+        ({"a": {"$gt": {"at": "x"}}}, False),
+        ({"a": {"$lt": {"b": 1}}}, False),
+        ({"a": {"$gt": 1}}, False),
+        ({"a": 7}, False),
+        ({"a.at": "7"}, True),
+        # Within others.
+        ({"b": {"c": [{"at": "9"}, 1]}}, True),
+        ({"b.c": {"at": 9}}, True),
+        ({"b.c": {"$gt": {"at": 8}}}, True),
+        ({"b.c": {"$gt": {"at": 9}}}, False),
+    ],
+)
+def test_times(where: Any, meant: bool) -> None:
+    row: dict[str, Any] = {"a": {"at": "7"}, "b": {"c": [{"at": "09"}, 1]}}
+    filter = parse(json.dumps(where).encode(), time_of)
+    assert matches(filter, row) is meant
+    assert not any(isinstance(value, dict) for among in candidates(filter) for value in among.values)
+
+
+def test_the_order_of_times() -> None:
+    """Behind what is of other types."""
+    rows = [
+        {"a": {"at": "x"}},
+        {"a": True},
+        {"a": {"at": "9"}},
+        {"a": {"at": "0010"}},
+        {"a": [{"at": 100}, {"at": 11}]},
+    ]
+    assert sorted(rows[:4], key=parse_order(("a",), time_of).key) == rows[:4]
+    assert sorted(rows, key=parse_order(("-a",), time_of).key) == rows[::-1]
+    assert sorted(rows[::-1], key=parse_order(("a",), time_of).key) == rows
+
+
 values = st.recursive(
     scalars,
     lambda inner: (
@@ -516,7 +570,61 @@ def test_the_order_of_rows() -> None:
             parse_order(wrong)
 
 
+def test_the_order_of_objects_and_arrays() -> None:
+    """It is the one that `$lt` knows."""
+    rows: list[dict[str, Any]] = [
+        {"a": value}
+        for value in (
+            {},
+            {"w": 9},
+            {"x": 1},
+            {"x": 1, "y": 1},
+            {"x": 9},
+            {"x": 10},
+            {"x": "1"},
+            {"x": {}},
+            {"x": {"y": 1}},
+            {"x": []},
+            [[]],
+            [[1]],
+            [[1, 2]],
+            [[1, 2, 3]],
+            [[2]],
+            [[10]],
+            [["1"]],
+        )
+    ]
+    for keys in (("a",), ("-a",)):
+        shuffled = random.Random(keys[0]).sample(rows, len(rows))
+        found = sorted(shuffled, key=parse_order(keys).key)
+        assert found == (rows if keys == ("a",) else rows[::-1])
+    for less, more in pairwise(rows[:10]):
+        assert holds({"a": {"$lt": more["a"]}}, less)
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(0, 2) | st.sampled_from(["", "a", "b", "a" * 40, "a" * 40 + "b", "a" * 90]),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["a", "b", "a" * 60]), inner, max_size=3)
+    ),
+    max_leaves=30,
+)
+
+
+@settings(max_examples=examples(300))
+@given(values, values)
+def test_the_beginning_of_a_value_is_no_greater_than_that_of_a_greater(one: Any, other: Any) -> None:
+    less, more = sorted((one, other), key=comparable)
+    key = parse_order(("a",)).key
+    assert key({"a": [less]}) <= key({"a": [more]})
+
+
 def test_what_is_kept_of_a_row_to_sort_it_is_little() -> None:
     order = parse_order(("a", "-b", "c"))
     key = order.key({"a": "x" * 100_000, "b": {"d": "x" * 100_000}, "c": [[string.ascii_letters] * 1_000]})
     assert len(repr(key)) < 2_000
+    deep: Any = 1
+    for _ in range(100):
+        deep = {"n": [deep, deep, "x" * 1_000]} if isinstance(deep, int) else {"n": [deep]}
+    for value in (list(range(1_000)), {f"k{number}": "x" * 10 for number in range(1_000)}, deep, ["x" * 1_000] * 9):
+        assert len(repr(parse_order(("a",)).key({"a": [value]}))) < 500

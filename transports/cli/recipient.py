@@ -1,23 +1,33 @@
-"""What a data directory knows of one recipient: running numbers, sessions, rooms, and what waits. Never a text."""
+"""What a data directory knows of one recipient: running numbers, sessions, rooms, and what waits. Never a text.
+
+What waits is in a queue of theirs, or stands once for many: in the streams of what they are members of, and as broadcasts.
+"""
 
 from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
 
+from postroom.core.domain import broadcasts, streams
+from postroom.core.domain.decision import Now
 from postroom.core.domain.queues import lost, next_seq
 from postroom.core.domain.rooms import end_of
 from postroom.core.errors import Corruption
 from postroom.core.expiry import expired
 from postroom.core.ids import EPOCH_MS, ExpiryMs, MessageId, Position, UnixMs, position_of
 from postroom.core.limits import PAGE_ENTRIES
-from postroom.core.rows import Entry, Header, SessionRow
+from postroom.core.rows import Entry, Header, Opened, SessionRow
 from postroom.storage.keys import user_key
 from postroom.storage.reading import Reader, ReadSnapshot, shown_by
+from postroom.storage.views import StoredViews
 
-from .wording import moment, place, shown
+from .wording import counted, moment, place, shown
 
-_UNKNOWN: Final = "(nothing known: no entry ever reached a queue of theirs, and no session is open)"
+_UNKNOWN: Final = (
+    "(nothing known: they never logged in, nothing was ever queued for them, and they are a member of nothing)"
+)
+_EVER: Final = 2**62
+"""More than any stream holds."""
 
 
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +53,18 @@ class InRoom(msgspec.Struct, frozen=True, kw_only=True):
     """False if it was a process before this one in which they joined: they left with it."""
 
 
+class Shared(msgspec.Struct, frozen=True, kw_only=True):
+    """What waits and is kept once, for whoever has not acknowledged it."""
+
+    memberships: int
+    """Groups that they are a member of, and services they subscribe to."""
+    streamed: int
+    """What stands in streams for them, also what a login would pass over: what is too old or too many is the app's settings'
+    to say, which are not in the directory."""
+    broadcasts: int
+    """Those that are valid now."""
+
+
 class Recipient(msgspec.Struct, frozen=True, kw_only=True):
     """One recipient as of one commit; the bodies as they were a moment later."""
 
@@ -65,6 +87,7 @@ class Recipient(msgspec.Struct, frozen=True, kw_only=True):
     sessions: tuple[SessionRow, ...]
     rooms: tuple[InRoom, ...]
     waiting: tuple[Waiting, ...]
+    shared: Shared
 
     @property
     def problems(self) -> list[str]:
@@ -72,7 +95,7 @@ class Recipient(msgspec.Struct, frozen=True, kw_only=True):
         return [waiting.problem for waiting in self.waiting if waiting.problem]
 
 
-def read(reader: Reader, app: str, user: str) -> Recipient:
+def read(reader: Reader, app: str, user: str, wall_ms: UnixMs) -> Recipient:
     """Rows and entries in one short snapshot, then the bodies a page at a time. Raises StorageFailure."""
     with reader.snapshot() as snapshot:
         views = snapshot.views
@@ -83,13 +106,17 @@ def read(reader: Reader, app: str, user: str) -> Recipient:
             InRoom(room=stay.room, since_ms=stay.since.at_ms, present=end_of(stay, views) is None)
             for stay in views.open_stays(app, user)
         )
+        shared = _shared(views, app, user, row.acked_through if row else Position(0), wall_ms)
+        known = (
+            row is not None or bool(sessions) or bool(rooms) or shared.memberships > 0 or _remembered(views, app, user)
+        )
         position, clock_ms, epoch = views.position, views.clock_ms, views.epoch
     gone = lost(row, ends) if row else 0
     over = sum(expired(entry.expires_s, clock_ms) for entry in entries)
     return Recipient(
         app=app,
         user=user,
-        known=row is not None or bool(sessions) or bool(rooms),
+        known=known,
         position=position,
         clock_ms=clock_ms,
         epoch=epoch,
@@ -105,7 +132,30 @@ def read(reader: Reader, app: str, user: str) -> Recipient:
         sessions=sessions,
         rooms=rooms,
         waiting=tuple(_waiting(reader, app, user, entries, clock_ms)),
+        shared=shared,
     )
+
+
+def _shared(views: StoredViews, app: str, user: str, acked: Position, wall_ms: UnixMs) -> Shared:
+    """As a login at this moment would count it, by wider rules."""
+    everything = Opened(views.position, -1, _EVER)
+    passed = streams.passed(views, app, user, after=acked, through=views.position, login=everything)
+    next_position = Position(views.position + 1)
+    begins = broadcasts.begin(views, app, user, Now(wall_ms, views.clock_ms, next_position), next_position)
+    heard = broadcasts.waiting(views, app, user, wall_ms, after=acked, begins=begins)
+    memberships = views.conversations_of(app, user)
+    return Shared(
+        memberships=sum(not views.is_deleted(app, conversation) for _, conversation in memberships),
+        streamed=passed.total,
+        broadcasts=sum(1 for _ in heard),
+    )
+
+
+def _remembered(views: StoredViews, app: str, user: str) -> bool:
+    """Whether they are known by what they did or what was done to them."""
+    if views.login_day(app, user) or views.broadcasts_from(app, user) or views.kicked_ms(app, user) is not None:
+        return True
+    return any(True for _ in views.left(app, user))
 
 
 def _waiting(reader: Reader, app: str, user: str, entries: list[Entry], clock_ms: ExpiryMs) -> Iterator[Waiting]:
@@ -148,6 +198,10 @@ def lines(recipient: Recipient) -> Iterator[str]:
     yield f"  queue: {who.queued}" + (f", {over} of them expired" if over else "")
     for waiting in who.waiting:
         yield f"    {_entry_line(waiting)}"
+    shared = who.shared
+    member = f"member of {counted(shared.memberships, 'conversation')}"
+    yield f"  streams: {shared.streamed}, {member}; a login passes over what is too old or too many"
+    yield f"  broadcasts: {shared.broadcasts}"
 
 
 def _entry_line(waiting: Waiting) -> str:
@@ -191,6 +245,9 @@ def plain(recipient: Recipient) -> dict[str, Any]:
         ],
         "rooms": [{"room": stay.room, "since_ms": stay.since_ms, "present": stay.present} for stay in recipient.rooms],
         "queue": [_entry_plain(waiting) for waiting in recipient.waiting],
+        "memberships": recipient.shared.memberships,
+        "streamed": recipient.shared.streamed,
+        "broadcasts": recipient.shared.broadcasts,
     }
 
 

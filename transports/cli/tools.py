@@ -17,7 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from postroom.core.errors import Corruption, StorageFailure, StoreInUse, UnknownFormat
-from postroom.core.ids import Position
+from postroom.core.ids import Position, UnixMs
 from postroom.storage import backup as backups
 from postroom.storage import rebuild as rebuilds
 from postroom.storage import verify as checks
@@ -101,10 +101,10 @@ def log(directory: str | Path, *, follow: bool = False, as_json: bool = False, a
 
 
 def inspect(directory: str | Path, *, app: str, user: str, as_json: bool = False) -> int:
-    """Print the queue and the numbers of one user."""
+    """Print the queue and the numbers of one user, and how much else waits for them."""
     with _ended(_after_damage(directory)) as end:
         with Reader(Path(directory)) as reader:
-            found = recipient.read(reader, app, user)
+            found = recipient.read(reader, app, user, UnixMs(time.time_ns() // 1_000_000))
         if as_json:
             _print_json(recipient.plain(found))
         else:

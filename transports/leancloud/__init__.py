@@ -1,6 +1,6 @@
 """LeanCloud's realtime messaging REST API v2, and of 1.1 what its SDKs call, as a transport; see docs/leancloud.md."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -39,6 +39,7 @@ from .auth import Tenant, authenticate, refuse_by_acl, require_master
 from .errors import refuse
 from .ids import is_broadcast
 from .known import KINDS
+from .words import worded
 
 __all__ = ["TRANSPORT", "bind"]
 
@@ -288,7 +289,7 @@ class _Bound:
             counted="successes",
             authenticate=self._authenticate,
             permit=permit,
-            parse=parse,
+            parse=_in_our_words(parse),
             render=render,
         )
 
@@ -312,6 +313,14 @@ def _limit_of_change(call: Call) -> str:
     if is_broadcast(call.request.param("mid")):
         return BROADCAST
     return NORMAL if services.names_clients(call) else SUBSCRIPTION
+
+
+def _in_our_words(parse: Parse) -> Parse:
+    def parsed(call: Call) -> Work:
+        work = parse(call)
+        return worded(work) if isinstance(work, Generator) else work
+
+    return parsed
 
 
 def _created(base: str) -> Render:

@@ -86,7 +86,7 @@ def parse_delete(call: Call) -> Steps:
 
 def parse_old_delete(call: Call) -> Steps:
     """`DELETE rtm/broadcast`. Raises InvalidCommand."""
-    mid = Parameters(arguments_of(call.request)).text("mid")
+    mid = arguments_of(call.request).text("mid")
     return _change(DeleteBroadcast, mid, {"app": call.caller.app, "by": VIA})
 
 

@@ -25,9 +25,9 @@ from . import fields
 from .ids import new_object_id
 from .known import known, named, record
 from .messages import VIA
-from .parameters import Parameters, body_of
-from .rows import narrowed, row
-from .times import iso
+from .parameters import Parameters, arguments_of, body_of, refuse_condition
+from .rows import alone, narrowed, row
+from .times import iso, time_of
 from .where import order_of, where_of
 
 List = Literal["members", "muted"]
@@ -77,7 +77,7 @@ def create(app: str, kind: Kind, made: fields.Creation) -> Steps:
 def render_create(call: Call, created: Created, location: Callable[[str], str]) -> HttpReply:
     """201 with where the new row is; 200 for one that was there (LeanCloud 6.1). One that is unique is shown whole."""
     if created.info is not None:
-        shown = row(created.info)
+        shown = alone(created.info)
     else:
         assert created.receipt.conversation is not None
         shown = {"objectId": created.receipt.conversation.id, "createdAt": iso(created.receipt.at_ms)}
@@ -88,6 +88,7 @@ def render_create(call: Call, created: Created, location: Callable[[str], str]) 
 
 def parse_update(call: Call, kind: Kind) -> Steps:
     """Calls 3 and 30. Raises InvalidCommand, ReadOnly."""
+    refuse_condition(Parameters(call.request.query()))
     wanted = fields.update(body_of(call.request), members=False)
     return update(call.caller.app, named(call, kind), wanted)
 
@@ -127,7 +128,8 @@ def render_update(call: Call, updated: Updated) -> HttpReply:
 
 
 def parse_delete(call: Call, kind: Kind) -> Steps:
-    """Calls 4 and 31. Raises UnknownConversation."""
+    """Calls 4 and 31. Raises UnknownConversation, InvalidCommand."""
+    refuse_condition(arguments_of(call.request))
     return delete(call.caller.app, named(call, kind))
 
 
@@ -149,11 +151,12 @@ def parse_query(call: Call, kinds: tuple[Kind, ...]) -> Steps:
         app=call.caller.app,
         kinds=kinds,
         where=where,
+        time_of=time_of,
         order=order_of(given.maybe("order")),
         offset=max(given.integer("skip") or 0, 0),
         limit=given.limit(),
     )
-    count = CountConversations(app=call.caller.app, kinds=kinds, where=where) if given.flag("count") else None
+    count = CountConversations(app=find.app, kinds=kinds, where=where, time_of=time_of) if given.flag("count") else None
     return _found(find, count)
 
 

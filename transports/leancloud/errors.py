@@ -55,7 +55,7 @@ class InvalidKey(InvalidCommand):
 
     def __init__(self, key: str) -> None:
         super().__init__(
-            f"Invalid key name. Keys have 1 to 256 of the characters a-z, A-Z, 0-9 and _, not {key[:64]!r}."
+            f"Invalid key name. Keys have 1 to 256 of the characters a-z, A-Z, 0-9 and _, and are not error: {key[:64]!r}."
         )
 
 

@@ -8,10 +8,12 @@ import msgspec
 
 from postroom.core.commands import Operation
 from postroom.core.errors import InvalidCommand
+from postroom.core.limits import ATTRIBUTES_BYTES_MAX, OPERATIONS_MAX
 
 from .errors import InvalidKey, ReadOnly
 from .ids import check_client
-from .rows import LIST_KEYS, OWN_KEYS
+from .parameters import Parameters
+from .rows import ERROR, LIST_KEYS, OWN_KEYS
 
 _KEY: Final = re.compile(r"[A-Za-z0-9_]{1,256}")
 _OPERATIONS: Final[Mapping[str, Literal["unset", "increment", "add", "add_unique", "remove"]]] = {
@@ -64,11 +66,9 @@ def creation(body: Mapping[str, Any], *, both: bool = False) -> Creation:
             attributes[key] = []
         elif op != "unset":
             attributes[key] = operand
-    unique = body.get("unique")
-    if unique is not None and not isinstance(unique, bool):
-        raise InvalidCommand("unique: must be true or false")
+    unique = Parameters(body).flag("unique")
     members, muted = (_initial(key, body.get(key)) for key in ("m", "mu"))
-    return Creation(_json("attributes", attributes), members, muted, bool(unique))
+    return Creation(_json("attributes", attributes), members, muted, unique)
 
 
 def update(body: Mapping[str, Any], *, members: bool) -> Update:
@@ -80,6 +80,8 @@ def update(body: Mapping[str, Any], *, members: bool) -> Update:
         if key not in LIST_KEYS:
             op, operand = _operation(_checked(key), value)
             operations.append(Operation(key, op, _json(key, operand)))
+    if len(operations) > OPERATIONS_MAX:
+        raise InvalidCommand(f"attributes: at most {OPERATIONS_MAX} in one call")
     people = (_people(key, body[key]) if key in body else None for key in ("m", "mu"))
     return Update(tuple(operations), *people)
 
@@ -120,13 +122,16 @@ def _initial(key: str, value: Any) -> tuple[str, ...]:
 
 
 def _checked(key: str) -> str:
-    if not _KEY.fullmatch(key):
+    if not _KEY.fullmatch(key) or key == ERROR:
         raise InvalidKey(key)
     return key
 
 
 def _json(key: str, value: Any) -> bytes:
     try:
-        return msgspec.json.encode(value)
+        json = msgspec.json.encode(value)
     except (OverflowError, RecursionError):
         raise InvalidCommand(f"{key}: has a number or a nesting that cannot be kept") from None
+    if len(json) > ATTRIBUTES_BYTES_MAX:
+        raise InvalidCommand(f"{key}: {len(json)} bytes are more than the {ATTRIBUTES_BYTES_MAX} allowed")
+    return json

@@ -95,7 +95,7 @@ def parse_recall(call: Call, kind: Kind) -> Steps:
 
 def parse_delete(call: Call, kind: Kind) -> Steps:
     """Calls 15 and 38: nobody is told. Raises InvalidCommand."""
-    work = DeleteMessage(**_which(call, kind, Parameters(arguments_of(call.request))), silent=True)
+    work = DeleteMessage(**_which(call, kind, arguments_of(call.request)), silent=True)
     return change(work, call.request.param("mid"))
 
 

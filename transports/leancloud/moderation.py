@@ -28,7 +28,8 @@ List = Literal["silenced", "banned"]
 TTL_S_MAX: Final = 86_400
 PAGE: Final = 10
 """How many a list shows unless the call says otherwise (LeanCloud 5)."""
-_NEXT: Final = re.compile(r"[0-9a-f]{14}|[0-9a-f]{24}")
+_NEXT_LISTED: Final = re.compile(r"[0-9a-f]{24}")
+_NEXT_BLOCKED: Final = re.compile(r"[0-9a-f]{14}")
 
 
 # Silences for a while.
@@ -46,7 +47,7 @@ def parse_hush(call: Call, kind: Kind) -> Steps:
 def parse_unhush(call: Call, kind: Kind) -> Steps:
     """Calls 17 and 40. Raises InvalidCommand."""
     app, conversation = call.caller.app, named(call, kind)
-    users = _one(Parameters(arguments_of(call.request)))
+    users = _one(arguments_of(call.request))
     return known(app, conversation, UnsilenceUsers(app=app, conversation=conversation, users=users, temporary=True))
 
 
@@ -76,7 +77,7 @@ def parse_add(call: Call, kind: Kind, of: List) -> Steps:
 
 def parse_remove(call: Call, kind: Kind, of: List) -> Steps:
     """Calls 23, 26, 46 and 49. Raises InvalidCommand."""
-    users = Parameters(arguments_of(call.request)).clients("client_ids")
+    users = arguments_of(call.request).clients("client_ids")
     about = _about(call, kind, users)
     return _carry_out(UnsilenceUsers(**about, temporary=False) if of == "silenced" else UnbanUsers(**about))
 
@@ -92,14 +93,14 @@ def _carry_out(command: UsersCommand) -> Steps:
 def parse_list(call: Call, kind: Kind, of: List) -> Steps:
     """Calls 24, 27, 47 and 50. Raises InvalidCommand."""
     app, conversation = call.caller.app, named(call, kind)
-    after, limit = _page(Parameters(call.request.query()))
+    after, limit = _page(Parameters(call.request.query()), _NEXT_LISTED)
     return known(app, conversation, FindListed(app=app, conversation=conversation, list=of, after=after, limit=limit))
 
 
-def _page(given: Parameters) -> tuple[str | None, int]:
+def _page(given: Parameters, form: re.Pattern[str]) -> tuple[str | None, int]:
     """Where a page begins, and how many it shows."""
     after = given.maybe("next")
-    if after is not None and not _NEXT.fullmatch(after):
+    if after is not None and not form.fullmatch(after):
         raise InvalidCommand("next: must be what the page before said")
     return after, given.limit(FIND_LISTED_MAX, PAGE)
 
@@ -129,7 +130,7 @@ def parse_block(call: Call) -> Steps:
 
 def parse_unblock(call: Call) -> Steps:
     """Call 73. Raises InvalidCommand."""
-    given = Parameters(arguments_of(call.request))
+    given = arguments_of(call.request)
     return _block(call.caller.app, _client(call), given.text("conv_id"), blocks=False)
 
 
@@ -145,7 +146,7 @@ def _block(app: str, user: str, id: str, *, blocks: bool) -> Steps:
 
 def parse_blocked(call: Call) -> Work:
     """Call 74. Raises InvalidCommand."""
-    after, limit = _page(Parameters(call.request.query()))
+    after, limit = _page(Parameters(call.request.query()), _NEXT_BLOCKED)
     return FindBlocked(app=call.caller.app, user=_client(call), after=after, limit=limit)
 
 
@@ -166,7 +167,7 @@ def parse_old_hush(call: Call) -> Steps:
 
 def parse_old_unhush(call: Call) -> Steps:
     """`DELETE rtm/conversation/blacklist`. Raises InvalidCommand."""
-    given = Parameters(arguments_of(call.request))
+    given = arguments_of(call.request)
     return _hush(call.caller.app, given.text("conv_id"), _one(given), None)
 
 

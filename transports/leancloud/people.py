@@ -25,7 +25,7 @@ def parse_add(call: Call, of: List) -> Steps:
 
 def parse_remove(call: Call, of: List) -> Steps:
     """Calls 6 and 9: who is not in the list need not leave it. Raises InvalidCommand."""
-    return _change(call, REMOVE[of], Parameters(arguments_of(call.request)))
+    return _change(call, REMOVE[of], arguments_of(call.request))
 
 
 def _change(call: Call, command: type[MembersCommand], given: Parameters) -> Steps:

@@ -92,7 +92,7 @@ def _history(app: str, given: Parameters, in_room: FindMessages, sender: str | N
 
 def parse_delete(call: Call) -> Steps:
     """`DELETE rtm/messages/logs`. Raises InvalidCommand."""
-    given = Parameters(arguments_of(call.request))
+    given = arguments_of(call.request)
     sender, mid, sent_ms = given.client("from"), given.text("msgid"), given.time("timestamp")
     return _delete(call.caller.app, given.text("convid"), mid, sender, sent_ms)
 

@@ -77,7 +77,7 @@ def _named(app: str, conversation: Conversation, id: str) -> Steps:
 def parse_list(call: Call, kind: Kind) -> Steps:
     """Calls 21 and 44. Raises InvalidCommand, UnknownRole."""
     given = Parameters(call.request.query())
-    name, offset = given.maybe("role"), given.integer("skip") or 0
+    name, offset = given.maybe("role"), max(given.integer("skip") or 0, 0)
     conversation = named(call, kind)
     role = None if name is None else _role(name)
     return _list(

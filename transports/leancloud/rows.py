@@ -13,6 +13,8 @@ OWN_KEYS: Final = frozenset(("objectId", "createdAt", "updatedAt", "tr", "sys", 
 """What the server says of a row, and nobody else."""
 LIST_KEYS: Final = frozenset(("m", "mu"))
 """What a row says of people, who come and go by calls of their own."""
+ERROR: Final = "error"
+"""No field's name: clients take whatever has it for a failure, whatever the status is (LeanCloud 3)."""
 
 _OBJECT: Final = msgspec.json.Decoder(dict[str, Any])
 
@@ -40,6 +42,11 @@ def row(info: ConversationInfo) -> dict[str, Any]:
         "createdAt": iso(info.created_ms),
         "updatedAt": iso(info.updated_ms),
     }
+
+
+def alone(info: ConversationInfo) -> dict[str, Any]:
+    """The row as a whole answer. One that was imported may have the field that none can be given here."""
+    return {key: value for key, value in row(info).items() if key != ERROR}
 
 
 def narrowed(shown: dict[str, Any], keys: str | None) -> dict[str, Any]:

@@ -163,7 +163,7 @@ def _changed(work: ChangeMessage, message: Message, clients: tuple[str, ...], qu
 
 def parse_hide(call: Call) -> Steps:
     """Call 64: one client does not see it any more. Raises InvalidCommand."""
-    given = Parameters(arguments_of(call.request))
+    given = arguments_of(call.request)
     work = DeleteMessage(**_which(call, given), recipients=(_client(call),), silent=True)
     return change(work, call.request.param("mid"))
 

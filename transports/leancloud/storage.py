@@ -2,7 +2,6 @@
 
 import msgspec
 
-from postroom.core.errors import InvalidCommand
 from postroom.core.model import ConversationInfo, Kind
 from postroom.transports.http.dialect import Call, Steps
 from postroom.transports.http.types import HttpReply, json_reply
@@ -10,8 +9,8 @@ from postroom.transports.http.types import HttpReply, json_reply
 from . import fields
 from .conversations import create, delete, update
 from .known import existing, of_any_kind
-from .parameters import Parameters, body_of
-from .rows import narrowed, row
+from .parameters import Parameters, arguments_of, body_of, refuse_condition
+from .rows import alone, narrowed
 
 
 def parse_create(call: Call) -> Steps:
@@ -32,16 +31,12 @@ def render_get(call: Call, info: ConversationInfo | None) -> HttpReply:
     """A missing row is an empty one, not an error."""
     if info is None:
         return json_reply(200, {})
-    return json_reply(200, narrowed(row(info), Parameters(call.request.query()).maybe("keys")))
+    return json_reply(200, narrowed(alone(info), Parameters(call.request.query()).maybe("keys")))
 
 
 def parse_update(call: Call) -> Steps:
-    """Fields or operators, on `m` too. Raises InvalidCommand, ReadOnly.
-
-    A change that is to be made only where a filter matches is refused: to make it anyway would be worse.
-    """
-    if Parameters(call.request.query()).maybe("where") is not None:
-        raise InvalidCommand("where: conditional updates are not served")
+    """Fields or operators, on `m` too. Raises InvalidCommand, ReadOnly."""
+    refuse_condition(Parameters(call.request.query()))
     wanted = fields.update(body_of(call.request), members=True)
     return _update(call.caller.app, call.request.param("cid"), wanted)
 
@@ -54,12 +49,8 @@ def _update(app: str, id: str, wanted: fields.Update) -> Steps:
 
 
 def parse_delete(call: Call) -> Steps:
-    """A row of any kind. Raises UnknownConversation, InvalidCommand.
-
-    One that is to be deleted only where a filter matches is refused: to delete it anyway would be worse.
-    """
-    if Parameters(call.request.query()).maybe("where") is not None:
-        raise InvalidCommand("where: conditional deletes are not served")
+    """A row of any kind. Raises UnknownConversation, InvalidCommand."""
+    refuse_condition(arguments_of(call.request))
     return _delete(call.caller.app, call.request.param("cid"))
 
 

@@ -47,8 +47,15 @@ def parse_list(call: Call) -> Steps:
 
 def _subscribers(app: str, service: Conversation, given: Parameters) -> Steps:
     after = _client(given) if given.maybe("client_id") is not None else None
-    find = FindSubscribers(app=app, conversation=service, after=after, limit=given.limit(PAGE, PAGE))
-    return known(app, service, find)
+    return _list(FindSubscribers(app=app, conversation=service, after=after, limit=given.limit(PAGE, PAGE)))
+
+
+def _list(find: FindSubscribers) -> Steps:
+    """A page. Behind who left meanwhile there is none, which must not look like the end."""
+    found = yield from known(find.app, find.conversation, find)
+    if not found and find.after is not None and not (yield from _subscribed(find.app, find.conversation, find.after)):
+        raise InvalidCommand("client_id: does not subscribe, so nobody comes behind it")
+    return found
 
 
 def render_list(call: Call, found: Iterable[Subscription]) -> HttpReply:
@@ -87,12 +94,17 @@ def _subscriptions(app: str, user: str, given: Parameters) -> Steps:
         given.time("timestamp")
         after = conversation("service", id)
     newest_first, limit = DIRECTIONS[direction], given.limit(PAGE, PAGE)
-    find = FindSubscriptions(app=app, user=user, after=after, limit=limit, newest_first=newest_first)
-    return known(app, after, find) if after is not None else _asked(find)
+    return _list_of(FindSubscriptions(app=app, user=user, after=after, limit=limit, newest_first=newest_first))
 
 
-def _asked(find: FindSubscriptions) -> Steps:
-    return (yield find)
+def _list_of(find: FindSubscriptions) -> Steps:
+    """A page; as above, what ended meanwhile is no place to go on from."""
+    if find.after is None:
+        return (yield find)
+    found = yield from known(find.app, find.after, find)
+    if not found and not (yield from _subscribed(find.app, find.after, find.user)):
+        raise InvalidCommand("conv_id: the client does not subscribe to it, so nothing comes behind it")
+    return found
 
 
 # The calls of 1.1 (LeanCloud 9).
@@ -106,7 +118,7 @@ def parse_old_subscribe(call: Call) -> Steps:
 
 def parse_old_unsubscribe(call: Call) -> Steps:
     """`DELETE rtm/conversation/subscription`. Raises InvalidCommand."""
-    given = Parameters(arguments_of(call.request))
+    given = arguments_of(call.request)
     return _change(call.caller.app, RemoveMembers, _service(given), _client(given))
 
 

@@ -1,7 +1,8 @@
 """Times of rows: ISO-8601 in UTC with milliseconds (LeanCloud 4.1). Messages have theirs as plain numbers."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from postroom.core.ids import UnixMs
 
@@ -17,6 +18,17 @@ def iso(ms: UnixMs) -> str:
 def date(ms: UnixMs) -> dict[str, str]:
     """A time as a value of its own."""
     return {"__type": "Date", "iso": iso(ms)}
+
+
+def is_date(value: Mapping[str, Any]) -> bool:
+    """Whether an object is meant to be a time."""
+    return value.get("__type") == "Date"
+
+
+def time_of(value: Mapping[str, Any]) -> UnixMs | None:
+    """The time that an object is; None if it is none, or meant to be one and wrong."""
+    text = value.get("iso")
+    return from_iso(text) if is_date(value) and isinstance(text, str) else None
 
 
 def from_iso(text: str) -> UnixMs | None:

@@ -6,12 +6,13 @@ from typing import Any, Final
 import msgspec
 
 from postroom.core.errors import InvalidCommand
+from postroom.core.ids import UnixMs
 from postroom.core.model import Kind
 from postroom.core.where import matches, parse
 
 from .errors import Malformed
 from .parameters import parse_json
-from .times import from_iso
+from .times import from_iso, is_date, time_of
 
 NAMES: Final[Mapping[str, str]] = {
     "objectId": "id",
@@ -80,7 +81,10 @@ def _entry(key: str, operand: Any, kinds: tuple[Kind, ...]) -> dict[str, Any]:
         return {"$and": [{"kind": {"$in": [*others, "service"]}}, either]}
     if key == "unique":
         return {"unique": {"$in": [there for there in (False, True) if _holds(key, operand, there=there)]}}
-    return {_renamed("where", key): _time(operand) if key in TIMES else operand}
+    if key in TIMES:
+        return {_renamed("where", key): _time(operand)}
+    _check_dates(operand)
+    return {_renamed("where", key): operand}
 
 
 def _holds(key: str, operand: Any, *, there: bool) -> bool:
@@ -96,17 +100,36 @@ def _renamed(parameter: str, key: str) -> str:
 
 
 def _time(operand: Any) -> Any:
-    """Times as the core has them, wherever a condition names one."""
+    """Times as the core has them, wherever a condition names one. A number is none: what the core has as one does not
+    match it."""
     if isinstance(operand, str):
         ms = from_iso(operand)
         return operand if ms is None else ms
+    if isinstance(operand, int | float) and not isinstance(operand, bool):
+        return str(operand)
     if isinstance(operand, list):
         return [_time(each) for each in operand]
     if not isinstance(operand, dict):
         return operand
-    if operand.get("__type") == "Date":
-        ms = from_iso(operand["iso"]) if isinstance(operand.get("iso"), str) else None
-        if ms is None:
-            raise InvalidCommand("where: a date must be like 2019-08-01T01:22:10.000Z")
-        return ms
-    return {name: _time(each) for name, each in operand.items()}
+    if is_date(operand):
+        return _valid(operand)
+    return {name: each if name == "$size" else _time(each) for name, each in operand.items()}
+
+
+def _check_dates(operand: Any) -> None:
+    """Raises InvalidCommand if one of the dates in it is none."""
+    if isinstance(operand, list):
+        for each in operand:
+            _check_dates(each)
+    elif isinstance(operand, dict):
+        if is_date(operand):
+            _valid(operand)
+        for each in operand.values():
+            _check_dates(each)
+
+
+def _valid(date: Mapping[str, Any]) -> UnixMs:
+    ms = time_of(date)
+    if ms is None:
+        raise InvalidCommand("where: a date must be like 2019-08-01T01:22:10.000Z")
+    return ms
