@@ -184,15 +184,14 @@ class Writer:
             if session.id not in begun:
                 acks.append(self._ack(session))
                 rows += acks[-1].rows
-        commands = self._inbox.take()
-        if self._slots:
-            users = {
-                (pending.command.app, pending.command.user)
-                for pending in commands
-                if isinstance(pending.command, Login | Logout)
-            }
-            last = [session for session in self._slots if (session.app, session.user) in users]
-            acks += [self._ack(session) for session in last if session.id not in begun]
+        commands: list[Pending] = []
+        for pending in self._inbox.take():
+            if self._slots and isinstance(pending.command, Login | Logout):
+                whose = pending.command.app, pending.command.user
+                commands += [
+                    self._ack(session) for session in list(self._slots) if (session.app, session.user) == whose
+                ]
+            commands.append(pending)
         return acks + commands
 
     def _ack(self, session: Session) -> Pending:

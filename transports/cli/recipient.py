@@ -26,8 +26,6 @@ from .wording import counted, moment, place, shown
 _UNKNOWN: Final = (
     "(nothing known: they never logged in, nothing was ever queued for them, and they are a member of nothing)"
 )
-_EVER: Final = 2**62
-"""More than any stream holds."""
 
 
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,7 +136,7 @@ def read(reader: Reader, app: str, user: str, wall_ms: UnixMs) -> Recipient:
 
 def _shared(views: StoredViews, app: str, user: str, acked: Position, wall_ms: UnixMs) -> Shared:
     """As a login at this moment would count it, by wider rules."""
-    everything = Opened(views.position, -1, _EVER)
+    everything = Opened(views.position, -1, acked)
     passed = streams.passed(views, app, user, after=acked, through=views.position, login=everything)
     next_position = Position(views.position + 1)
     begins = broadcasts.begin(views, app, user, Now(wall_ms, views.clock_ms, next_position), next_position)
