@@ -256,9 +256,7 @@ def _of_record(command: ConversationCommand, going: int) -> tuple[int, int]:
     out.
     """
     match command:
-        case CreateConversation():
-            users, values, size = len(command.members), len(command.attributes) // 2, 2 * len(command.attributes)
-        case ImportConversation():
+        case CreateConversation() | ImportConversation():
             users, values = len(command.members) + len(command.muted), len(command.attributes) // 2
             size = 2 * len(command.attributes)
         case UpdateConversation():
@@ -275,6 +273,8 @@ def _of_record(command: ConversationCommand, going: int) -> tuple[int, int]:
             users, values, size = 1, 0, ATTRIBUTES_BYTES_MAX
     listed = _LEFT_ROWS if isinstance(command, RemoveMembers) else _LISTED_ROWS
     rows = _RECORD_ROWS + listed * users + min(values, 2 * INDEX_TERMS_MAX)
+    if isinstance(command, CreateConversation) and command.muted:  # two events
+        rows += _RECORD_ROWS
     if isinstance(command, AddMembers | RemoveMembers):
         rows += _UNREAD_ROWS * users
         size += users * 2 * NAME_BYTES_MAX

@@ -9,6 +9,7 @@ from ..commands import (
     ImportConversation,
     MarkRead,
     MembersCommand,
+    MuteConversation,
     RemoveMembers,
     RemoveRole,
     SetRole,
@@ -21,7 +22,16 @@ from ..commands import (
 from ..errors import BansFull, InvalidCommand, SilencesFull
 from ..limits import LISTED_MAX, MEMBERS_MAX, MUTED_MAX, OPERATIONS_MAX, SILENCE_MS_MAX, SILENCE_MS_MIN
 from ..model import ROLES, Kind
-from .fields import check_members, check_name, check_names, check_object, check_operation, check_record, check_time
+from .fields import (
+    check_members,
+    check_muted,
+    check_name,
+    check_names,
+    check_object,
+    check_operation,
+    check_record,
+    check_time,
+)
 
 
 def check_conversation(command: ConversationCommand) -> None:
@@ -30,9 +40,10 @@ def check_conversation(command: ConversationCommand) -> None:
     match command:
         case CreateConversation():
             check_object("attributes", command.attributes)
-            if command.conversation.kind != "group" and (command.members or command.unique):
-                raise InvalidCommand("members, unique: only a group has them")
+            if command.conversation.kind != "group" and (command.members or command.muted or command.unique):
+                raise InvalidCommand("members, muted, unique: only a group has them")
             check_members(command.members)
+            check_muted(command.muted)
         case ImportConversation():
             check_taken_over(command)
         case UpdateConversation():
@@ -44,6 +55,8 @@ def check_conversation(command: ConversationCommand) -> None:
             check_name("by", command.by)
         case AddMembers() if command.conversation.kind == "group":
             check_members(command.users)
+        case MuteConversation() if command.conversation.kind == "group":
+            check_muted(command.users)
         case UsersCommand() | UserCommand():
             check_about_users(command)
 

@@ -216,6 +216,10 @@ def test_records_and_lists(scale: Scale) -> None:
     scale.covered(
         CreateConversation(app="demo", conversation=g, attributes=attributes, members=users[:200], unique=True)
     )
+    h = group("h".ljust(NAME_BYTES_MAX, "h"))
+    scale.covered(
+        CreateConversation(app="demo", conversation=h, attributes=attributes, members=users, muted=users, unique=True)
+    )
     scale.covered(AddMembers(app="demo", conversation=g, users=users))
     scale.covered(MuteConversation(app="demo", conversation=g, users=users))
     operations = (Operation("a", "set", b"[%s]" % b",".join(b'"%d"' % number for number in range(300))),)
