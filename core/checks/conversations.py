@@ -14,13 +14,15 @@ from ..commands import (
     RemoveRole,
     SetRole,
     SilenceUsers,
+    Step,
+    Transact,
     UnsilenceUsers,
     UpdateConversation,
     UserCommand,
     UsersCommand,
 )
 from ..errors import BansFull, InvalidCommand, SilencesFull
-from ..limits import LISTED_MAX, MEMBERS_MAX, MUTED_MAX, OPERATIONS_MAX, SILENCE_MS_MAX, SILENCE_MS_MIN
+from ..limits import LISTED_MAX, MEMBERS_MAX, MUTED_MAX, OPERATIONS_MAX, SILENCE_MS_MAX, SILENCE_MS_MIN, STEPS_MAX
 from ..model import ROLES, Kind
 from .fields import (
     check_members,
@@ -59,6 +61,20 @@ def check_conversation(command: ConversationCommand) -> None:
             check_muted(command.users)
         case UsersCommand() | UserCommand():
             check_about_users(command)
+        case Transact():
+            check_steps(command)
+
+
+def check_steps(command: Transact) -> None:
+    """Each of several changes by itself, and that they are about one conversation."""
+    if not 1 <= len(command.steps) <= STEPS_MAX:
+        raise InvalidCommand(f"steps: must be 1 to {STEPS_MAX}")
+    for step in command.steps:
+        if not isinstance(step, Step):
+            raise InvalidCommand(f"steps: a {type(step).__name__} is a command by itself")
+        if (step.app, step.conversation) != (command.app, command.conversation):
+            raise InvalidCommand("steps: must be of the same app and conversation")
+        check_conversation(step)
 
 
 def check_taken_over(command: ImportConversation) -> None:

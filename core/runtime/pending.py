@@ -24,6 +24,7 @@ from ..commands import (
     RecallMessage,
     SendBroadcast,
     SendMessage,
+    Transact,
     UpdateConversation,
     UsersCommand,
 )
@@ -154,6 +155,8 @@ def size_of(command: ConversationCommand) -> int:
             return sum(len(operation.key) + len(operation.value) for operation in command.operations)
         case UsersCommand():
             return sum(map(len, command.users))
+        case Transact():
+            return sum(map(size_of, command.steps))
         case _:
             return 0
 
