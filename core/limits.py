@@ -156,6 +156,8 @@ PRESENCE_TAKEN_MAX: Final = 50
 COMMAND_ROWS_MAX: Final = 110_100
 """Row writes of the largest command: an edit of a message to 10,000 users by name, whose queues are full and each of whom had
 a copy of their own. A message to so many users whose queues have room is entry, timeline and user row for each."""
+STEPS_MAX: Final = 8
+"""Changes of a conversation that are carried out as one: one of each list and of the attributes, twice where it is replaced."""
 BATCH_ROWS_MAX: Final = 10_000
 """A batch takes no further command beyond this: 10,000 puts on cold queues are some 0.15 s."""
 BATCH_BYTES_MAX: Final = 16 * MIB

@@ -41,6 +41,7 @@ from .commands import (
     StartEpoch,
     SweepConversation,
     TakeFeed,
+    Transact,
     UpdateConversation,
     UsersCommand,
 )
@@ -55,6 +56,7 @@ from .limits import (
     NAME_BYTES_MAX,
     QUEUE_MESSAGES_MAX,
     RECIPIENTS_MAX,
+    STEPS_MAX,
     SWEEP_STEP_MIN,
 )
 from .model import Rules
@@ -256,9 +258,10 @@ def _of_record(command: ConversationCommand, going: int) -> tuple[int, int]:
     out.
     """
     match command:
-        case CreateConversation():
-            users, values, size = len(command.members), len(command.attributes) // 2, 2 * len(command.attributes)
-        case ImportConversation():
+        case Transact():
+            steps = [_of_record(step, 0) for step in command.steps]
+            return sum(rows for rows, _ in steps), sum(size for _, size in steps)
+        case CreateConversation() | ImportConversation():
             users, values = len(command.members) + len(command.muted), len(command.attributes) // 2
             size = 2 * len(command.attributes)
         case UpdateConversation():
@@ -275,6 +278,8 @@ def _of_record(command: ConversationCommand, going: int) -> tuple[int, int]:
             users, values, size = 1, 0, ATTRIBUTES_BYTES_MAX
     listed = _LEFT_ROWS if isinstance(command, RemoveMembers) else _LISTED_ROWS
     rows = _RECORD_ROWS + listed * users + min(values, 2 * INDEX_TERMS_MAX)
+    if isinstance(command, CreateConversation) and command.muted:  # two events
+        rows += _RECORD_ROWS
     if isinstance(command, AddMembers | RemoveMembers):
         rows += _UNREAD_ROWS * users
         size += users * 2 * NAME_BYTES_MAX
@@ -335,5 +340,6 @@ assert (
     _SEND_ROWS + _KEPT_ROWS + _NUMBERED_ROWS
 ) * ROW_BYTES + BODY_BYTES_MAX < 1 << 20  # one message fits the least room a disk is asked for
 assert _CHANGE_ROWS + _COPY_ROWS * RECIPIENTS_MAX + _OWN_ROWS * (RECIPIENTS_MAX + COPIES_MAX) <= COMMAND_ROWS_MAX
+assert STEPS_MAX * (2 * _RECORD_ROWS + (2 * _LEFT_ROWS + _UNREAD_ROWS) * MEMBERS_MAX) <= COMMAND_ROWS_MAX
 assert QUEUE_MESSAGES_MAX + _QUEUE_ROWS <= COMMAND_ROWS_MAX
 assert BATCH_BYTES + (max(STAY_ROWS, _FORGET_ROWS) * SWEEP_STEP_MIN + _QUEUE_ROWS) * ROW_BYTES <= _STEP_BYTES

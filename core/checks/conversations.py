@@ -9,19 +9,31 @@ from ..commands import (
     ImportConversation,
     MarkRead,
     MembersCommand,
+    MuteConversation,
     RemoveMembers,
     RemoveRole,
     SetRole,
     SilenceUsers,
+    Step,
+    Transact,
     UnsilenceUsers,
     UpdateConversation,
     UserCommand,
     UsersCommand,
 )
 from ..errors import BansFull, InvalidCommand, SilencesFull
-from ..limits import LISTED_MAX, MEMBERS_MAX, MUTED_MAX, OPERATIONS_MAX, SILENCE_MS_MAX, SILENCE_MS_MIN
+from ..limits import LISTED_MAX, MEMBERS_MAX, MUTED_MAX, OPERATIONS_MAX, SILENCE_MS_MAX, SILENCE_MS_MIN, STEPS_MAX
 from ..model import ROLES, Kind
-from .fields import check_members, check_name, check_names, check_object, check_operation, check_record, check_time
+from .fields import (
+    check_members,
+    check_muted,
+    check_name,
+    check_names,
+    check_object,
+    check_operation,
+    check_record,
+    check_time,
+)
 
 
 def check_conversation(command: ConversationCommand) -> None:
@@ -30,9 +42,10 @@ def check_conversation(command: ConversationCommand) -> None:
     match command:
         case CreateConversation():
             check_object("attributes", command.attributes)
-            if command.conversation.kind != "group" and (command.members or command.unique):
-                raise InvalidCommand("members, unique: only a group has them")
+            if command.conversation.kind != "group" and (command.members or command.muted or command.unique):
+                raise InvalidCommand("members, muted, unique: only a group has them")
             check_members(command.members)
+            check_muted(command.muted)
         case ImportConversation():
             check_taken_over(command)
         case UpdateConversation():
@@ -44,8 +57,24 @@ def check_conversation(command: ConversationCommand) -> None:
             check_name("by", command.by)
         case AddMembers() if command.conversation.kind == "group":
             check_members(command.users)
+        case MuteConversation() if command.conversation.kind == "group":
+            check_muted(command.users)
         case UsersCommand() | UserCommand():
             check_about_users(command)
+        case Transact():
+            check_steps(command)
+
+
+def check_steps(command: Transact) -> None:
+    """Each of several changes by itself, and that they are about one conversation."""
+    if not 1 <= len(command.steps) <= STEPS_MAX:
+        raise InvalidCommand(f"steps: must be 1 to {STEPS_MAX}")
+    for step in command.steps:
+        if not isinstance(step, Step):
+            raise InvalidCommand(f"steps: a {type(step).__name__} is a command by itself")
+        if (step.app, step.conversation) != (command.app, command.conversation):
+            raise InvalidCommand("steps: must be of the same app and conversation")
+        check_conversation(step)
 
 
 def check_taken_over(command: ImportConversation) -> None:

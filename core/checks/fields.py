@@ -5,7 +5,7 @@ import msgspec
 from ..commands import Operation
 from ..errors import ConversationFull, InvalidCommand
 from ..ids import UnixMs
-from ..limits import BODY_BYTES_MAX, JSON_DEPTH_MAX, MEMBERS_MAX, NAME_BYTES_MAX
+from ..limits import BODY_BYTES_MAX, JSON_DEPTH_MAX, MEMBERS_MAX, MUTED_MAX, NAME_BYTES_MAX
 from ..model import Conversation, Format
 from ..ports import LAST_PLACE
 
@@ -29,6 +29,14 @@ def check_members(users: tuple[str, ...]) -> None:
     """Who is to be in a group. Raises ConversationFull if they are too many by themselves."""
     if len(set(users)) > MEMBERS_MAX:
         raise ConversationFull(f"a group has at most {MEMBERS_MAX} members")
+    for user in users:
+        check_name("users", user)
+
+
+def check_muted(users: tuple[str, ...]) -> None:
+    """Who is to want no push notifications from a group. Raises ConversationFull if they are too many by themselves."""
+    if len(set(users)) > MUTED_MAX:
+        raise ConversationFull(f"a group is muted by at most {MUTED_MAX} users")
     for user in users:
         check_name("users", user)
 

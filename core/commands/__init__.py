@@ -51,6 +51,7 @@ from .lists import (
     UserCommand,
 )
 from .messages import ChangeMessage, DeleteMessage, EditMessage, RecallMessage, SendMessage
+from .transact import Step, Transact
 from .unread import MarkRead
 from .users import Kick
 
@@ -98,8 +99,10 @@ __all__ = [
     "SetRole",
     "SilenceUsers",
     "StartEpoch",
+    "Step",
     "SweepConversation",
     "TakeFeed",
+    "Transact",
     "UnbanUsers",
     "UnblockConversation",
     "UnmuteConversation",

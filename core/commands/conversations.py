@@ -24,9 +24,11 @@ class CreateConversation(ConversationCommand, frozen=True, kw_only=True):
     """A JSON object, at most 128 KiB as it is kept (without spaces)."""
     members: tuple[str, ...] = ()
     """Of a group, at most 500; repetitions count once."""
+    muted: tuple[str, ...] = ()
+    """Users of a group, members or not, who want no push notifications from it; at most 500, repetitions count once."""
     unique: bool = False
     """Of a group: if one that was created so has exactly these members now, it is the answer, with `duplicate`, and
-    nothing is written; of several the one created first."""
+    nothing is written, whatever else the command says; of several the one created first."""
 
 
 class Operation(msgspec.Struct, frozen=True, array_like=True):

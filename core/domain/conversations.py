@@ -52,11 +52,12 @@ def decide_create(command: CreateConversation, views: ReadViews, headers: Header
         raise ConversationExists(f"{command.conversation.kind} {command.conversation.id!r} exists")
     if views.is_deleted(app, command.conversation):
         raise ConversationExists(f"{command.conversation.kind} {command.conversation.id!r} is being deleted")
-    if len(members) > MEMBERS_MAX:
-        raise ConversationFull(f"a group has at most {MEMBERS_MAX} members")
+    muted = tuple(dict.fromkeys(command.muted))
+    if len(members) > MEMBERS_MAX or len(muted) > MUTED_MAX:
+        raise ConversationFull(f"a group has at most {MEMBERS_MAX} members, and is muted by at most {MUTED_MAX} users")
     json = attributes.compact(command.attributes)
     attributes.check_size(json)
-    event = ConversationCreated(
+    created = ConversationCreated(
         app=app,
         conversation=command.conversation,
         at_ms=at(app, views, now),
@@ -64,7 +65,11 @@ def decide_create(command: CreateConversation, views: ReadViews, headers: Header
         members=members,
         unique=command.unique,
     )
-    return decided(event, command, now, event.at_ms)
+    receipt = Receipt(id=message_at(now.position), at_ms=created.at_ms, conversation=command.conversation)
+    if not muted:
+        return Decision((created,), receipt)
+    mutes = ConversationMuted(app=app, conversation=command.conversation, at_ms=created.at_ms, users=muted)
+    return Decision((created, mutes), receipt)
 
 
 def decide_update(command: UpdateConversation, views: ReadViews, headers: Headers, now: Now, rules: Rules) -> Decision:

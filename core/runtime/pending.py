@@ -24,6 +24,7 @@ from ..commands import (
     RecallMessage,
     SendBroadcast,
     SendMessage,
+    Transact,
     UpdateConversation,
     UsersCommand,
 )
@@ -149,11 +150,13 @@ def size_of(command: ConversationCommand) -> int:
     """What a command about a record carries, in bytes or nearly."""
     match command:
         case CreateConversation() | ImportConversation():
-            return len(command.attributes) + sum(map(len, command.members))
+            return len(command.attributes) + sum(map(len, command.members)) + sum(map(len, command.muted))
         case UpdateConversation():
             return sum(len(operation.key) + len(operation.value) for operation in command.operations)
         case UsersCommand():
             return sum(map(len, command.users))
+        case Transact():
+            return sum(map(size_of, command.steps))
         case _:
             return 0
 

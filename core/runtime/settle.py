@@ -1,7 +1,9 @@
 """Carrying out one batch in one transaction, on the writer's thread.
 
 A command that fails by a fault of ours costs itself alone: the batch runs again without it. One that turns out to write more
-than there is room for is tried again when that is known, and so is what came after it.
+than there is room for is tried again when that is known, and so is what came after it. One of several steps that is refused
+when some of them are written takes the transaction with it: what came before it runs again, what comes after it is the next
+batch, so nothing is tried more than twice however many are refused so.
 """
 
 import logging
@@ -10,11 +12,13 @@ from contextlib import suppress
 from typing import Final
 from uuid import uuid4
 
+from ..commands import Command, Transact
 from ..domain import Now, apply, decide
 from ..errors import Corruption, Internal, Refusal, StorageFailure
 from ..events import Record
 from ..ids import ExpiryMs, Position, next_position
 from ..limits import SWEEP_STEP
+from ..model import Rules
 from ..ports import Store, Transaction
 from ..space import BATCH_BYTES, SWEEPING_LEAVES, TRIM_RECORD_BYTES, Room, leaves
 from .admission import Admission
@@ -31,6 +35,14 @@ class _Culprit(Exception):
     def __init__(self, pending: Pending, cause: Exception) -> None:
         self.pending = pending
         self.cause = cause
+
+
+class _Undone(Exception):
+    """Refused when a part of it was written: the transaction must not commit."""
+
+    def __init__(self, pending: Pending, refusal: Refusal) -> None:
+        self.pending = pending
+        self.refusal = refusal
 
 
 class _TooLarge(Exception):
@@ -95,16 +107,22 @@ class Settler:
         return trimmed
 
     def _carry_out_batch(self, batch: Sequence[Pending], room: Room) -> tuple[dict[Pending, Settled], list[Pending]]:
-        """Outcomes, and what was too large: its cost is known now, and it has not had the room to itself."""
+        """Outcomes, and what comes later: what was too large (its cost is known now, and it has not had the room to itself),
+        and what came after that, or after what had to be undone."""
         outcomes: dict[Pending, Settled] = {}
-        left, later = list(batch), list[Pending]()
-        while left and len(outcomes) < _CULPRITS_MAX:
+        left, later, faults = list(batch), list[Pending](), 0
+        while left and faults < _CULPRITS_MAX:
             try:
                 committed = self._commit(left, room)
                 return (outcomes | committed if outcomes else committed), later
             except _Culprit as culprit:
                 outcomes[culprit.pending] = _internal(culprit)
                 left.remove(culprit.pending)
+                faults += 1
+            except _Undone as undone:
+                outcomes[undone.pending] = Settled(undone.refusal)
+                index = left.index(undone.pending)
+                left, later = left[:index], left[index + 1 :] + later
             except _TooLarge as large:
                 left[large.index].cost = large.size
                 left, later = left[: large.index], left[large.index :] + later
@@ -113,6 +131,8 @@ class Settler:
                 outcomes |= self._commit([pending], self._admission.room(pending.cost + BATCH_BYTES))
             except _Culprit as culprit:
                 outcomes[pending] = _internal(culprit)
+            except _Undone as undone:
+                outcomes[pending] = Settled(undone.refusal)
             except _TooLarge as large:
                 pending.cost = large.size
                 later.append(pending)
@@ -125,24 +145,49 @@ class Settler:
         with self._store.transaction() as transaction:
             for index, pending in enumerate(batch):
                 now = Now(wall_ms, expiry_ms, next_position(transaction.views.position, wall_ms))
+                command = pending.command
                 try:
-                    outcomes[pending] = _carry_out_one(transaction, pending, now)
+                    if type(command) is Transact:  # a quarter of what isinstance would cost every send
+                        outcomes[pending] = _carry_out_steps(transaction, pending, command, now)
+                    else:
+                        outcomes[pending] = _carry_out_one(transaction, command, pending.rules, now)
                 except self._machine:
+                    raise
+                except _Undone:
                     raise
                 except Refusal as refusal:
                     outcomes[pending] = Settled(refusal)
                 except Exception as error:
                     raise _Culprit(pending, error) from error
                 before, written = written, transaction.written_bytes
-                if written > ample and not room.takes(written, leaving=leaves(pending.command, room.reserve)):
+                if written > ample and not room.takes(written, leaving=leaves(command, room.reserve)):
                     raise _TooLarge(index, written - before)
         return outcomes
 
 
-def _carry_out_one(transaction: Transaction, pending: Pending, now: Now) -> Settled:
+def _carry_out_steps(transaction: Transaction, pending: Pending, command: Transact, now: Now) -> Settled:
+    """One command after the other, each on what those before it made of the views. Raises _Undone."""
+    records: list[Record] = []
+    settled: Settled | None = None
+    for step in command.steps:
+        at = Now(now.wall_ms, now.expiry_ms, Position(now.position + len(records)))
+        try:
+            done = _carry_out_one(transaction, step, pending.rules, at)
+        except Refusal as refusal:
+            if records:
+                raise _Undone(pending, refusal) from refusal
+            raise
+        if settled is None or done.records:
+            settled = done
+        records += done.records
+    assert settled is not None  # there is a step
+    return Settled(settled.result, tuple(records))
+
+
+def _carry_out_one(transaction: Transaction, command: Command, rules: Rules, now: Now) -> Settled:
     """One command: its facts, what they do to the views, and the bodies that come and go with them."""
     views = transaction.views
-    decision = decide(pending.command, views, transaction.bodies, now, pending.rules)
+    decision = decide(command, views, transaction.bodies, now, rules)
     records = []
     for index, event in enumerate(decision.events):
         record = Record(Position(now.position + index), now.expiry_ms, event)

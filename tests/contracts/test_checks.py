@@ -45,6 +45,7 @@ from postroom.core.commands import (
     StartEpoch,
     SweepConversation,
     TakeFeed,
+    Transact,
     UnbanUsers,
     UnblockConversation,
     UnmuteConversation,
@@ -215,7 +216,26 @@ class Chance:
             BlockConversation(app=app, conversation=conversation, user=random.choice(USERS)),
             UnblockConversation(app=app, conversation=conversation, user=random.choice(USERS)),
         ]
+        if random.randrange(6) == 0:
+            return self._together(app)
         return random.choice(kinds)
+
+    def _together(self, app: str) -> Command:
+        """Some of these as one, of which any may be refused."""
+        random = self._random
+        of = random.choice([group("g"), group("h")])
+        crowd = tuple(random.choice(USERS) for _ in range(2))
+        steps = [
+            UpdateConversation(
+                app=app, conversation=of, operations=(Operation("a", random.choice(["set", "add"]), b"[1]"),)
+            ),
+            AddMembers(app=app, conversation=of, users=crowd),
+            RemoveMembers(app=app, conversation=of, users=crowd),
+            BanUsers(app=app, conversation=of, users=crowd),
+            UnbanUsers(app=app, conversation=of, users=crowd),
+            MuteConversation(app=app, conversation=of, users=crowd),
+        ]
+        return Transact(app=app, conversation=of, steps=tuple(random.sample(steps, random.randint(1, 4))))
 
     def _of_broadcasts(self, app: str) -> Command:
         """What everybody is sent, and what becomes of it."""

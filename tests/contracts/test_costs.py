@@ -42,6 +42,7 @@ from postroom.core.commands import (
     StartEpoch,
     SweepConversation,
     TakeFeed,
+    Transact,
     UnbanUsers,
     UnblockConversation,
     UnmuteConversation,
@@ -216,11 +217,24 @@ def test_records_and_lists(scale: Scale) -> None:
     scale.covered(
         CreateConversation(app="demo", conversation=g, attributes=attributes, members=users[:200], unique=True)
     )
+    h = group("h".ljust(NAME_BYTES_MAX, "h"))
+    scale.covered(
+        CreateConversation(app="demo", conversation=h, attributes=attributes, members=users, muted=users, unique=True)
+    )
     scale.covered(AddMembers(app="demo", conversation=g, users=users))
     scale.covered(MuteConversation(app="demo", conversation=g, users=users))
     operations = (Operation("a", "set", b"[%s]" % b",".join(b'"%d"' % number for number in range(300))),)
     scale.covered(UpdateConversation(app="demo", conversation=g, operations=operations))
     scale.covered(UpdateConversation(app="demo", conversation=g, operations=(Operation("c", "increment", b"1"),)))
+    steps = (
+        UpdateConversation(app="demo", conversation=g, operations=operations),
+        RemoveMembers(app="demo", conversation=g, users=users[:250]),
+        AddMembers(app="demo", conversation=g, users=users[:200]),
+        UnmuteConversation(app="demo", conversation=g, users=users[:250]),
+        MuteConversation(app="demo", conversation=g, users=users[:200]),
+        BanUsers(app="demo", conversation=g, users=users[200:]),
+    )
+    scale.covered(Transact(app="demo", conversation=g, steps=steps))
     scale.covered(UnmuteConversation(app="demo", conversation=g, users=users))
     scale.covered(RemoveMembers(app="demo", conversation=g, users=users[:-1]))
 

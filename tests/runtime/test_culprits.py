@@ -55,9 +55,9 @@ def fault(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> st
 
     carry_out = settle._carry_out_one
 
-    def carried(transaction: Any, pending: Any, now: Any) -> Any:
-        settled = carry_out(transaction, pending, now)
-        if where == "late" and getattr(pending.command, "body", None) == BAD:
+    def carried(transaction: Any, command: Any, rules: Any, now: Any) -> Any:
+        settled = carry_out(transaction, command, rules, now)
+        if where == "late" and getattr(command, "body", None) == BAD:
             raise KeyError("a fault of ours")
         return settled
 

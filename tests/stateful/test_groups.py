@@ -215,15 +215,15 @@ class Groups(BatchMachine):
 
     # Records.
 
-    @rule(name=names, members=crowds, unique=flags)
-    def create(self, name: str, members: tuple[str, ...], unique: bool) -> None:
-        model, members = self.model, tuple(dict.fromkeys(members))
+    @rule(name=names, members=crowds, muted=crowds, unique=flags)
+    def create(self, name: str, members: tuple[str, ...], muted: tuple[str, ...], unique: bool) -> None:
+        model, members, muted = self.model, tuple(dict.fromkeys(members)), tuple(dict.fromkeys(muted))
         found = [
             (circle.created, each)
             for each, circle in model.circles.items()
             if unique and circle.unique and sorted(circle.members) == sorted(members)
         ]
-        command = CreateConversation(app=APP, conversation=group(name), members=members, unique=unique)
+        command = CreateConversation(app=APP, conversation=group(name), members=members, muted=muted, unique=unique)
         exists = name in model.circles or name in model.doomed
         decision = self.do(command, ConversationExists if exists and not found else None)
         if decision is None:
@@ -233,7 +233,7 @@ class Groups(BatchMachine):
             assert (decision.events, decision.result.conversation) == ((), group(min(found)[1]))
             return
         model.newest_at[APP] = model.at(APP)
-        model.circles[name] = Circle(self.machine.records[-1].position, unique, list(members))
+        model.circles[name] = Circle(decision.result.id, unique, list(members), list(muted))
 
     @rule(name=names, who=crowds, what=st.sampled_from(["members", "members", "muted"]), adds=mostly)
     def change_list(self, name: str, who: tuple[str, ...], what: str, adds: bool) -> None:

@@ -26,6 +26,7 @@ from postroom.core.commands import (
     SetRole,
     SilenceUsers,
     StartEpoch,
+    Transact,
     UnbanUsers,
     UnblockConversation,
     UnsilenceUsers,
@@ -158,6 +159,21 @@ class Lists(StoreMachine):
     def remove(self, who: tuple[str, ...]) -> None:
         self.do(RemoveMembers(app=APP, conversation=G, users=who))
         self.places[G].inside = [user for user in self.places[G].inside if user not in who]
+
+    @rule(hushed=crowds, out=crowds, coming=crowds)
+    def transact(self, hushed: tuple[str, ...], out: tuple[str, ...], coming: tuple[str, ...]) -> None:
+        """All of it, or nothing if somebody may not come."""
+        place = self.places[G]
+        kept_out = ({*coming} - ({*place.inside} - {*out})) & ({*place.banned} | place.blocked_by)
+        steps = (
+            SilenceUsers(app=APP, conversation=G, users=hushed),
+            RemoveMembers(app=APP, conversation=G, users=out),
+            AddMembers(app=APP, conversation=G, users=coming),
+        )
+        if self.do(Transact(app=APP, conversation=G, steps=steps), Banned if kept_out else None):
+            on(place.silenced, hushed)
+            place.inside = [user for user in place.inside if user not in out]
+            on(place.inside, coming)
 
     @rule(user=users)
     def join(self, user: str) -> None:

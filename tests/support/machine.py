@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Final, TypeVar, cast
 
-from postroom.core.commands import Command
+from postroom.core.commands import Command, Transact
 from postroom.core.domain import Decision, Now, apply, decide
 from postroom.core.events import AnyEvent, Record
 from postroom.core.expiry import advance
@@ -96,7 +96,7 @@ class Machine:
     def run(self, command: Command) -> Decision:
         """decide, append, apply, end bodies, keep the new one; in the open batch or in a transaction of its own.
 
-        Raises Refusal, and then nothing was written.
+        Raises Refusal, and then nothing was written, except of a Transact in an open batch: that must be aborted.
         """
         if self._batch is not None:
             return self._carry_out(self._batch, command)
@@ -104,6 +104,17 @@ class Machine:
             return self._carry_out(transaction, command)
 
     def _carry_out(self, transaction: Transaction, command: Command) -> Decision:
+        if not isinstance(command, Transact):
+            decision, records = self._carry_out_one(transaction, command)
+            self.records += records
+            return decision
+        done = [self._carry_out_one(transaction, step) for step in command.steps]
+        records = [record for _, some in done for record in some]
+        self.records += records
+        result = next((decision.result for decision, some in reversed(done) if some), done[0][0].result)
+        return Decision(tuple(record.event for record in records), result)
+
+    def _carry_out_one(self, transaction: Transaction, command: Command) -> tuple[Decision, list[Record]]:
         views = transaction.views
         first = next_position(views.position, self.clock.wall_ms)
         now = Now(self.clock.wall_ms, self.clock.expiry_ms, first)
@@ -116,8 +127,7 @@ class Machine:
         if decision.keeps_body:
             assert decision.body is not None
             transaction.put_body(records[-1].position, decision.body)
-        self.records += records
-        return decision
+        return decision, records
 
     def trim(self, before_ms: ExpiryMs, limit: int) -> int:
         """Fold the oldest records into base."""

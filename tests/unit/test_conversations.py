@@ -20,8 +20,21 @@ from postroom.core.commands import (
 )
 from postroom.core.domain import Entered
 from postroom.core.errors import ConversationExists, ConversationFull, InvalidCommand, UnknownConversation
-from postroom.core.events import ConversationCreated, ConversationUpdated, MessageSent, RoomJoined
-from postroom.core.limits import ATTRIBUTES_BYTES_MAX, INDEX_TERMS_MAX, MEMBERS_MAX, MENTIONS_MAX, PUSH_BYTES_MAX
+from postroom.core.events import (
+    ConversationCreated,
+    ConversationMuted,
+    ConversationUpdated,
+    MessageSent,
+    RoomJoined,
+)
+from postroom.core.limits import (
+    ATTRIBUTES_BYTES_MAX,
+    INDEX_TERMS_MAX,
+    MEMBERS_MAX,
+    MENTIONS_MAX,
+    MUTED_MAX,
+    PUSH_BYTES_MAX,
+)
 from postroom.core.model import Conversation, Receipt, group, peer, room, service
 from postroom.core.rows import ConversationRow
 from tests.support.desk import APP, Desk
@@ -127,6 +140,31 @@ def test_attributes_that_are_too_large(hall: Hall) -> None:
         hall.update(Operation("b", "set", b"1"))
     hall.update(Operation("a", "unset"), Operation("b", "set", b"1"))
     assert hall.attributes() == {"b": 1}
+
+
+def test_who_wants_no_push_notifications_may_come_with_it(hall: Hall) -> None:
+    receipt = hall.create("g", "ann", muted=("cy", "ann", "cy"))
+    row = hall.row()
+    assert receipt == Receipt(id=receipt.id, at_ms=hall.clock.wall_ms, conversation=group("g"))
+    assert (hall.members(), hall.members("muted"), row.muted) == (["ann"], ["cy", "ann"], 2)
+    assert (row.number, row.created_ms, row.updated_ms) == (receipt.id, receipt.at_ms, receipt.at_ms)
+    assert [type(event) for event in hall.events] == [ConversationCreated, ConversationMuted]
+    found = hall.create("h", muted=("ann",), unique=True), hall.create("i", muted=("bob",), unique=True)
+    assert [each.conversation for each in found] == [group("h"), group("h")]
+    assert len(hall.events) == 4  # what was found is left alone
+
+
+def test_a_group_is_muted_by_so_many_users_at_most(hall: Hall) -> None:
+    full = tuple(f"u{number}" for number in range(MUTED_MAX))
+    hall.create("g", muted=(*full, full[0]))
+    hall.do(MuteConversation, users=(*full, full[0]))
+    for many in (("one more",), (*full, "one more")):
+        with pytest.raises(ConversationFull):
+            hall.do(MuteConversation, users=many)
+    with pytest.raises(ConversationFull):
+        hall.create("h", muted=(*full, "one more"))
+    with pytest.raises(ConversationFull):
+        hall.run(CreateConversation(app=APP, conversation=group("h"), muted=(*full, "one more")))
 
 
 # The one group of its members.
@@ -298,7 +336,9 @@ def test_operations_that_are_none(operation: Operation) -> None:
         CreateConversation(app=APP, conversation=group("")),
         CreateConversation(app=APP, conversation=room("r"), members=("bob",)),
         CreateConversation(app=APP, conversation=service("s"), unique=True),
+        CreateConversation(app=APP, conversation=room("r"), muted=("bob",)),
         CreateConversation(app=APP, conversation=group("g"), members=("",)),
+        CreateConversation(app=APP, conversation=group("g"), muted=("",)),
         CreateConversation(app=APP, conversation=group("g"), attributes=b"[]"),
         CreateConversation(app=APP, conversation=group("g"), attributes=b'{"":1}'),
         CreateConversation(app=APP, conversation=group("g"), attributes=b'{"a":1'),

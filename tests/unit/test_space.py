@@ -54,6 +54,7 @@ from postroom.core.commands import (
     StartEpoch,
     SweepConversation,
     TakeFeed,
+    Transact,
     UnbanUsers,
     UnblockConversation,
     UnmuteConversation,
@@ -127,6 +128,14 @@ EVERY: list[Command] = [
     RemoveRole(app="demo", conversation=group("g"), user="bob"),
     BlockConversation(app="demo", conversation=group("g"), user="bob"),
     UnblockConversation(app="demo", conversation=group("g"), user="bob"),
+    Transact(
+        app="demo",
+        conversation=group("g"),
+        steps=(
+            RemoveMembers(app="demo", conversation=group("g"), users=("bob",)),
+            AddMembers(app="demo", conversation=group("g"), users=("bob",)),
+        ),
+    ),
     MarkRead(app="demo", conversation=group("g"), user="bob", until_ms=UnixMs(1)),
     ImportConversation(
         app="demo",

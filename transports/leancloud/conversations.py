@@ -12,6 +12,8 @@ from postroom.core.commands import (
     MembersCommand,
     MuteConversation,
     RemoveMembers,
+    Step,
+    Transact,
     UnmuteConversation,
     UpdateConversation,
 )
@@ -57,20 +59,18 @@ def parse_create(call: Call, kind: Kind) -> Steps:
 
 
 def create(app: str, kind: Kind, made: fields.Creation) -> Steps:
-    """A new conversation, or the one of exactly these members; of another kind than a group nobody is a member."""
+    """A new conversation, or the one of exactly these members, as it is; of another kind than a group nobody is a member."""
     grouped = kind == "group"
     receipt = yield CreateConversation(
         app=app,
         conversation=Conversation(kind, new_object_id()),
         attributes=made.attributes,
         members=made.members if grouped else (),
+        muted=made.muted if grouped else (),
         unique=grouped and made.unique,
     )
-    created = receipt.conversation
-    if grouped and made.muted and not receipt.duplicate:
-        yield MuteConversation(app=app, conversation=created, users=made.muted)
     if grouped and made.unique:
-        return Created(receipt, (yield from record(app, created)))
+        return Created(receipt, (yield from record(app, receipt.conversation)))
     return Created(receipt)
 
 
@@ -94,32 +94,30 @@ def parse_update(call: Call, kind: Kind) -> Steps:
 
 
 def update(app: str, conversation: Conversation, wanted: fields.Update) -> Steps:
-    """The changes, each of the three parts by itself: fields, members, mutes."""
-    done: list[Receipt] = []
+    """The changes of fields, members and mutes, all of them or none."""
+    changes: list[Step] = []
     if wanted.operations:
-        work = UpdateConversation(app=app, conversation=conversation, operations=wanted.operations)
-        done.append((yield from known(app, conversation, work)))
+        changes.append(UpdateConversation(app=app, conversation=conversation, operations=wanted.operations))
     if wanted.members is not None:
-        done += yield from _turned(app, conversation, "members", wanted.members)
+        changes += yield from _turned(app, conversation, "members", wanted.members)
     if wanted.muted is not None:
-        done += yield from _turned(app, conversation, "muted", wanted.muted)
-    at_ms = done[-1].at_ms if done else (yield from record(app, conversation)).updated_ms
-    return Updated(conversation.id, at_ms)
+        changes += yield from _turned(app, conversation, "muted", wanted.muted)
+    if not changes:
+        return Updated(conversation.id, (yield from record(app, conversation)).updated_ms)
+    work = Transact(app=app, conversation=conversation, steps=tuple(changes))
+    receipt = yield from known(app, conversation, work)
+    return Updated(conversation.id, receipt.at_ms)
 
 
 def _turned(app: str, conversation: Conversation, of: List, people: fields.People) -> Steps:
-    """The receipts of what turns a list into another: first whoever goes."""
+    """What turns a list into another: first whoever goes."""
     going = people.users if people.change == "remove" else ()
     coming = people.users if people.change != "remove" else ()
     if people.change == "set":
         there = getattr((yield from record(app, conversation)), of)
         going = tuple(user for user in there if user not in coming)
-    done = []
-    for command, users in ((REMOVE[of], going), (ADD[of], coming)):
-        if users:
-            work = command(app=app, conversation=conversation, users=users)
-            done.append((yield from known(app, conversation, work)))
-    return done
+    turns = ((REMOVE[of], going), (ADD[of], coming))
+    return [command(app=app, conversation=conversation, users=users) for command, users in turns if users]
 
 
 def render_update(call: Call, updated: Updated) -> HttpReply:
