@@ -67,7 +67,7 @@ class SentWindow:
     def ack(self, id: MessageId, seq: int | None) -> tuple[Position, list[Sent]]:
         """The queue's acknowledged prefix, and the frames newly acknowledged. Raises UnknownId.
 
-        With `seq` it names that frame, without it the oldest unacknowledged one of the id. Repeating an ack is harmless.
+        With `seq` it names that frame, and repeating it is harmless; without it the oldest unacknowledged one of the id.
         """
         return self._ack(self._named(id, seq))
 
