@@ -36,6 +36,7 @@ from postroom.core.domain.streams import opened
 from postroom.core.errors import Refusal
 from postroom.core.events.deletion import ConversationSwept
 from postroom.core.ids import ExpiryMs, MessageId, Position, UnixMs
+from postroom.core.limits import FIND_MESSAGES_MAX
 from postroom.core.model import Conversation, Receipt, Rules, group, peer, room, service
 from postroom.core.queries import FindMessages
 from postroom.core.runtime.reading import read_messages, read_page
@@ -262,7 +263,8 @@ class Texts(StoreMachine):
         for questions in ([{"everything": True}], senders, places):
             found = []
             for which in questions:
-                search = Search(FindMessages(app=APP, recalled=True, **which), snapshot.views.position, UnixMs(-1))
+                query = FindMessages(app=APP, recalled=True, limit=FIND_MESSAGES_MAX, **which)
+                search = Search(query, snapshot.views.position, UnixMs(-1))
                 assert not search.go_on(snapshot.views)
                 found += read_messages(snapshot, search.ids, UnixMs(-1), recalled=True)
             shown = {message.id: (message.body, message.replacement) for message in found}
@@ -321,7 +323,7 @@ class LmdbTexts(OnLmdb, Texts):
         return self.machine.read(lambda snapshot: list(snapshot.views.deleted_conversations(APP)))
 
     async def _ask(self, broker: Broker) -> None:
-        found = await broker.ask(FindMessages(app=APP, everything=True, recalled=True))
+        found = await broker.ask(FindMessages(app=APP, everything=True, recalled=True, limit=FIND_MESSAGES_MAX))
         assert {message.id: message.body for message in found} == {one.id: one.text for one in self.letters}
 
 
