@@ -24,7 +24,7 @@ from ..limits import DEDUP_EXPIRED_MAX, SESSIONS_PER_USER_MAX
 from ..model import Rules
 from ..ports import Headers, ReadViews, Views
 from ..rows import BroadcastEntry, Entry, SessionRow, StreamEntry, UserRow
-from . import broadcasts, presence, rooms, streams, users
+from . import broadcasts, presence, rooms, stream_reading, streams, users
 from .decision import Collected, Decision, Now, Opening, Welcome, parts
 from .queues import expired_count, leave, lost, next_seq
 from .times import at, note
@@ -52,7 +52,7 @@ def decide_login(command: Login, views: ReadViews, headers: Headers, now: Now, r
     row = views.user(app, user)
     missed = lost(row, ends) + over - row.lost_at_ack if row else 0
     session = Position(now.position + len(events))
-    login, passed = streams.opened(views, app, user, session, now.expiry_ms, rules)
+    login, passed = stream_reading.opened(views, app, user, session, now.expiry_ms, rules)
     missed += passed.evicted + passed.expired
     begins = broadcasts.begin(views, app, user, now, session)
     heard = broadcasts.waiting(views, app, user, now.wall_ms, after=login.acked, begins=begins)
@@ -121,10 +121,10 @@ def decide_ack(command: Ack, views: ReadViews, headers: Headers, now: Now, rules
     events: list[AnyEvent] = []
     covered: list[Entry] = []
     row = views.user(app, user)
-    passed, heard = streams.Passed(), None
+    passed, heard = stream_reading.Passed(), None
     if command.opened is not None:
         after = row.acked_through if row else Position(0)
-        passed = streams.passed(views, app, user, after=after, through=command.through, login=command.opened)
+        passed = stream_reading.passed(views, app, user, after=after, through=command.through, login=command.opened)
         heard = broadcasts.newest(views, app, user, now.wall_ms, after=after, through=command.through)
     if row is not None or passed.total or heard is not None:
         covered = list(takewhile(lambda entry: entry.position <= command.through, views.entries(app, user)))

@@ -76,6 +76,13 @@ class FrameBuffer:
         self._bytes += size
         self._queued_bytes += size
 
+    def cover(self, through: Position) -> bool:
+        """After the newest queued frame nothing queued comes up to a position; False if none is held."""
+        if not self._queued:
+            return False
+        self._queued[-1] = msgspec.structs.replace(self._queued[-1], through=through)
+        return True
+
     def push(self, frame: Delivery) -> None:
         """Hold an unqueued frame until earlier queued ones are out: those of its conversation and lane; while reading, all.
 

@@ -37,6 +37,8 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Of `dropped`: how many frames."""
     position: Position = Position(0)
     """Of the event that made it; for the broker's own order."""
+    through: Position = Position(0)
+    """Up to here nothing else is for the receiver: an ack of it covers that, too; for the broker's own use."""
     awaited: bool = False
     """Its sender may come back to ask whether it was acknowledged; for the broker's own use."""
 

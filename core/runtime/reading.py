@@ -6,10 +6,10 @@ from itertools import chain
 from operator import attrgetter
 from typing import NamedTuple
 
-from ..domain import Entered, broadcasts, streams
+from ..domain import Entered, broadcasts, stream_reading
 from ..domain.changes import replacement
 from ..domain.copies import copy_of
-from ..domain.streams import PassedOver
+from ..domain.stream_reading import PassedOver
 from ..errors import Corruption
 from ..expiry import expired
 from ..ids import POSITION_MAX, ExpiryMs, MessageId, Place, Position, UnixMs, message_at, position_of
@@ -80,7 +80,7 @@ def _waiting(
     row = views.user(app, user)
     acked = max(after, row.acked_through if row else after)
     queue: Iterator[_Waiting] = views.entries(app, user, after=after)
-    others: list[Iterator[_Waiting]] = [*streams.sources(views, app, user, after=acked, login=login)]
+    others: list[Iterator[_Waiting]] = [*stream_reading.sources(views, app, user, after=acked, login=login)]
     heard = broadcasts.waiting(views, app, user, wall_ms, after=acked)
     first = next(heard, None)
     if first is not None:

@@ -368,6 +368,8 @@ class Session:
             if position > page.as_of:
                 self._buffer.forget(conversation, position)
         self._cursor = self._buffer.covered = page.through
+        if not self._buffer.cover(page.through):
+            self._window.cover(page.through)
 
     def _note(self, frame: Delivery) -> None:
         if frame.type not in NO_MESSAGE:

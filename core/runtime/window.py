@@ -23,7 +23,7 @@ class Sent(NamedTuple):
     id: MessageId
     seq: int | None
     through: Position
-    """The newest queued position sent by then."""
+    """The newest queued position sent by then, and what was passed over after it."""
     queued: bool
     awaited: bool
     notice: bool = False
@@ -56,13 +56,20 @@ class SentWindow:
         self._positions.append(frame.position)
         notice = frame.type == "deleted"
         if frame.queued:
-            self._through = frame.position
+            self._through = max(frame.position, frame.through)
         if frame.queued or frame.awaited or notice:
             self._details[number] = Sent(
                 number, frame.id, frame.seq, self._through, frame.queued, frame.awaited, notice
             )
         if len(self._ids) > SESSION_WINDOW_FRAMES:
             self._forget_oldest()
+
+    def cover(self, through: Position) -> None:
+        """After the newest queued frame nothing queued comes up to a position."""
+        newest = next((sent for sent in reversed(self._details.values()) if sent.queued), None)
+        if newest is not None:
+            self._details[newest.number] = newest._replace(through=max(newest.through, through))
+            self._through = max(self._through, through)
 
     def ack(self, id: MessageId, seq: int | None) -> tuple[Position, list[Sent]]:
         """The queue's acknowledged prefix, and the frames newly acknowledged. Raises UnknownId.

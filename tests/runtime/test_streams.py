@@ -196,6 +196,18 @@ async def test_changes_reach_who_is_here_and_who_is_not() -> None:
         assert [each.body for each in found] == [b"one"]
 
 
+async def test_who_acknowledges_everything_is_not_told_what_they_saw_already() -> None:
+    """The change stands behind the frame that the ack names."""
+    async with newsroom() as (broker, _, _):
+        sent = await broker.submit(say("1"))
+        await broker.submit(EditMessage(app=APP, id=sent.id, by="press", body=b"one"))
+        async with broker.connect(app=APP, user="bob") as session:
+            (frame,) = await take(session, 1)
+            await session.ack(frame)
+        async with broker.connect(app=APP, user="bob") as session:
+            assert (session.welcome.queued, session.welcome.missed) == (0, 0)
+
+
 @pytest.mark.parametrize("queue", [True, False])
 async def test_changes_are_not_told_to_who_came_after_the_message(queue: bool) -> None:
     g = group("g")

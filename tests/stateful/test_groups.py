@@ -35,7 +35,7 @@ from postroom.core.commands import (
     UpdateConversation,
 )
 from postroom.core.domain import Decision, Welcome
-from postroom.core.domain.streams import opened
+from postroom.core.domain.stream_reading import opened
 from postroom.core.errors import ConversationExists, MessageIsRecalled, Refusal, UnknownConversation, UnknownMessage
 from postroom.core.events.deletion import ConversationSwept
 from postroom.core.ids import ExpiryMs, MessageId, Position, UnixMs

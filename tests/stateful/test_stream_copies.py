@@ -28,7 +28,7 @@ from postroom.core.commands import (
     SendMessage,
     StartEpoch,
 )
-from postroom.core.domain import Decision, streams
+from postroom.core.domain import Decision, stream_reading
 from postroom.core.errors import MessageIsRecalled, Refusal, UnknownMessage
 from postroom.core.ids import ExpiryMs, MessageId, Position
 from postroom.core.model import Rules, service
@@ -310,7 +310,9 @@ class StreamCopies(StoreMachine):
         """What a session that opened now would be given."""
         clock_ms = self.machine.clock.expiry_ms
         session = Position(snapshot.views.position + 1)
-        login, passed = streams.opened(snapshot.views, APP, user, session, ExpiryMs(clock_ms), self.machine.rules)
+        login, passed = stream_reading.opened(
+            snapshot.views, APP, user, session, ExpiryMs(clock_ms), self.machine.rules
+        )
         after, complete, streamed = Position(0), False, 0
         while not complete:
             page = read_page(snapshot, APP, user, after, clock_ms, login, self.machine.clock.wall_ms)

@@ -32,7 +32,7 @@ from postroom.core.commands import (
     SweepConversation,
 )
 from postroom.core.domain import Welcome
-from postroom.core.domain.streams import opened
+from postroom.core.domain.stream_reading import opened
 from postroom.core.errors import Refusal
 from postroom.core.events.deletion import ConversationSwept
 from postroom.core.ids import ExpiryMs, MessageId, Position, UnixMs

@@ -15,7 +15,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final, Self
 
-from postroom.core.domain import streams
+from postroom.core.domain import stream_reading
 from postroom.core.events import MessageSent, Record
 from postroom.core.ids import MessageId, Position
 from postroom.core.ports import Snapshot
@@ -41,8 +41,8 @@ def check(directory: Path, scratch: Path) -> Report:
 def waiting_in_streams(snapshot: Snapshot, user: str) -> list[StreamEntry]:
     """What streams have for a user who logs in now."""
     views = snapshot.views
-    login, _ = streams.opened(views, APP, user, Position(views.position + 1), views.clock_ms, RULES[APP])
-    found = merge(*streams.sources(views, APP, user, after=login.acked, login=login), key=attrgetter("position"))
+    login, _ = stream_reading.opened(views, APP, user, Position(views.position + 1), views.clock_ms, RULES[APP])
+    found = merge(*stream_reading.sources(views, APP, user, after=login.acked, login=login), key=attrgetter("position"))
     return [entry for entry in found if isinstance(entry, StreamEntry)]
 
 

@@ -27,7 +27,7 @@ from postroom.core.commands import (
     UpdateConversation,
 )
 from postroom.core.domain import Decision, Entered
-from postroom.core.domain.streams import opened
+from postroom.core.domain.stream_reading import opened
 from postroom.core.errors import (
     ConversationExists,
     InvalidCommand,
@@ -121,7 +121,7 @@ class House(Desk):
         clock = self.clock.expiry_ms
 
         def read(snapshot: Any) -> int:
-            login = opened(snapshot.views.position, clock, self.rules)
+            login, _ = opened(snapshot.views, APP, user, snapshot.views.position, clock, self.rules)
             return len(read_page(snapshot, APP, user, Position(0), clock, login, self.clock.wall_ms).deliveries)
 
         return self.read(read)
@@ -293,8 +293,8 @@ def test_a_service_goes_with_its_stream_and_its_subscribers(house: House) -> Non
     house.run(RecallMessage(app=APP, id=recalled, by="ann"))
     house.run(DeleteMessage(app=APP, id=gone, by="ann"))
     house.run(RemoveMembers(app=APP, conversation=s, users=("u3",)))
-    assert [house.waits(user) for user in ("u3", "u4", "ann")] == [6, 6, 0]
-    assert house.login("u4").queued == 6
+    assert [house.waits(user) for user in ("u3", "u4", "ann")] == [3, 3, 0]
+    assert house.login("u4").queued == 3
     house.doom(s)
     assert [house.waits(user) for user in ("u3", "u4")] == [0, 0]
     assert house.login("u5").queued == 0

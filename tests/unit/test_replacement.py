@@ -7,11 +7,11 @@ import pytest
 from postroom.core.checks import check
 from postroom.core.commands import CreateConversation, EditMessage, ExpireHistory, RecallMessage, SendMessage
 from postroom.core.domain import Decision
-from postroom.core.domain.streams import opened
 from postroom.core.errors import InvalidCommand, MessageIsRecalled
 from postroom.core.ids import MessageId, Position, UnixMs
 from postroom.core.limits import BODY_BYTES_MAX
 from postroom.core.model import Conversation, Message, Rules, group, peer
+from postroom.core.rows import Opened
 from postroom.core.runtime.delivery import delivery
 from postroom.core.runtime.reading import read_messages, read_page
 from postroom.core.space import BATCH_BYTES, Room, admit, estimate, leaves
@@ -84,7 +84,7 @@ def test_no_frame_and_no_other_dialect_shows_it(office: Office, to: Conversation
     id = office.say(to)
     decision = office.replace(id)
     assert decision.body is not None
-    login = opened(Position(1), office.clock.expiry_ms, office.rules)
+    login = Opened(Position(1))
     told = delivery(decision.body, "recalled", "bob", Position(1), 1)
     page = office.read(
         lambda snapshot: read_page(

@@ -15,7 +15,7 @@ from postroom.core.commands import (
     RecallMessage,
     RemoveMembers,
 )
-from postroom.core.domain import Decision, copy_changes, streams
+from postroom.core.domain import Decision, copy_changes, stream_reading
 from postroom.core.errors import CopiesFull, MessageIsRecalled, UnknownMessage
 from postroom.core.events import CopiesExpired, HistoryExpired, MessageDeleted, MessageEdited
 from postroom.core.expiry import DAY_MS
@@ -53,7 +53,7 @@ class Press(Bureau):
         """What a session opened now would be given: type and text. Nothing is acknowledged, and nobody logs in."""
         session = Position(self.records[-1].position + 1)
         login, _ = self.read(
-            lambda snapshot: streams.opened(snapshot.views, APP, user, session, self.clock.expiry_ms, self.rules)
+            lambda snapshot: stream_reading.opened(snapshot.views, APP, user, session, self.clock.expiry_ms, self.rules)
         )
         frames = self.read(
             lambda snapshot: read_page(

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from postroom.core.domain import broadcasts, streams
+from postroom.core.domain import broadcasts, stream_reading
 from postroom.core.domain.decision import Now
 from postroom.core.domain.queues import lost, next_seq
 from postroom.core.domain.rooms import end_of
@@ -137,7 +137,7 @@ def read(reader: Reader, app: str, user: str, wall_ms: UnixMs) -> Recipient:
 def _shared(views: StoredViews, app: str, user: str, acked: Position, wall_ms: UnixMs) -> Shared:
     """As a login at this moment would count it, by wider rules."""
     everything = Opened(views.position, -1, acked)
-    passed = streams.passed(views, app, user, after=acked, through=views.position, login=everything)
+    passed = stream_reading.passed(views, app, user, after=acked, through=views.position, login=everything)
     next_position = Position(views.position + 1)
     begins = broadcasts.begin(views, app, user, Now(wall_ms, views.clock_ms, next_position), next_position)
     heard = broadcasts.waiting(views, app, user, wall_ms, after=acked, begins=begins)
