@@ -31,7 +31,7 @@ CREDENTIALS = ("authorization", basic())
 
 # On each of two hosts: what is looked for is behind both.
 limited = settings(
-    max_examples=examples(80), suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+    max_examples=examples(60), suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 )
 
 

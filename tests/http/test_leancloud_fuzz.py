@@ -31,7 +31,7 @@ CID = "0123456789abcdef01234567"
 """Stands for a conversation that is there."""
 
 limited = settings(
-    max_examples=examples(80), suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+    max_examples=examples(60), suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 )
 
 
@@ -352,7 +352,7 @@ def test_anything_is_answered(
     check(method, place.ask(method, f"{target}?{query}" if query else target, headers, body))
 
 
-@settings(limited, max_examples=examples(160))
+@settings(limited, max_examples=examples(120))
 @given(
     route=st.sampled_from(ROUTES),
     segments=st.lists(SEGMENTS, min_size=3, max_size=3),

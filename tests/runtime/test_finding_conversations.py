@@ -89,7 +89,7 @@ def names(search: ConversationSearch) -> list[str]:
 
 # Cost, with many.
 
-MANY = 50_000
+MANY = 30_000
 FEWER = 10_000
 """In a store in memory: it takes several times as long to fill."""
 

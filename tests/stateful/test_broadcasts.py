@@ -349,4 +349,4 @@ class BroadcastsOnLmdb(OnLmdb, Broadcasts):
 TestBroadcastsOnMemory = BroadcastsOnMemory.TestCase
 TestBroadcastsOnMemory.settings = settings(max_examples=examples(30), stateful_step_count=40, deadline=None)
 TestBroadcastsOnLmdb = BroadcastsOnLmdb.TestCase
-TestBroadcastsOnLmdb.settings = settings(max_examples=examples(15), stateful_step_count=30, deadline=None)
+TestBroadcastsOnLmdb.settings = settings(max_examples=examples(10), stateful_step_count=30, deadline=None)

@@ -550,4 +550,4 @@ class LmdbGroups(OnLmdb, Groups):
 TestMemoryGroups = MemoryGroups.TestCase
 TestMemoryGroups.settings = settings(max_examples=examples(35), stateful_step_count=60)
 TestLmdbGroups = LmdbGroups.TestCase
-TestLmdbGroups.settings = settings(max_examples=examples(15), stateful_step_count=40)
+TestLmdbGroups.settings = settings(max_examples=examples(10), stateful_step_count=40)

@@ -221,4 +221,4 @@ class MoveOnLmdb(OnLmdb, Move):
 TestMoveOnMemory = MoveOnMemory.TestCase
 TestMoveOnMemory.settings = settings(max_examples=examples(30), stateful_step_count=40, deadline=None)
 TestMoveOnLmdb = MoveOnLmdb.TestCase
-TestMoveOnLmdb.settings = settings(max_examples=examples(15), stateful_step_count=40, deadline=None)
+TestMoveOnLmdb.settings = settings(max_examples=examples(10), stateful_step_count=40, deadline=None)

@@ -273,4 +273,4 @@ class LmdbLists(OnLmdb, Lists):
 TestMemoryLists = MemoryLists.TestCase
 TestMemoryLists.settings = settings(max_examples=examples(30), stateful_step_count=60)
 TestLmdbLists = LmdbLists.TestCase
-TestLmdbLists.settings = settings(max_examples=examples(15), stateful_step_count=40)
+TestLmdbLists.settings = settings(max_examples=examples(10), stateful_step_count=40)

@@ -366,4 +366,4 @@ class LmdbNamed(OnLmdb, Named):
 TestMemoryNamed = MemoryNamed.TestCase
 TestMemoryNamed.settings = settings(max_examples=examples(20), stateful_step_count=60)
 TestLmdbNamed = LmdbNamed.TestCase
-TestLmdbNamed.settings = settings(max_examples=examples(15), stateful_step_count=40)
+TestLmdbNamed.settings = settings(max_examples=examples(10), stateful_step_count=40)

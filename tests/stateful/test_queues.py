@@ -537,4 +537,4 @@ class LmdbQueues(OnLmdb, Queues):
 TestMemoryQueues = MemoryQueues.TestCase
 TestMemoryQueues.settings = settings(max_examples=examples(30), stateful_step_count=60)
 TestLmdbQueues = LmdbQueues.TestCase
-TestLmdbQueues.settings = settings(max_examples=examples(15), stateful_step_count=40)
+TestLmdbQueues.settings = settings(max_examples=examples(10), stateful_step_count=40)

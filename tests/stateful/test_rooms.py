@@ -858,4 +858,4 @@ class LmdbRooms(OnLmdb, Rooms):
 TestMemoryRooms = MemoryRooms.TestCase
 TestMemoryRooms.settings = settings(max_examples=examples(25), stateful_step_count=50)
 TestLmdbRooms = LmdbRooms.TestCase
-TestLmdbRooms.settings = settings(max_examples=examples(15), stateful_step_count=40)
+TestLmdbRooms.settings = settings(max_examples=examples(10), stateful_step_count=40)

@@ -373,4 +373,4 @@ class LmdbStreamCopies(OnLmdb, StreamCopies):
 TestMemoryStreamCopies = MemoryStreamCopies.TestCase
 TestMemoryStreamCopies.settings = settings(max_examples=examples(20), stateful_step_count=50)
 TestLmdbStreamCopies = LmdbStreamCopies.TestCase
-TestLmdbStreamCopies.settings = settings(max_examples=examples(15), stateful_step_count=40)
+TestLmdbStreamCopies.settings = settings(max_examples=examples(10), stateful_step_count=40)

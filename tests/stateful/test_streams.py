@@ -660,4 +660,4 @@ class LmdbStreams(OnLmdb, Streams):
 TestMemoryStreams = MemoryStreams.TestCase
 TestMemoryStreams.settings = settings(max_examples=examples(25), stateful_step_count=60)
 TestLmdbStreams = LmdbStreams.TestCase
-TestLmdbStreams.settings = settings(max_examples=examples(15), stateful_step_count=40)
+TestLmdbStreams.settings = settings(max_examples=examples(10), stateful_step_count=40)

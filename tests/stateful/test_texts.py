@@ -330,4 +330,4 @@ class LmdbTexts(OnLmdb, Texts):
 TestMemoryTexts = MemoryTexts.TestCase
 TestMemoryTexts.settings = settings(max_examples=examples(25), stateful_step_count=50)
 TestLmdbTexts = LmdbTexts.TestCase
-TestLmdbTexts.settings = settings(max_examples=examples(15), stateful_step_count=50)
+TestLmdbTexts.settings = settings(max_examples=examples(10), stateful_step_count=50)

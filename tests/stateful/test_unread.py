@@ -235,4 +235,4 @@ class LmdbUnread(OnLmdb, Unread):
 TestMemoryUnread = MemoryUnread.TestCase
 TestMemoryUnread.settings = settings(max_examples=examples(30), stateful_step_count=50)
 TestLmdbUnread = LmdbUnread.TestCase
-TestLmdbUnread.settings = settings(max_examples=examples(15), stateful_step_count=40)
+TestLmdbUnread.settings = settings(max_examples=examples(10), stateful_step_count=40)
