@@ -17,7 +17,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection() -> None:
+    """What is collected stays: to look through it again and again for garbage would take a third of the time."""
+    gc.disable()
+
+
 def pytest_collection_finish() -> None:
-    """Thousands of collected tests are looked through by no later garbage collection."""
+    """Nor does any later collection of garbage look through it."""
     gc.collect()
     gc.freeze()
+    gc.enable()

@@ -185,7 +185,7 @@ def test_fanout(capsys: pytest.CaptureFixture[str], tmp_path: Path, table: Table
         assert word in shown
 
 
-@pytest.mark.parametrize("host", ["hypercorn", "h11"])
+@pytest.mark.parametrize("host", ["h11"])
 def test_drain(capsys: pytest.CaptureFixture[str], tmp_path: Path, table: Table, host: str) -> None:
     shape = ["--users", "3", "--queued", "5", "--payload-bytes", "9", "--host", host]
     result = bench(capsys, tmp_path, "drain", *shape)
@@ -208,7 +208,7 @@ def test_drain(capsys: pytest.CaptureFixture[str], tmp_path: Path, table: Table,
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells what memory a process has")
-@pytest.mark.parametrize("host", ["hypercorn", "h11"])
+@pytest.mark.parametrize("host", ["h11"])
 def test_idle(capsys: pytest.CaptureFixture[str], tmp_path: Path, table: Table, host: str) -> None:
     result = bench(capsys, tmp_path, "idle", "--sessions", "70", "--host", host)
     check(result, "bare_hypercorn", rounds=4)
@@ -225,7 +225,7 @@ def test_idle(capsys: pytest.CaptureFixture[str], tmp_path: Path, table: Table, 
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells what memory a process has")
-@pytest.mark.parametrize("host", ["hypercorn", "h11"])
+@pytest.mark.parametrize("host", ["hypercorn"])
 def test_deaf(capsys: pytest.CaptureFixture[str], tmp_path: Path, table: Table, host: str) -> None:
     shape = ["--crowd", "4", "--listeners", "2", "--host", host]
     result = bench(capsys, tmp_path, "deaf", *shape)
