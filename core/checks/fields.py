@@ -27,16 +27,17 @@ def check_record(conversation: Conversation, kinds: tuple[str, ...]) -> None:
 
 def check_members(users: tuple[str, ...]) -> None:
     """Who is to be in a group. Raises ConversationFull if they are too many by themselves."""
-    if len(set(users)) > MEMBERS_MAX:
-        raise ConversationFull(f"a group has at most {MEMBERS_MAX} members")
-    for user in users:
-        check_name("users", user)
+    _check_users(users, MEMBERS_MAX, f"a group has at most {MEMBERS_MAX} members")
 
 
 def check_muted(users: tuple[str, ...]) -> None:
     """Who is to want no push notifications from a group. Raises ConversationFull if they are too many by themselves."""
-    if len(set(users)) > MUTED_MAX:
-        raise ConversationFull(f"a group is muted by at most {MUTED_MAX} users")
+    _check_users(users, MUTED_MAX, f"a group is muted by at most {MUTED_MAX} users")
+
+
+def _check_users(users: tuple[str, ...], most: int, full: str) -> None:
+    if len(set(users)) > most:
+        raise ConversationFull(full)
     for user in users:
         check_name("users", user)
 
